@@ -1,0 +1,431 @@
+"""The room of encodings: one MIDI file ⇄ a list of token strings.
+
+It is the only importer of music21, and knows nothing of ids, arrays, networks or folders.
+
+`notes`, the classic encoding, is the sequence of a piece's onsets. An onset with one pitch is that
+pitch's music21 name (`C#4`, `B-3`), an onset with several is its chord's normal order (`1.5.6`).
+Every pitched part counts, percussion does not, and neither rhythm nor a chord's register is kept.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+ENCODINGS: tuple[str, ...] = ("notes",)
+# Raise it whenever the same bytes would give other tokens, counts or reasons: caches go by it.
+VERSION = 1
+
+MAX_BYTES = 16 * 2**20
+MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
+MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
+PERCUSSION = 9  # MIDI channel 10, counted from 0
+
+TICKS_PER_QUARTER = 480
+STEP = TICKS_PER_QUARTER // 2  # each written token lasts half a quarter note
+VELOCITY = 90
+OCTAVE_4 = 60
+
+# music21's own spelling of the twelve pitch classes.
+STEPS = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")
+NAMES = tuple(f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in range(128))
+# music21 writes both "E flat, octave 1" and "E, octave -1" as E-1: reading prefers the audible one.
+PITCHES = {name: pitch for pitch, name in enumerate(NAMES) if pitch >= 12} | {
+    name: pitch for pitch, name in enumerate(NAMES[:12]) if name not in NAMES[12:]
+}
+CLASSES = tuple(map(str, range(12)))
+
+INSTRUMENTS = tuple(
+    """Acoustic Grand Piano,Bright Acoustic Piano,Electric Grand Piano,Honky-tonk Piano,
+Electric Piano 1,Electric Piano 2,Harpsichord,Clavinet,
+Celesta,Glockenspiel,Music Box,Vibraphone,Marimba,Xylophone,Tubular Bells,Dulcimer,
+Drawbar Organ,Percussive Organ,Rock Organ,Church Organ,Reed Organ,Accordion,Harmonica,
+Tango Accordion,Acoustic Guitar (nylon),Acoustic Guitar (steel),Electric Guitar (jazz),
+Electric Guitar (clean),Electric Guitar (muted),Overdriven Guitar,Distortion Guitar,
+Guitar Harmonics,Acoustic Bass,Electric Bass (finger),Electric Bass (pick),Fretless Bass,
+Slap Bass 1,Slap Bass 2,Synth Bass 1,Synth Bass 2,
+Violin,Viola,Cello,Contrabass,Tremolo Strings,Pizzicato Strings,Orchestral Harp,Timpani,
+String Ensemble 1,String Ensemble 2,Synth Strings 1,Synth Strings 2,
+Choir Aahs,Voice Oohs,Synth Voice,Orchestra Hit,
+Trumpet,Trombone,Tuba,Muted Trumpet,French Horn,Brass Section,Synth Brass 1,Synth Brass 2,
+Soprano Sax,Alto Sax,Tenor Sax,Baritone Sax,Oboe,English Horn,Bassoon,Clarinet,
+Piccolo,Flute,Recorder,Pan Flute,Blown Bottle,Shakuhachi,Whistle,Ocarina,
+Lead 1 (square),Lead 2 (sawtooth),Lead 3 (calliope),Lead 4 (chiff),
+Lead 5 (charang),Lead 6 (voice),Lead 7 (fifths),Lead 8 (bass + lead),
+Pad 1 (new age),Pad 2 (warm),Pad 3 (polysynth),Pad 4 (choir),
+Pad 5 (bowed),Pad 6 (metallic),Pad 7 (halo),Pad 8 (sweep),
+FX 1 (rain),FX 2 (soundtrack),FX 3 (crystal),FX 4 (atmosphere),
+FX 5 (brightness),FX 6 (goblins),FX 7 (echoes),FX 8 (sci-fi),
+Sitar,Banjo,Shamisen,Koto,Kalimba,Bagpipe,Fiddle,Shanai,
+Tinkle Bell,Agogo,Steel Drums,Woodblock,Taiko Drum,Melodic Tom,Synth Drum,Reverse Cymbal,
+Guitar Fret Noise,Breath Noise,Seashore,Bird Tweet,Telephone Ring,Helicopter,Applause,
+Gunshot""".replace("\n", "").split(",")
+)
+
+
+class MidiError(ValueError):
+    """Say in one plain sentence why some bytes give no piece; `reason` is the short category."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        # An exception of two arguments does not survive the trip between processes by itself.
+        return _rebuild_error, (self.reason, str(self))
+
+
+def _rebuild_error(reason: str, message: str) -> MidiError:
+    error = MidiError(reason)
+    error.args = (message,)
+    return error
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Hold one piece's tokens and what a report says about it; `quarters` is its length."""
+
+    tokens: tuple[str, ...]
+    instruments: tuple[str, ...]
+    notes: int
+    quarters: float
+
+
+def read(path: Path | str, encoding: str = "notes") -> list[str]:
+    """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
+    return list(read_piece(path, encoding).tokens)
+
+
+def write(
+    tokens: Iterable[str],
+    path: Path | str,
+    encoding: str = "notes",
+    *,
+    bpm: float = 120,
+    instrument: int = 0,
+) -> None:
+    """Write tokens as a MIDI file, half a quarter note each, for General MIDI program 0..127.
+
+    Raise ValueError for an unknown token, and for a tempo or program that MIDI cannot hold.
+    """
+    _check_encoding(encoding)
+    chords = [_pitches(token) for token in tokens]
+    if not chords:
+        raise ValueError("there are no tokens to write")
+    if not 0 <= instrument <= 127:
+        raise ValueError(f"instrument {instrument} is not a General MIDI program from 0 to 127")
+    if not 4 <= bpm <= 60_000:
+        raise ValueError(
+            f"a tempo of {bpm} beats a minute does not fit in a MIDI file: use 4 to 60000"
+        )
+    Path(path).write_bytes(_midi_bytes(chords, bpm, instrument))
+
+
+def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
+    """Read a MIDI file's path, or its bytes, as a Piece.
+
+    Raise MidiError, and nothing else, for any contents; OSError for a path that cannot be read.
+    Time and memory grow linearly with the number of bytes.
+    """
+    _check_encoding(encoding)
+    data = source if isinstance(source, bytes) else _load(Path(source))
+    if len(data) > MAX_BYTES:
+        raise MidiError("too large", f"more than {MAX_BYTES // 2**20} MiB")
+    header, promised, ticks_per_quarter = _read_header(data)
+    heard, found = _Heard(), 0
+    for track in _tracks(data, header):
+        _listen(track, heard, ticks_per_quarter)
+        found += 1
+    if found < promised:
+        raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
+    _check_heard(heard, ticks_per_quarter)
+    return Piece(
+        tokens=tuple(_token(heard.onsets[slot]) for slot in sorted(heard.onsets)),
+        instruments=tuple(sorted(heard.instruments)),
+        notes=heard.notes,
+        quarters=heard.end / ticks_per_quarter,
+    )
+
+
+def chorales() -> list[str]:
+    """Return the sorted names of music21's Bach chorales, the built-in corpus."""
+    from music21 import corpus  # inside, because --help and cached runs must not wait for it
+
+    return sorted(corpus.chorales.Iterator(returnType="filename"))
+
+
+def write_chorale(name: str, path: Path) -> None:
+    """Write one of `chorales()`, with all its parts, as a MIDI file."""
+    from music21 import corpus  # inside, because --help and cached runs must not wait for it
+
+    corpus.parse(name).write("midi", fp=path)
+
+
+def _check_encoding(encoding: str) -> None:
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding {encoding!r}: choose from {', '.join(ENCODINGS)}")
+
+
+# Reading: bytes → tracks → events → notes → onsets → tokens.
+
+
+@dataclass
+class _Heard:
+    """Collect what the tracks of one file sound like, times in ticks."""
+
+    onsets: dict[int, int] = field(default_factory=dict)  # twelfth of a quarter → set of pitches
+    programs: list[int] = field(default_factory=lambda: [0] * 16)  # by channel
+    instruments: set[str] = field(default_factory=set)
+    notes: int = 0
+    unended: int = 0
+    end: int = 0
+
+
+def _load(path: Path) -> bytes:
+    with path.open("rb") as file:
+        # One byte more than allowed is enough to know that a file is too large.
+        return file.read(MAX_BYTES + 1)
+
+
+def _read_header(data: bytes) -> tuple[int, int, int]:
+    """Return the header's end, tracks and ticks per quarter note; look past RIFF and junk."""
+    start = data.find(b"MThd", 0, MAX_JUNK)
+    if not data:
+        raise MidiError("empty file")
+    if start < 0:
+        raise MidiError("not a MIDI file", f"it starts with {data[:13].decode('latin-1')!r}")
+    if len(data) < start + 14:
+        raise MidiError("truncated", "the file ends inside its header")
+    kind, tracks, division = (int.from_bytes(data[start + i : start + i + 2]) for i in (8, 10, 12))
+    if kind == 2:
+        raise MidiError("format 2", "its tracks are separate patterns without a common time")
+    if kind > 2:
+        raise MidiError("unknown format", f"it says MIDI format {kind}; 0 and 1 can be read")
+    if division & 0x8000:
+        raise MidiError("SMPTE timing", "its times are film frames, not parts of a beat")
+    if division == 0:
+        raise MidiError("zero division", "its quarter note has no ticks")
+    return start + 14, tracks, division
+
+
+def _tracks(data: bytes, position: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield each track's bytes, and whether its length can be believed.
+
+    A length that leads neither to another track nor to the end of the file is not believed:
+    then the track ends at its End of Track event. More tracks than the header promises are read.
+    """
+    position = data.find(b"MTrk", position)
+    while position >= 0:
+        start = position + 8
+        end = start + int.from_bytes(data[position + 4 : start])
+        believed = end <= len(data) and data[end : end + 4] in (b"", b"MTrk")
+        position = data.find(b"MTrk", end if believed else start)
+        if not believed:
+            end = position if position >= 0 else len(data)
+        yield data[start:end], believed
+
+
+def _events(track: bytes, believed: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (tick, status, data, data) of note and program events; raise MidiError if damaged."""
+    position = tick = status = 0
+    try:
+        while position < len(track):
+            delta = track[position]
+            position += 1
+            if delta > 127:
+                delta, position = _variable_length(track, position - 1)
+            tick += delta
+            byte = track[position]
+            if byte >= 0xF0:
+                if byte == 0xFF and track[position + 1] == 0x2F:
+                    return
+                position = _skip_payload(track, position)
+                continue
+            if byte > 127:
+                status = byte
+                position += 1
+            elif not status:
+                raise MidiError("damaged", "a track begins in the middle of an event")
+            if status < 0xA0:
+                yield tick, status, track[position], track[position + 1]
+            elif 0xC0 <= status < 0xD0:
+                yield tick, status, track[position], 0
+            position += 1 if 0xC0 <= status < 0xE0 else 2
+    except IndexError:
+        position = len(track) + 1
+    if position > len(track) or not believed:
+        raise MidiError("truncated", "a track stops before its end")
+
+
+def _variable_length(track: bytes, position: int) -> tuple[int, int]:
+    """Return the number of at most four 7-bit bytes at `position`, and the position after it."""
+    number = 0
+    for index in range(position, position + 4):
+        number = number << 7 | track[index] & 127
+        if track[index] < 128:
+            return number, index + 1
+    raise MidiError("damaged", "a time or length takes more than four bytes")
+
+
+def _skip_payload(track: bytes, position: int) -> int:
+    """Return the position after the meta or system exclusive event at `position`."""
+    if track[position] not in (0xF0, 0xF7, 0xFF):
+        raise MidiError("damaged", f"an event of unknown kind {track[position]:#x}")
+    length, position = _variable_length(track, position + (2 if track[position] == 0xFF else 1))
+    return position + length
+
+
+def _listen(track: tuple[bytes, bool], heard: _Heard, ticks_per_quarter: int) -> None:
+    """Add a track's pitched notes to `heard`; a note ends at the next end of its pitch."""
+    starts: list[int] = []
+    ends: list[int] = []
+    pitches: list[int] = []
+    sounding: dict[tuple[int, int], list[int]] = {}  # (channel, pitch) → unended notes
+    for tick, status, data, velocity in _events(*track):
+        if data > 127:
+            raise MidiError("damaged", f"a data byte of {data}; 127 is the highest")
+        channel = status & 15
+        if status >= 0xC0:
+            heard.programs[channel] = data
+        elif channel == PERCUSSION:
+            if status >= 0x90 and velocity:
+                heard.instruments.add("Percussion")
+        elif status >= 0x90 and velocity:
+            sounding.setdefault((channel, data), []).append(len(starts))
+            starts.append(tick)
+            ends.append(-1)
+            pitches.append(data)
+            heard.instruments.add(INSTRUMENTS[heard.programs[channel]])
+        else:
+            for note in sounding.pop((channel, data), ()):
+                ends[note] = tick
+    notes = [note for note in zip(starts, ends, pitches, strict=True) if note[1] >= 0]
+    heard.notes += len(notes)
+    heard.unended += len(starts) - len(notes)
+    heard.end = max(heard.end, max(ends, default=0))
+    _add_onsets(notes, heard.onsets, ticks_per_quarter)
+
+
+def _add_onsets(
+    notes: list[tuple[int, int, int]], onsets: dict[int, int], ticks_per_quarter: int
+) -> None:
+    """Add (start, end, pitch) notes of one track to `onsets`, joined into chords as music21 does.
+
+    A note joins an earlier one that starts less than a sixteenth before it and ends at most a
+    sixteenth from it, and then counts at that note's onset. Such earlier notes end more than a
+    sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
+    """
+    quantise = _quantiser(ticks_per_quarter)
+    heads: dict[int, tuple[int, int, int]] = {}  # sixteenth of ending → (start, end, slot)
+    for start, end, pitch in notes:
+        sixteenth = 4 * end // ticks_per_quarter
+        near = [
+            head
+            for key in (sixteenth - 1, sixteenth, sixteenth + 1)
+            if (head := heads.get(key))
+            and 4 * (start - head[0]) < ticks_per_quarter >= 4 * abs(end - head[1])
+        ]
+        slot = min(near)[2] if near else quantise(start)
+        if not near:
+            heads[sixteenth] = (start, end, slot)
+        onsets[slot] = onsets.get(slot, 0) | 1 << pitch
+
+
+def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
+    """Return a function from ticks to the nearer of sixteenth and triplet eighth, in twelfths.
+
+    Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
+    """
+    slots = (0, 3, 4, 6, 8, 9, 12)
+    whole = ticks_per_quarter
+    edges = (  # the first tick nearer to each next slot
+        3 * whole // 24 + 1,
+        7 * whole // 24 + 1,
+        (10 * whole + 23) // 24,
+        14 * whole // 24 + 1,
+        (17 * whole + 23) // 24,
+        21 * whole // 24 + 1,
+    )
+
+    def quantise(tick: int) -> int:
+        quarter, rest = divmod(tick, ticks_per_quarter)
+        return 12 * quarter + slots[bisect_right(edges, rest)]
+
+    return quantise
+
+
+def _check_heard(heard: _Heard, ticks_per_quarter: int) -> None:
+    if heard.end > MAX_QUARTERS * ticks_per_quarter:
+        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
+    if heard.notes:
+        return
+    if heard.unended:
+        raise MidiError("hanging notes", "its notes begin and never end")
+    if heard.instruments:
+        raise MidiError("only percussion")
+    raise MidiError("no notes")
+
+
+@lru_cache(maxsize=2**16)
+def _token(pitches: int) -> str:
+    """Return the token of a set of MIDI pitches, given as an integer with their bits set."""
+    if pitches & (pitches - 1) == 0:
+        return NAMES[pitches.bit_length() - 1]
+    classes = 0
+    while pitches:
+        classes |= pitches & 0xFFF
+        pitches >>= 12
+    return _normal_order(classes)
+
+
+@lru_cache(maxsize=2**12)
+def _normal_order(classes: int) -> str:
+    """Return music21's normal order of a set of pitch classes, given as an integer of 12 bits."""
+    from music21 import chord  # inside, because --help and cached runs must not wait for it
+
+    members = [pitch_class for pitch_class in range(12) if classes >> pitch_class & 1]
+    return ".".join(map(str, chord.Chord(members).normalOrder))
+
+
+# Writing: tokens → pitches → events → bytes.
+
+
+def _pitches(token: str) -> list[int]:
+    """Return a token's MIDI pitches; a chord of one pitch class becomes an octave."""
+    if token in PITCHES:
+        return [PITCHES[token]]
+    parts = token.split(".")
+    if not all(part in CLASSES for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError(f"{token!r} is neither a note such as C#4 nor a chord such as 1.5.6")
+    pitches = [OCTAVE_4 + int(part) for part in parts]
+    return pitches if len(pitches) > 1 else [pitches[0], pitches[0] + 12]
+
+
+def _midi_bytes(chords: list[list[int]], bpm: float, instrument: int) -> bytes:
+    """Return a MIDI file of one track, its chords half a quarter note each."""
+    # Inside, because --help and cached runs must not wait for music21. Its event classes are used,
+    # because building its notation objects first takes a hundred times as long.
+    from music21 import midi
+
+    track = midi.MidiTrack(0)
+
+    def add(delta: int, kind: object, first: int | bytes, second: int | None = None) -> None:
+        time = midi.DeltaTime(track, time=delta)
+        event = midi.MidiEvent(track, type=kind, channel=1)
+        event.parameter1, event.parameter2 = first, second
+        track.events += [time, event]
+
+    voice, meta = midi.ChannelVoiceMessages, midi.MetaEvents
+    add(0, meta.SET_TEMPO, round(60_000_000 / bpm).to_bytes(3))
+    add(0, voice.PROGRAM_CHANGE, instrument)
+    for pitches in chords:
+        for pitch in pitches:
+            add(0, voice.NOTE_ON, pitch, VELOCITY)
+        for index, pitch in enumerate(pitches):
+            add(0 if index else STEP, voice.NOTE_OFF, pitch, 0)
+    add(0, meta.END_OF_TRACK, b"")
+    file = midi.MidiFile()
+    file.ticksPerQuarterNote = TICKS_PER_QUARTER
+    file.tracks = [track]
+    return file.writestr()
