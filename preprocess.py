@@ -1,0 +1,464 @@
+"""A folder of MIDI files → vocabulary, training and held-out pieces, [B, T] batches; no Keras.
+
+Run alone, it prints a report of what a training run would see.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# Every script imports this file first, so this is said once, and in words that old Pythons parse.
+if sys.version_info < (3, 11):  # noqa: UP036 - people do run it with what they have
+    sys.stderr.write(
+        "This needs Python 3.11 or newer; you are running {}.{}. "
+        "Make the virtual environment again with a newer Python.\n".format(*sys.version_info)
+    )
+    raise SystemExit(2)
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import collection
+import encoding
+from collection import Duplicate, InputError, Parsed, Skipped
+
+if TYPE_CHECKING:  # NumPy is imported where it is used, so that --help answers at once
+    import numpy as np
+
+END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
+VOCABULARY = "vocabulary.json"
+DEMO = Path("demo")
+DEMO_NOTE = """\
+Four-part chorales by Johann Sebastian Bach (public domain), one MIDI file each, written by
+`train.py --demo` from the corpus that comes with music21. The encodings there are under that
+corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
+and the licence file in music21's corpus folder before you publish them.
+"""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens ⇄ ids: the id of a token is its place in `tokens`; entry 0 is END."""
+
+    tokens: tuple[str, ...]
+    encoding: str = "notes"
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """Return the dictionary token → id."""
+        return {token: number for number, token in enumerate(self.tokens)}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as indented JSON, in one atomic step."""
+        body = {"encoding": self.encoding, "tokens": self.tokens}
+        write_atomically(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def load(path: Path) -> Vocabulary:
+        """Read a vocabulary back; raise InputError where the file is not one."""
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            tokens, name = tuple(body["tokens"]), body["encoding"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a readable vocabulary ({error})") from error
+        if (
+            not all(isinstance(token, str) for token in tokens)
+            or len(set(tokens)) != len(tokens)
+            or tokens[:1] != (END,)
+            or name not in encoding.ENCODINGS
+        ):
+            raise InputError(
+                f"{path} is not a vocabulary: expected unique tokens that begin with {END}"
+            )
+        return Vocabulary(tokens, name)
+
+
+@dataclass
+class Report:
+    """What happened to the files of a folder."""
+
+    found: int = 0
+    parsed: int = 0
+    from_cache: int = 0
+    seconds: float = 0.0
+    notes: int = 0
+    quarters: float = 0.0
+    skipped: list[Skipped] = field(default_factory=list)
+    duplicates: list[Duplicate] = field(default_factory=list)
+    instruments: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: collection.Outcome) -> None:
+        """Count one file's outcome."""
+        if isinstance(outcome, Skipped):
+            self.skipped.append(outcome)
+        elif isinstance(outcome, Duplicate):
+            self.duplicates.append(outcome)
+        else:
+            self.parsed += 1
+            self.from_cache += outcome.cached
+            self.notes += outcome.piece.notes
+            self.quarters += outcome.piece.quarters
+            self.instruments.update(outcome.piece.instruments)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A collection ready for training: each piece int32 [n], its last id 0 (END)."""
+
+    vocabulary: Vocabulary
+    training: dict[str, np.ndarray]  # file name → ids
+    held_out: dict[str, np.ndarray]
+    report: Report
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of ids in all pieces, ends included."""
+        return sum(map(len, self.training.values())) + sum(map(len, self.held_out.values()))
+
+    def digest(self) -> str:
+        """Return a hash of what is trained on and what is held out, in order."""
+        whole = hashlib.sha256("\n".join(self.vocabulary.tokens).encode())
+        for part in (self.training, self.held_out):
+            whole.update(b"|")
+            for ids in part.values():
+                whole.update(ids.astype("<i4").tobytes())
+        return whole.hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, sees the old one or the new one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def load_corpus(
+    data_dir: Path,
+    *,
+    name: str = "notes",
+    validation: float = 0.1,
+    seed: int = 0,
+    jobs: int | None = None,
+    max_file_seconds: float = 20.0,
+) -> Corpus:
+    """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable."""
+    import numpy as np
+
+    paths = _files(data_dir)
+    began = time.perf_counter()
+    report = Report(found=len(paths))
+    numbers: dict[str, int] = {}  # token → provisional number, in order of appearance
+    pieces: dict[str, array[int]] = {}
+    for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds):
+        report.add(outcome)
+        if isinstance(outcome, Parsed):
+            pieces[outcome.path.relative_to(data_dir).as_posix()] = array(
+                "i", (numbers.setdefault(token, len(numbers)) for token in outcome.piece.tokens)
+            )
+    report.seconds = time.perf_counter() - began
+    if not pieces:
+        first = report.skipped[0]
+        raise InputError(
+            f"none of the {len(paths)} MIDI files in {data_dir} could be used; "
+            f"the first, {first.path.name}: {first.detail}"
+        )
+    vocabulary = Vocabulary((END, *sorted(numbers)), name)
+    ids_of = vocabulary.ids
+    final = np.array([ids_of[token] for token in numbers], np.int32)
+    arrays = {
+        path: np.append(final[np.frombuffer(ids, np.int32)], np.int32(0))
+        for path, ids in pieces.items()
+    }
+    held_out = held_out_names(arrays, validation, seed)
+    return Corpus(
+        vocabulary,
+        {path: ids for path, ids in arrays.items() if path not in held_out},
+        {path: ids for path, ids in arrays.items() if path in held_out},
+        report,
+    )
+
+
+def _files(data_dir: Path) -> list[Path]:
+    if not data_dir.is_dir():
+        raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
+    paths = collection.find_files(data_dir)
+    if not paths:
+        raise InputError(
+            f"no .mid or .midi files in {data_dir}: put some there, name another folder with "
+            "--data-dir, or run 'python train.py --demo' to train on Bach chorales"
+        )
+    return paths
+
+
+def _outcomes(
+    paths: list[Path], data_dir: Path, name: str, jobs: int | None, max_file_seconds: float
+) -> Iterator[collection.Outcome]:
+    """Yield each file's outcome under a progress bar that shows after a second."""
+    from tqdm import tqdm
+
+    workers = min(jobs or os.cpu_count() or 1, len(paths))
+    outcomes = collection.parse_files(
+        paths,
+        name=name,
+        cache=collection.cache_for(data_dir, name),
+        pool=lambda: collection.local_pool(workers, max_file_seconds),
+        max_file_seconds=max_file_seconds,
+    )
+    yield from tqdm(
+        outcomes, "Reading MIDI", len(paths), unit="file", delay=1, leave=False, disable=None
+    )
+
+
+def held_out_names(pieces: dict[str, np.ndarray], share: float, seed: int) -> set[str]:
+    """Choose the held-out pieces by a hash of their music, so that a new file moves no old one.
+
+    At least one of three or more pieces; none when `share` is 0 or there are fewer.
+    """
+    if share == 0 or len(pieces) < 3:
+        return set()
+    count = max(1, round(share * len(pieces)))
+
+    def rank(path: str) -> str:
+        return hashlib.sha256(f"{seed}".encode() + pieces[path].tobytes()).hexdigest()
+
+    return set(sorted(pieces, key=rank)[:count])
+
+
+def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
+    """Return how many [B, T] batches a stream of `length` ids gives."""
+    return max(0, (length // batch_size - 1) // sequence_length)
+
+
+def batches(
+    ids: np.ndarray, batch_size: int, sequence_length: int, vocabulary_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut a stream int32 [N] into x int32 [B, T] and one-hot y float32 [B, T, V], the next ids.
+
+    Lane i of batch k + 1 goes on where lane i of batch k ended.
+    """
+    lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
+    for number in range(batch_count(len(ids), batch_size, sequence_length)):
+        start, stop = number * sequence_length, (number + 1) * sequence_length
+        yield (
+            lanes[:, start:stop],
+            one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size),
+        )
+
+
+def one_hot(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """Turn ids int [...] into float32 [..., V] with a single 1 in each row."""
+    import numpy as np
+
+    rows = np.zeros((ids.size, vocabulary_size), np.float32)
+    rows[np.arange(ids.size), ids.ravel()] = 1
+    return rows.reshape(*ids.shape, vocabulary_size)
+
+
+def scoring_batches(
+    pieces: Sequence[np.ndarray], batch_size: int, sequence_length: int
+) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
+    """Lay whole pieces side by side, one a lane, so that each id is predicted exactly once.
+
+    Yields (first, x int32 [B, T], targets int32 [B, T], weights float32 [B, T]); `first` says
+    that new pieces begin and states must be reset. END precedes a piece; padding has weight 0.
+    """
+    import numpy as np
+
+    by_length = sorted(pieces, key=len)
+    for begin in range(0, len(by_length), batch_size):
+        group = by_length[begin : begin + batch_size]
+        steps = -(-len(group[-1]) // sequence_length) * sequence_length
+        inputs = np.zeros((batch_size, steps), np.int32)
+        targets = np.zeros((batch_size, steps), np.int32)
+        weights = np.zeros((batch_size, steps), np.float32)
+        for lane, ids in enumerate(group):
+            inputs[lane, 1 : len(ids)] = ids[:-1]
+            targets[lane, : len(ids)] = ids
+            weights[lane, : len(ids)] = 1
+        for start in range(0, steps, sequence_length):
+            cut = slice(start, start + sequence_length)
+            yield start == 0, inputs[:, cut], targets[:, cut], weights[:, cut]
+
+
+def summary(corpus: Corpus) -> str:
+    """Return one line for people: what was read, and what was left out."""
+    report = corpus.report
+    stream = sum(map(len, corpus.training.values()))
+    line = f"{len(corpus.training):,} pieces to train on ({stream:,} tokens), "
+    line += f"{len(corpus.held_out):,} held out, vocabulary {len(corpus.vocabulary):,}"
+    if report.skipped:
+        line += f"; skipped {len(report.skipped):,} of {report.found:,} files, among them "
+        line += f"{report.skipped[0].path.name} ({report.skipped[0].detail})"
+    if report.duplicates:
+        line += f"; {len(report.duplicates):,} duplicates used once"
+    return line
+
+
+def require_batch(tokens: int, batch_size: int, sequence_length: int) -> None:
+    """Raise InputError where the training stream is too short for one batch."""
+    needed = batch_size * (sequence_length + 1)
+    if tokens < needed:
+        raise InputError(
+            f"the training pieces have {tokens:,} tokens and one batch needs {needed:,}: "
+            "add more MIDI files, or lower --batch-size or --seq-length"
+        )
+
+
+def make_demo(jobs: int | None = None) -> Path:
+    """Write music21's Bach chorales as MIDI files into the folder demo, once; return the folder."""
+    note = DEMO / "ABOUT.txt"  # written last: its presence says that the folder is complete
+    if note.exists():
+        return DEMO
+    from multiprocessing import get_context
+
+    from pebble import ProcessPool
+    from tqdm import tqdm
+
+    DEMO.mkdir(exist_ok=True)
+    print(f"Writing Bach chorales from music21's own corpus as MIDI files to {DEMO}/ (once)")
+    names = [name for name in encoding.chorales() if not (DEMO / demo_name(name)).exists()]
+    with ProcessPool(jobs or os.cpu_count() or 1, context=get_context("spawn")) as pool:
+        written = pool.map(_write_chorale, names).result()
+        for _ in tqdm(written, "Writing chorales", len(names), unit="file", disable=None):
+            pass
+    note.write_text(DEMO_NOTE, encoding="utf-8")
+    return DEMO
+
+
+def demo_name(chorale: str) -> str:
+    """Return the file name of a chorale in the demo folder."""
+    return f"{Path(chorale).stem.replace('/', '-')}.mid"
+
+
+def _write_chorale(chorale: str) -> None:
+    path = DEMO / demo_name(chorale)
+    partial = path.with_suffix(".partial")
+    encoding.write_chorale(chorale, partial)
+    partial.replace(path)
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number above zero from the command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above zero")
+    return number
+
+
+def share(text: str) -> float:
+    """Read a share from 0 up to, not including, 1 from the command line."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 up to (not including) 1")
+    return number
+
+
+def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which files are read and how they are split and batched."""
+    group = parser.add_argument_group("music")
+    group.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of MIDI files")
+    group.add_argument(
+        "--validation", type=share, default=0.1, help="share of the pieces held out (0 = none)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="fixes every random choice")
+    group.add_argument("--batch-size", type=positive_int, default=16, help="lanes side by side")
+    group.add_argument("--seq-length", type=positive_int, default=64, help="tokens a step")
+    group.add_argument(
+        "--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes that read MIDI"
+    )
+    group.add_argument(
+        "--max-file-seconds", type=float, default=20.0, help="give up on a file after this long"
+    )
+
+
+def corpus_from(arguments: argparse.Namespace) -> Corpus:
+    """Load the corpus that the flags of add_corpus_arguments describe."""
+    return load_corpus(
+        arguments.data_dir,
+        validation=arguments.validation,
+        seed=arguments.seed,
+        jobs=arguments.jobs,
+        max_file_seconds=arguments.max_file_seconds,
+    )
+
+
+def run(work: Callable[[], None]) -> int:
+    """Do a script's work: a person's mistake becomes one sentence and status 2, Ctrl-C 130."""
+    try:
+        work()
+    except (InputError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def print_report(corpus: Corpus, batch_size: int, sequence_length: int) -> None:
+    """Print what was found, parsed and skipped, and what training will see."""
+    report = corpus.report
+    print(f"found        {report.found:,} files in {report.seconds:.1f} s")
+    print(f"parsed       {report.parsed:,} ({report.from_cache:,} from the cache)")
+    print(f"duplicates   {len(report.duplicates):,}")
+    for same in report.duplicates:
+        print(f"  {same.path}: same music as {same.original}")
+    print(f"skipped      {len(report.skipped):,}")
+    for skipped in report.skipped:
+        print(f"  {skipped.path}: {skipped.detail}")
+    stream = sum(map(len, corpus.training.values()))
+    print(f"pieces       {len(corpus.training):,} for training, {len(corpus.held_out):,} held out")
+    print(f"tokens       {corpus.tokens:,} ({stream:,} for training), ends of pieces included")
+    print(f"vocabulary   {len(corpus.vocabulary):,}")
+    print("most frequent", "  ".join(f"{token} {n:,}" for token, n in most_frequent(corpus)))
+    count = batch_count(stream, batch_size, sequence_length)
+    print(f"batches      {count:,} of [{batch_size}, {sequence_length}] an epoch")
+
+
+def most_frequent(corpus: Corpus, number: int = 10) -> list[tuple[str, int]]:
+    """Return the most frequent tokens with their counts, ends left out."""
+    import numpy as np
+
+    counts = np.zeros(len(corpus.vocabulary), np.int64)
+    for ids in (*corpus.training.values(), *corpus.held_out.values()):
+        counts += np.bincount(ids, minlength=len(counts))
+    counts[0] = 0
+    order = np.argsort(-counts, kind="stable")[:number]
+    return [(corpus.vocabulary.tokens[i], int(counts[i])) for i in order if counts[i]]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Read a folder of MIDI files and report what a training run would see.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add_corpus_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; return the exit status."""
+    arguments = parse_args(argv)
+
+    def work() -> None:
+        print_report(corpus_from(arguments), arguments.batch_size, arguments.seq_length)
+
+    return run(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Music for the tests, made here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import encoding
+
+TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
+
+
+@pytest.fixture
+def make_piece() -> Callable[..., list[str]]:
+    """Return a function that writes a piece of random tokens and returns them."""
+
+    def make(path: Path, *, length: int = 60, seed: int = 0) -> list[str]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tokens = np.random.default_rng(seed).choice(TOKENS, length).tolist()
+        encoding.write(tokens, path)
+        return encoding.read(path)
+
+    return make
+
+
+@pytest.fixture
+def music(tmp_path: Path, make_piece: Callable[..., list[str]]) -> Path:
+    """Return a folder of six short pieces."""
+    for number in range(6):
+        make_piece(tmp_path / "data" / f"piece{number}.mid", seed=number)
+    return tmp_path / "data"

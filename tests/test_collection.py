@@ -1,0 +1,198 @@
+"""Finding, parsing, caching and guarding files."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import collection
+import encoding
+from collection import Duplicate, Outcome, Parsed, Skipped, Submit
+
+
+def parse(
+    folder: Path, *, jobs: int = 1, seconds: float = 20, name: str = "notes"
+) -> list[Outcome]:
+    return list(
+        collection.parse_files(
+            collection.find_files(folder),
+            name=name,
+            cache=collection.cache_for(folder, name),
+            pool=lambda: collection.local_pool(jobs, seconds),
+            max_file_seconds=seconds,
+        )
+    )
+
+
+@contextmanager
+def no_pool() -> Iterator[Submit]:
+    pytest.fail("a file was parsed that the cache should hold")
+    yield
+
+
+def parse_cached(folder: Path) -> list[Outcome]:
+    return list(
+        collection.parse_files(
+            collection.find_files(folder),
+            name="notes",
+            cache=collection.cache_for(folder, "notes"),
+            pool=no_pool,
+            max_file_seconds=1,
+        )
+    )
+
+
+def test_files_are_found_in_any_case_in_order_and_not_in_hidden_folders(tmp_path: Path) -> None:
+    for name in (
+        "b.mid",
+        "a.MID",
+        "z/c.Midi",
+        "z/.d.mid",
+        ".cache/e.mid",
+        "notes.txt",
+        "f.mid.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "z" / "loop").symlink_to(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in collection.find_files(tmp_path)]
+    assert found == ["a.MID", "b.mid", "z/c.Midi"]
+
+
+def test_outcomes_come_in_order_whatever_the_number_of_processes(music: Path) -> None:
+    (music / "piece2x.mid").write_bytes(b"nonsense")
+    one = parse(music, jobs=1)
+    assert [outcome.path.name for outcome in one] == sorted(
+        path.name for path in music.glob("*.mid")
+    )
+    for entry in (music / ".cache").rglob("*.json"):
+        entry.unlink()
+    assert parse(music, jobs=2) == one
+
+
+def test_the_second_run_parses_nothing(music: Path) -> None:
+    (music / "broken.mid").write_bytes(b"nonsense")
+    first, second = parse(music), parse_cached(music)
+    assert [getattr(outcome, "piece", None) for outcome in first] == [
+        getattr(outcome, "piece", None) for outcome in second
+    ]
+    assert isinstance(second[0], Skipped)
+    assert all(outcome.cached for outcome in second if isinstance(outcome, Parsed))
+
+
+def test_changed_bytes_are_parsed_again(music: Path) -> None:
+    parse(music)
+    encoding.write(["C4"] * 7, music / "piece0.mid")
+    outcome = parse(music)[0]
+    assert isinstance(outcome, Parsed)
+    assert not outcome.cached
+    assert outcome.piece.tokens == ("C4",) * 7
+
+
+def test_another_encoding_or_parser_version_has_its_own_cache(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert collection.cache_for(music, "notes") != collection.cache_for(music, "remi")
+    before = collection.cache_for(music, "notes")
+    monkeypatch.setattr(encoding, "VERSION", encoding.VERSION + 1)
+    assert collection.cache_for(music, "notes") != before
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"C4", b"D4"), lambda _: b""]
+)
+def test_a_damaged_cache_entry_is_made_again(music: Path, damage: Callable[[bytes], bytes]) -> None:
+    whole = parse(music)
+    for entry in (music / ".cache").rglob("*.json"):
+        entry.write_bytes(damage(entry.read_bytes()))
+    again = parse(music)
+    assert [o.piece for o in again if isinstance(o, Parsed)] == [
+        o.piece for o in whole if isinstance(o, Parsed)
+    ]
+    assert not any(o.cached for o in again if isinstance(o, Parsed))
+    assert len(parse_cached(music)) == 6
+
+
+def test_a_cache_entry_is_plain_json(music: Path) -> None:
+    parse(music)
+    for entry in (music / ".cache").rglob("*.json"):
+        assert json.loads(entry.read_text().partition("\n")[2])["tokens"]
+
+
+def test_a_read_only_folder_is_cached_elsewhere(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    music.chmod(0o555)
+    parse(music)
+    music.chmod(0o755)
+    assert not (music / ".cache").exists()
+    assert len(list((tmp_path / "home").rglob("*.json"))) == 6
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(music: Path) -> None:
+    (music / ".cache").write_text("a file where the folder should be")
+    assert len(parse(music)) == 6
+
+
+def test_copies_and_twins_are_used_once(music: Path) -> None:
+    tokens = encoding.read(music / "piece1.mid")
+    (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
+    encoding.write(tokens, music / "x-twin.mid", bpm=90)  # other bytes, same tokens
+    *_, copy, twin = parse(music)
+    assert copy == Duplicate(music / "x-copy.mid", music / "piece1.mid")
+    assert twin == Duplicate(music / "x-twin.mid", music / "piece1.mid")
+
+
+def _sleep(data: bytes, name: str) -> object:
+    if data.startswith(b"sleep"):
+        time.sleep(60)
+    if data.startswith(b"die"):
+        os._exit(1)
+    return encoding.read_piece(data, name)
+
+
+def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (music / "a.mid").write_bytes(b"sleep")
+    (music / "b.mid").write_bytes(b"die")
+    monkeypatch.setattr(collection, "parse_bytes", _sleep)
+    outcomes = parse(music, jobs=2, seconds=2)
+    assert [type(outcome) for outcome in outcomes] == [Skipped] * 2 + [Parsed] * 6
+    assert [outcome.reason for outcome in outcomes[:2] if isinstance(outcome, Skipped)] == [
+        "took too long",
+        "crashed the reader",
+    ]
+    # Neither is remembered: another machine, or another limit, may do better.
+    assert len(list((music / ".cache").rglob("*.json"))) == 6
+
+
+parse_bytes = collection.parse_bytes
+
+
+def _eat(_data: bytes, _name: str) -> encoding.Piece:
+    bytearray(collection.MEMORY_LIMIT)
+    pytest.fail("the memory limit let this through")
+
+
+def _parse_greedily(data: bytes, name: str) -> object:
+    encoding.read_piece = _eat  # type: ignore[assignment]  # in the worker, a process of its own
+    return parse_bytes(data, name)
+
+
+def test_a_file_that_eats_memory_is_refused(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "parse_bytes", _parse_greedily)
+    assert {o.reason for o in parse(music) if isinstance(o, Skipped)} == {"out of memory"}
+
+
+def test_a_huge_file_is_not_even_read(music: Path) -> None:
+    with (music / "big.mid").open("wb") as file:
+        file.truncate(encoding.MAX_BYTES + 1)
+    first = parse(music)[0]
+    assert isinstance(first, Skipped)
+    assert first.reason == "too large"

@@ -1,0 +1,166 @@
+"""Vocabulary, split, batches and report."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import preprocess
+from collection import InputError
+from preprocess import END, Vocabulary
+
+
+def test_vocabulary_comes_back_from_its_file(tmp_path: Path) -> None:
+    vocabulary = Vocabulary((END, "0.4.7", "C#4"))
+    vocabulary.save(tmp_path / "vocabulary.json")
+    assert Vocabulary.load(tmp_path / "vocabulary.json") == vocabulary
+    assert vocabulary.ids == {END: 0, "0.4.7": 1, "C#4": 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "not JSON",
+        "[]",
+        json.dumps({"encoding": "notes", "tokens": ["C4"]}),
+        json.dumps({"encoding": "notes", "tokens": [END, "C4", "C4"]}),
+        json.dumps({"encoding": "morse", "tokens": [END, "C4"]}),
+        json.dumps({"encoding": "notes", "tokens": [END, 4]}),
+    ],
+)
+def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, body: str) -> None:
+    path = tmp_path / "vocabulary.json"
+    path.write_text(body)
+    with pytest.raises(InputError, match=r"vocabulary\.json"):
+        Vocabulary.load(path)
+
+
+def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
+    import encoding
+
+    corpus = preprocess.load_corpus(music, validation=0, jobs=1)
+    tokens = corpus.vocabulary.tokens
+    assert tokens[0] == END
+    assert list(tokens[1:]) == sorted(tokens[1:])
+    for name, ids in corpus.training.items():
+        assert [tokens[i] for i in ids] == [*encoding.read(music / name), END]
+    assert list(corpus.training) == [f"piece{number}.mid" for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "share", "held_out"),
+    [(2, 0.1, 0), (3, 0.1, 1), (10, 0.1, 1), (20, 0.25, 5), (20, 0, 0)],
+)
+def test_split_sizes(pieces: int, share: float, held_out: int) -> None:
+    arrays = {str(number): np.array([number, 0], np.int32) for number in range(pieces)}
+    assert len(preprocess.held_out_names(arrays, share, seed=0)) == held_out
+
+
+def test_split_is_by_music_and_seed() -> None:
+    arrays = {str(number): np.array([number, 0], np.int32) for number in range(20)}
+    chosen = preprocess.held_out_names(arrays, 0.2, seed=0)
+    assert chosen == preprocess.held_out_names(dict(reversed(arrays.items())), 0.2, seed=0)
+    assert chosen != preprocess.held_out_names(arrays, 0.2, seed=1)
+    # A new piece may join the held-out ones, and push one out, but reshuffles nothing else.
+    more = preprocess.held_out_names({**arrays, "new": np.array([99, 0], np.int32)}, 0.2, seed=0)
+    assert len(more - chosen) <= 1
+
+
+def test_lanes_go_on_from_batch_to_batch() -> None:
+    ids = np.arange(1, 101, dtype=np.int32)  # 3 lanes of 33 ids: 4 whole steps of 8
+    made = list(preprocess.batches(ids, 3, 8, 200))
+    assert len(made) == preprocess.batch_count(100, 3, 8) == 4
+    x = np.concatenate([x for x, _ in made], axis=1)
+    y = np.concatenate([y for _, y in made], axis=1)
+    assert x.dtype == np.int32
+    assert y.dtype == np.float32
+    assert y.shape == (3, 32, 200)
+    for lane in range(3):
+        np.testing.assert_array_equal(x[lane], np.arange(33 * lane + 1, 33 * lane + 33))
+    np.testing.assert_array_equal(y.argmax(-1), x + 1)
+    np.testing.assert_array_equal(y.sum(-1), 1)
+
+
+def test_the_smallest_stream_with_a_batch() -> None:
+    preprocess.require_batch(16 * 64 + 16, 16, 64)
+    assert preprocess.batch_count(16 * 64 + 16, 16, 64) == 1
+    assert preprocess.batch_count(16 * 64 + 15, 16, 64) == 0
+    with pytest.raises(InputError, match=r"1,039 tokens .* needs 1,040.*--batch-size or --seq-len"):
+        preprocess.require_batch(16 * 64 + 15, 16, 64)
+
+
+def test_scoring_predicts_each_id_once_from_the_one_before() -> None:
+    rng = np.random.default_rng(0)
+    pieces = [np.append(rng.integers(1, 9, n), 0).astype(np.int32) for n in (3, 11, 7, 20, 5)]
+    seen: list[tuple[int, int]] = []
+    firsts = 0
+    for first, x, targets, weights in preprocess.scoring_batches(pieces, 2, 4):
+        assert x.shape == targets.shape == weights.shape == (2, 4)
+        firsts += first
+        seen += [
+            (int(a), int(b)) for a, b in zip(x[weights == 1], targets[weights == 1], strict=True)
+        ]
+    expected = [
+        (int(a), int(b)) for ids in pieces for a, b in zip([0, *ids[:-1]], ids, strict=True)
+    ]
+    assert firsts == 3
+    assert sorted(seen) == sorted(expected)
+
+
+def test_an_empty_folder_says_what_to_put_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert preprocess.main(["--data-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path) in error
+    assert "train.py --demo" in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert preprocess.main(["--data-dir", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+
+
+def test_only_broken_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "page.mid").write_text("<!DOCTYPE html>")
+    assert preprocess.main(["--data-dir", str(tmp_path)]) == 2
+    assert "page.mid: not a MIDI file" in capsys.readouterr().err
+
+
+def test_report_counts_and_names(
+    music: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture
+) -> None:
+    (music / "broken.mid").write_bytes(b"MThd")
+    (music / "copy.MIDI").write_bytes((music / "piece3.mid").read_bytes())
+    make_piece(music / "sub" / "more.mid", seed=9, length=5)
+    assert (
+        preprocess.main(["--data-dir", str(music), "--batch-size", "2", "--seq-length", "8"]) == 0
+    )
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[0] != " "
+    )
+    assert lines["found"].startswith("9 files")
+    assert lines["parsed"].startswith("7 ")
+    assert lines["skipped"] == "1"
+    assert lines["duplicates"] == "1"
+    assert lines["pieces"] == "6 for training, 1 held out"
+    assert lines["tokens"].startswith("372 ")  # 6 of 60, one of 5, and 7 ends
+    assert lines["vocabulary"] == "9"
+
+
+def test_demo_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import encoding
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(encoding, "chorales", lambda: ["bach/bwv66.6.mxl", "bach/bwv253.mxl"])
+    folder = preprocess.make_demo(jobs=1)
+    made = sorted(path.name for path in folder.iterdir())
+    assert made == ["ABOUT.txt", "bwv253.mid", "bwv66.6.mid"]
+    assert len(encoding.read(folder / "bwv66.6.mid")) > 30
+    assert "music21" in (folder / "ABOUT.txt").read_text()
+    (folder / "bwv253.mid").unlink()
+    preprocess.make_demo(jobs=1)
+    assert not (folder / "bwv253.mid").exists()

@@ -1,0 +1,372 @@
+"""The training loop: epochs, resume, logs; knows no MIDI and not what a token means."""
+
+from __future__ import annotations
+
+import preprocess  # isort: skip  # first: it says so when Python is too old
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import checkpoints
+from preprocess import Corpus, InputError, positive_int, share
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", checkpoints.SETTINGS)
+LOG_FILES = ("training.csv", "training.png")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch in logs/training.csv; losses in nats a token, nan where nothing is held out."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+class Log:
+    """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use the log files of `folder`."""
+        self._csv, self._png = (folder / name for name in LOG_FILES)
+        self.rows: list[Row] = []
+
+    def begin(self, epoch: int) -> None:
+        """Keep the rows up to `epoch`, on disk too; later ones belong to lost work."""
+        self.rows = [row for row in self._read() if row.epoch <= epoch]
+        lines = [",".join(field.name for field in fields(Row)), *map(_csv_line, self.rows)]
+        preprocess.write_atomically(self._csv, "\n".join(lines) + "\n")
+
+    def _read(self) -> list[Row]:
+        if not self._csv.exists():
+            return []
+        rows = []
+        with self._csv.open(encoding="utf-8", newline="") as file:
+            for values in csv.DictReader(file):
+                try:
+                    numbers = {name: float(values[name]) for name in values if name != "epoch"}
+                    rows.append(Row(epoch=int(values["epoch"]), **numbers))
+                except (TypeError, ValueError):  # a line that a crash left half written
+                    continue
+        return rows
+
+    def add(self, row: Row) -> None:
+        """Append an epoch's row as the epoch ends."""
+        self.rows.append(row)
+        with self._csv.open("a", encoding="utf-8") as file:
+            file.write(_csv_line(row) + "\n")
+
+    def draw(self) -> None:
+        """Draw loss and accuracy against epochs into training.png."""
+        # The object interface: no display is looked for, no global state.
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        epochs = [row.epoch for row in self.rows]
+        panels = zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)
+        for axes, name in panels:
+            for label, field_name in (("training", name), ("held out", f"val_{name}")):
+                values = [getattr(row, field_name) for row in self.rows]
+                if any(value == value for value in values):  # not all nan
+                    axes.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
+            axes.set(xlabel="epoch", ylabel="nats a token" if name == "loss" else "share right")
+            axes.set_title(name.capitalize(), loc="left")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(alpha=0.3)
+            axes.legend(frameon=False)
+        partial = self._png.with_name(f".partial-{self._png.name}")
+        figure.savefig(partial, dpi=120)
+        partial.replace(self._png)
+
+
+def _csv_line(row: Row) -> str:
+    return (
+        f"{row.epoch},{row.loss:.6f},{row.accuracy:.6f},"
+        f"{row.val_loss:.6f},{row.val_accuracy:.6f},{row.seconds:.2f}"
+    )
+
+
+def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the flags that build_model takes, under its names for them."""
+    return {
+        "embedding_size": arguments.embedding_size,
+        "units": arguments.units,
+        "layers": arguments.layers,
+        "dropout": arguments.dropout,
+    }
+
+
+def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
+    """Return every setting that shapes a run: equal settings and corpus give equal weights."""
+    return {
+        "encoding": corpus.vocabulary.encoding,
+        "network": {"vocabulary_size": len(corpus.vocabulary), **network_of(arguments)},
+        "training": {
+            "batch_size": arguments.batch_size,
+            "sequence_length": arguments.seq_length,
+            "learning_rate": arguments.learning_rate,
+            "validation": arguments.validation,
+            "seed": arguments.seed,
+        },
+        "corpus": {
+            "pieces": len(corpus.training) + len(corpus.held_out),
+            "held_out": sorted(corpus.held_out),
+            "tokens": corpus.tokens,
+            "sha256": corpus.digest(),
+        },
+    }
+
+
+def begin_or_resume(
+    arguments: argparse.Namespace, settings: dict[str, Any], vocabulary: preprocess.Vocabulary
+) -> int:
+    """Prepare the model folder; return the epoch of the checkpoint to go on from, 0 for none."""
+    import json
+
+    folder = arguments.model_dir
+    if arguments.fresh:
+        for place, names in ((folder, RUN_FILES), (arguments.log_dir, LOG_FILES)):
+            aside = checkpoints.move_aside(place, names)
+            if aside:
+                print(f"Moved the earlier run's files from {place} to {aside}")
+    saved = checkpoints.numbered(folder)
+    if (folder / checkpoints.SETTINGS).exists():
+        old = checkpoints.load_settings(folder)
+        refuse_other_run(folder, old, settings)
+        return max(saved, default=0)
+    if saved:
+        raise InputError(
+            f"{folder} has checkpoints but no {checkpoints.SETTINGS}: put it back, "
+            "add --fresh to move them aside, or name another folder with --model-dir"
+        )
+    vocabulary.save(folder / preprocess.VOCABULARY)
+    text = json.dumps({**settings, "versions": arguments.versions}, indent=2, ensure_ascii=False)
+    preprocess.write_atomically(folder / checkpoints.SETTINGS, text + "\n")
+    return 0
+
+
+def refuse_other_run(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raise InputError naming what differs, unless both runs have the same settings and corpus."""
+    old = {key: value for key, value in old.items() if key != "versions"}
+    different = checkpoints.differences(old, new)
+    if different:
+        raise InputError(
+            f"the run in {folder} was begun differently: {'; '.join(different)}. Give the same "
+            "settings and files to go on, --fresh to move that run aside and begin again, "
+            "or another --model-dir"
+        )
+
+
+class Run:
+    """A model, its corpus and its log, from one epoch to the last."""
+
+    def __init__(self, arguments: argparse.Namespace, corpus: Corpus, done: int) -> None:
+        """Build the network and go back to the checkpoint of epoch `done` (0: fresh weights)."""
+        import numpy as np
+
+        import model  # here, not above: TensorFlow takes seconds, and --help and mistakes need none
+
+        self._arguments, self._corpus = arguments, corpus
+        self.done = self._saved = done
+        model.set_seed(arguments.seed)
+        self.model = model.build_model(
+            len(corpus.vocabulary),
+            batch_size=arguments.batch_size,
+            sequence_length=arguments.seq_length,
+            **network_of(arguments),
+        )
+        model.compile_for_training(self.model, arguments.learning_rate)
+        if done:
+            model.load(self.model, checkpoints.path_of(arguments.model_dir, done))
+        self._scorer = model.Scorer(self.model)
+        self._stream: np.ndarray = np.concatenate(list(corpus.training.values()))
+        self._log = Log(arguments.log_dir)
+        self._log.begin(done)
+        self._at_epoch_end = model.snapshot(self.model)
+
+    def train(self) -> None:
+        """Train the epochs that are left, under one progress bar; save also when interrupted."""
+        from tqdm import tqdm
+
+        arguments = self._arguments
+        steps = preprocess.batch_count(
+            len(self._stream), arguments.batch_size, arguments.seq_length
+        )
+        bar = tqdm(
+            total=steps * arguments.epochs,
+            initial=steps * self.done,
+            unit="batch",
+            leave=False,
+            disable=None,
+        )
+        try:
+            with bar:
+                for epoch in range(self.done + 1, arguments.epochs + 1):
+                    bar.set_description(f"epoch {epoch}/{arguments.epochs}")
+                    row = self._epoch(epoch, steps, bar)
+                    tqdm.write(self._end_epoch(row))
+        except KeyboardInterrupt:
+            self._save_interrupted()
+            raise
+
+    def _epoch(self, epoch: int, steps: int, bar: Any) -> Row:
+        import model
+
+        arguments = self._arguments
+        began = time.perf_counter()
+        model.reset_states(self.model)
+        model.reseed(self.model, arguments.seed, epoch)
+        loss = accuracy = 0.0
+        batches = preprocess.batches(
+            self._stream, arguments.batch_size, arguments.seq_length, len(self._corpus.vocabulary)
+        )
+        for number, (step_loss, right) in enumerate(model.train_epoch(self.model, batches), 1):
+            loss, accuracy = loss + step_loss, accuracy + right
+            bar.set_postfix(
+                loss=f"{loss / number:.3f}", accuracy=f"{accuracy / number:.3f}", refresh=False
+            )
+            bar.update()
+        val_loss, val_accuracy = self._held_out()
+        seconds = time.perf_counter() - began
+        return Row(epoch, loss / steps, accuracy / steps, val_loss, val_accuracy, seconds)
+
+    def _held_out(self) -> tuple[float, float]:
+        """Score the held-out pieces: (nats a token, accuracy), nan where there are none."""
+        pieces = list(self._corpus.held_out.values())
+        if not pieces:
+            return float("nan"), float("nan")
+        arguments = self._arguments
+        return self._scorer(
+            preprocess.scoring_batches(pieces, arguments.batch_size, arguments.seq_length)
+        )
+
+    def _end_epoch(self, row: Row) -> str:
+        """Log the epoch and save what is due; return the line for people."""
+        import model
+
+        arguments = self._arguments
+        self._log.add(row)
+        self.done, self._at_epoch_end = row.epoch, model.snapshot(self.model)
+        line = f"epoch {row.epoch}/{arguments.epochs}  loss {row.loss:.3f}"
+        line += f"  accuracy {row.accuracy:.3f}"
+        if self._corpus.held_out:
+            line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
+        line += f"  {row.seconds:.1f} s"
+        if row.epoch % arguments.freq == 0 or row.epoch == arguments.epochs:
+            line += f"  saved {self._save()}"
+        return line
+
+    def _save(self) -> Path:
+        import model
+
+        path = checkpoints.path_of(self._arguments.model_dir, self.done)
+        model.save(self.model, path)
+        self._saved = self.done
+        self._log.draw()
+        return path
+
+    def _save_interrupted(self) -> None:
+        """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
+        import model
+
+        if self.done == self._saved:
+            print(f"\nStopped; epoch {self.done} is the last one saved.", file=sys.stderr)
+            return
+        model.restore(self.model, self._at_epoch_end)
+        print(
+            f"\nStopped; saved {self._save()}. The same command goes on from there.",
+            file=sys.stderr,
+        )
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Load the corpus, begin or resume the run in the model folder, and train."""
+    if arguments.demo:
+        arguments.data_dir = preprocess.make_demo(arguments.jobs)
+    corpus = preprocess.corpus_from(arguments)
+    stream = sum(map(len, corpus.training.values()))
+    preprocess.require_batch(stream, arguments.batch_size, arguments.seq_length)
+    print(preprocess.summary(corpus))
+    arguments.versions = versions()
+    done = begin_or_resume(arguments, settings_of(arguments, corpus), corpus.vocabulary)
+    if done >= arguments.epochs:
+        print(
+            f"Nothing left to do: {arguments.model_dir} holds epoch {done} of {arguments.epochs}. "
+            f"Go on with --epochs={2 * done}, or begin again with --fresh."
+        )
+        return
+    if done:
+        print(f"Going on from {checkpoints.path_of(arguments.model_dir, done)}")
+    print("Starting TensorFlow ...", flush=True)
+    run = Run(arguments, corpus, done)
+    print(f"{run.model.count_params():,} parameters")
+    run.train()
+    print(f"Done. Now: python sample.py --chars=100{_flag(arguments)}")
+
+
+def _flag(arguments: argparse.Namespace) -> str:
+    """Return the flag that sample.py needs to find this model."""
+    return "" if str(arguments.model_dir) == "model" else f" --model-dir={arguments.model_dir}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape a run, without importing them."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("keras", "tensorflow", "music21")}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train a stacked LSTM on a folder of MIDI files. "
+        "The same command again goes on from the last checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--epochs", type=positive_int, default=100, help="passes over the music")
+    parser.add_argument("--freq", type=positive_int, default=10, help="epochs between checkpoints")
+    parser.add_argument(
+        "--demo", action="store_true", help="train on Bach chorales from music21, kept in demo/"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="move the run in the model folder aside, begin again"
+    )
+    parser.add_argument("--model-dir", type=Path, default=Path("model"), help="checkpoints")
+    parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--embedding-size", type=positive_int, default=512, help="numbers that stand for a token"
+    )
+    network.add_argument("--units", type=positive_int, default=256, help="units an LSTM layer")
+    network.add_argument("--layers", type=positive_int, default=3, help="stacked LSTM layers")
+    network.add_argument(
+        "--dropout", type=share, default=0.2, help="share dropped after a layer (0 = off)"
+    )
+    network.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
+    preprocess.add_corpus_arguments(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
+        parser.error("--demo brings its own music: leave out --data-dir")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; return the exit status."""
+    arguments = parse_args(argv)
+    return preprocess.run(lambda: train(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
