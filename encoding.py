@@ -149,17 +149,21 @@ def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
 
 
 def chorales() -> list[str]:
-    """Return the sorted names of music21's Bach chorales, the built-in corpus."""
+    """Return the sorted names of music21's Bach chorales, the built-in corpus, each once."""
     from music21 import corpus  # inside, because --help and cached runs must not wait for it
 
-    return sorted(corpus.chorales.Iterator(returnType="filename"))
+    return sorted(set(corpus.chorales.Iterator(returnType="filename")))
 
 
 def write_chorale(name: str, path: Path) -> None:
-    """Write one of `chorales()`, with all its parts, as a MIDI file."""
+    """Write one of `chorales()`, with all its parts and each repeat once, as a MIDI file."""
     from music21 import corpus  # inside, because --help and cached runs must not wait for it
 
-    corpus.parse(name).write("midi", fp=path)
+    score = corpus.parse(name)
+    # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
+    for measure in score.recurse().getElementsByClass("Measure"):
+        measure.leftBarline = measure.rightBarline = None
+    score.write("midi", fp=path)
 
 
 def _check_encoding(encoding: str) -> None:

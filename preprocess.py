@@ -340,7 +340,7 @@ def make_demo(jobs: int | None = None) -> Path:
 
 def demo_name(chorale: str) -> str:
     """Return the file name of a chorale in the demo folder."""
-    return f"{Path(chorale).stem.replace('/', '-')}.mid"
+    return f"{Path(chorale).name}.mid"
 
 
 def _write_chorale(chorale: str) -> None:

@@ -155,12 +155,12 @@ def test_demo_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     import encoding
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(encoding, "chorales", lambda: ["bach/bwv66.6.mxl", "bach/bwv253.mxl"])
+    monkeypatch.setattr(encoding, "chorales", lambda: ["bach/bwv66.6", "bach/bwv277"])
     folder = preprocess.make_demo(jobs=1)
     made = sorted(path.name for path in folder.iterdir())
-    assert made == ["ABOUT.txt", "bwv253.mid", "bwv66.6.mid"]
+    assert made == ["ABOUT.txt", "bwv277.mid", "bwv66.6.mid"]
     assert len(encoding.read(folder / "bwv66.6.mid")) > 30
     assert "music21" in (folder / "ABOUT.txt").read_text()
-    (folder / "bwv253.mid").unlink()
+    (folder / "bwv277.mid").unlink()
     preprocess.make_demo(jobs=1)
-    assert not (folder / "bwv253.mid").exists()
+    assert not (folder / "bwv277.mid").exists()
