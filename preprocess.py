@@ -29,20 +29,13 @@ from typing import TYPE_CHECKING
 
 import collection
 import encoding
-from collection import Duplicate, InputError, Parsed, Skipped
+from collection import Duplicate, InputError, Parsed, Skipped, write_atomically
 
 if TYPE_CHECKING:  # NumPy is imported where it is used, so that --help answers at once
     import numpy as np
 
 END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
 VOCABULARY = "vocabulary.json"
-DEMO = Path("demo")
-DEMO_NOTE = """\
-Four-part chorales by Johann Sebastian Bach (public domain), one MIDI file each, written by
-`train.py --demo` from the corpus that comes with music21. The encodings there are under that
-corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
-and the licence file in music21's corpus folder before you publish them.
-"""
 
 
 @dataclass(frozen=True)
@@ -137,14 +130,6 @@ class Corpus:
         return whole.hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old one or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def load_corpus(
     data_dir: Path,
     *,
@@ -237,62 +222,6 @@ def held_out_names(pieces: dict[str, np.ndarray], share: float, seed: int) -> se
     return set(sorted(pieces, key=rank)[:count])
 
 
-def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
-    """Return how many [B, T] batches a stream of `length` ids gives."""
-    return max(0, (length // batch_size - 1) // sequence_length)
-
-
-def batches(
-    ids: np.ndarray, batch_size: int, sequence_length: int, vocabulary_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cut a stream int32 [N] into x int32 [B, T] and one-hot y float32 [B, T, V], the next ids.
-
-    Lane i of batch k + 1 goes on where lane i of batch k ended.
-    """
-    lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
-    for number in range(batch_count(len(ids), batch_size, sequence_length)):
-        start, stop = number * sequence_length, (number + 1) * sequence_length
-        yield (
-            lanes[:, start:stop],
-            one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size),
-        )
-
-
-def one_hot(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
-    """Turn ids int [...] into float32 [..., V] with a single 1 in each row."""
-    import numpy as np
-
-    rows = np.zeros((ids.size, vocabulary_size), np.float32)
-    rows[np.arange(ids.size), ids.ravel()] = 1
-    return rows.reshape(*ids.shape, vocabulary_size)
-
-
-def scoring_batches(
-    pieces: Sequence[np.ndarray], batch_size: int, sequence_length: int
-) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
-    """Lay whole pieces side by side, one a lane, so that each id is predicted exactly once.
-
-    Yields (first, x int32 [B, T], targets int32 [B, T], weights float32 [B, T]); `first` says
-    that new pieces begin and states must be reset. END precedes a piece; padding has weight 0.
-    """
-    import numpy as np
-
-    by_length = sorted(pieces, key=len)
-    for begin in range(0, len(by_length), batch_size):
-        group = by_length[begin : begin + batch_size]
-        steps = -(-len(group[-1]) // sequence_length) * sequence_length
-        inputs = np.zeros((batch_size, steps), np.int32)
-        targets = np.zeros((batch_size, steps), np.int32)
-        weights = np.zeros((batch_size, steps), np.float32)
-        for lane, ids in enumerate(group):
-            inputs[lane, 1 : len(ids)] = ids[:-1]
-            targets[lane, : len(ids)] = ids
-            weights[lane, : len(ids)] = 1
-        for start in range(0, steps, sequence_length):
-            cut = slice(start, start + sequence_length)
-            yield start == 0, inputs[:, cut], targets[:, cut], weights[:, cut]
-
-
 def summary(corpus: Corpus) -> str:
     """Return one line for people: what was read, and what was left out."""
     report = corpus.report
@@ -315,39 +244,6 @@ def require_batch(tokens: int, batch_size: int, sequence_length: int) -> None:
             f"the training pieces have {tokens:,} tokens and one batch needs {needed:,}: "
             "add more MIDI files, or lower --batch-size or --seq-length"
         )
-
-
-def make_demo(jobs: int | None = None) -> Path:
-    """Write music21's Bach chorales as MIDI files into the folder demo, once; return the folder."""
-    note = DEMO / "ABOUT.txt"  # written last: its presence says that the folder is complete
-    if note.exists():
-        return DEMO
-    from multiprocessing import get_context
-
-    from pebble import ProcessPool
-    from tqdm import tqdm
-
-    DEMO.mkdir(exist_ok=True)
-    print(f"Writing Bach chorales from music21's own corpus as MIDI files to {DEMO}/ (once)")
-    names = [name for name in encoding.chorales() if not (DEMO / demo_name(name)).exists()]
-    with ProcessPool(jobs or os.cpu_count() or 1, context=get_context("spawn")) as pool:
-        written = pool.map(_write_chorale, names).result()
-        for _ in tqdm(written, "Writing chorales", len(names), unit="file", disable=None):
-            pass
-    note.write_text(DEMO_NOTE, encoding="utf-8")
-    return DEMO
-
-
-def demo_name(chorale: str) -> str:
-    """Return the file name of a chorale in the demo folder."""
-    return f"{Path(chorale).name}.mid"
-
-
-def _write_chorale(chorale: str) -> None:
-    path = DEMO / demo_name(chorale)
-    partial = path.with_suffix(".partial")
-    encoding.write_chorale(chorale, partial)
-    partial.replace(path)
 
 
 def positive_int(text: str) -> int:
@@ -424,7 +320,9 @@ def print_report(corpus: Corpus, batch_size: int, sequence_length: int) -> None:
     print(f"tokens       {corpus.tokens:,} ({stream:,} for training), ends of pieces included")
     print(f"vocabulary   {len(corpus.vocabulary):,}")
     print("most frequent", "  ".join(f"{token} {n:,}" for token, n in most_frequent(corpus)))
-    count = batch_count(stream, batch_size, sequence_length)
+    import batches
+
+    count = batches.batch_count(stream, batch_size, sequence_length)
     print(f"batches      {count:,} of [{batch_size}, {sequence_length}] an epoch")
 
 

@@ -5,97 +5,22 @@ from __future__ import annotations
 import preprocess  # isort: skip  # first: it says so when Python is too old
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import checkpoints
+import demo
+import log
+from collection import write_atomically
 from preprocess import Corpus, InputError, positive_int, share
 
 if TYPE_CHECKING:
     import numpy as np
 
 RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", checkpoints.SETTINGS)
-LOG_FILES = ("training.csv", "training.png")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch in logs/training.csv; losses in nats a token, nan where nothing is held out."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    seconds: float
-
-
-class Log:
-    """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
-
-    def __init__(self, folder: Path) -> None:
-        """Use the log files of `folder`."""
-        self._csv, self._png = (folder / name for name in LOG_FILES)
-        self.rows: list[Row] = []
-
-    def begin(self, epoch: int) -> None:
-        """Keep the rows up to `epoch`, on disk too; later ones belong to lost work."""
-        self.rows = [row for row in self._read() if row.epoch <= epoch]
-        lines = [",".join(field.name for field in fields(Row)), *map(_csv_line, self.rows)]
-        preprocess.write_atomically(self._csv, "\n".join(lines) + "\n")
-
-    def _read(self) -> list[Row]:
-        if not self._csv.exists():
-            return []
-        rows = []
-        with self._csv.open(encoding="utf-8", newline="") as file:
-            for values in csv.DictReader(file):
-                try:
-                    numbers = {name: float(values[name]) for name in values if name != "epoch"}
-                    rows.append(Row(epoch=int(values["epoch"]), **numbers))
-                except (TypeError, ValueError):  # a line that a crash left half written
-                    continue
-        return rows
-
-    def add(self, row: Row) -> None:
-        """Append an epoch's row as the epoch ends."""
-        self.rows.append(row)
-        with self._csv.open("a", encoding="utf-8") as file:
-            file.write(_csv_line(row) + "\n")
-
-    def draw(self) -> None:
-        """Draw loss and accuracy against epochs into training.png."""
-        # The object interface: no display is looked for, no global state.
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        epochs = [row.epoch for row in self.rows]
-        panels = zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)
-        for axes, name in panels:
-            for label, field_name in (("training", name), ("held out", f"val_{name}")):
-                values = [getattr(row, field_name) for row in self.rows]
-                if any(value == value for value in values):  # not all nan
-                    axes.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
-            axes.set(xlabel="epoch", ylabel="nats a token" if name == "loss" else "share right")
-            axes.set_title(name.capitalize(), loc="left")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
-        partial = self._png.with_name(f".partial-{self._png.name}")
-        figure.savefig(partial, dpi=120)
-        partial.replace(self._png)
-
-
-def _csv_line(row: Row) -> str:
-    return (
-        f"{row.epoch},{row.loss:.6f},{row.accuracy:.6f},"
-        f"{row.val_loss:.6f},{row.val_accuracy:.6f},{row.seconds:.2f}"
-    )
 
 
 def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -137,7 +62,7 @@ def begin_or_resume(
 
     folder = arguments.model_dir
     if arguments.fresh:
-        for place, names in ((folder, RUN_FILES), (arguments.log_dir, LOG_FILES)):
+        for place, names in ((folder, RUN_FILES), (arguments.log_dir, log.FILES)):
             aside = checkpoints.move_aside(place, names)
             if aside:
                 print(f"Moved the earlier run's files from {place} to {aside}")
@@ -153,7 +78,7 @@ def begin_or_resume(
         )
     vocabulary.save(folder / preprocess.VOCABULARY)
     text = json.dumps({**settings, "versions": arguments.versions}, indent=2, ensure_ascii=False)
-    preprocess.write_atomically(folder / checkpoints.SETTINGS, text + "\n")
+    write_atomically(folder / checkpoints.SETTINGS, text + "\n")
     return 0
 
 
@@ -192,7 +117,7 @@ class Run:
             model.load(self.model, checkpoints.path_of(arguments.model_dir, done))
         self._scorer = model.Scorer(self.model)
         self._stream: np.ndarray = np.concatenate(list(corpus.training.values()))
-        self._log = Log(arguments.log_dir)
+        self._log = log.Log(arguments.log_dir)
         self._log.begin(done)
         self._at_epoch_end = model.snapshot(self.model)
 
@@ -200,10 +125,10 @@ class Run:
         """Train the epochs that are left, under one progress bar; save also when interrupted."""
         from tqdm import tqdm
 
+        import batches
+
         arguments = self._arguments
-        steps = preprocess.batch_count(
-            len(self._stream), arguments.batch_size, arguments.seq_length
-        )
+        steps = batches.batch_count(len(self._stream), arguments.batch_size, arguments.seq_length)
         bar = tqdm(
             total=steps * arguments.epochs,
             initial=steps * self.done,
@@ -221,7 +146,8 @@ class Run:
             self._save_interrupted()
             raise
 
-    def _epoch(self, epoch: int, steps: int, bar: Any) -> Row:
+    def _epoch(self, epoch: int, steps: int, bar: Any) -> log.Row:
+        import batches
         import model
 
         arguments = self._arguments
@@ -229,10 +155,10 @@ class Run:
         model.reset_states(self.model)
         model.reseed(self.model, arguments.seed, epoch)
         loss = accuracy = 0.0
-        batches = preprocess.batches(
+        made = batches.batches(
             self._stream, arguments.batch_size, arguments.seq_length, len(self._corpus.vocabulary)
         )
-        for number, (step_loss, right) in enumerate(model.train_epoch(self.model, batches), 1):
+        for number, (step_loss, right) in enumerate(model.train_epoch(self.model, made), 1):
             loss, accuracy = loss + step_loss, accuracy + right
             bar.set_postfix(
                 loss=f"{loss / number:.3f}", accuracy=f"{accuracy / number:.3f}", refresh=False
@@ -240,19 +166,21 @@ class Run:
             bar.update()
         val_loss, val_accuracy = self._held_out()
         seconds = time.perf_counter() - began
-        return Row(epoch, loss / steps, accuracy / steps, val_loss, val_accuracy, seconds)
+        return log.Row(epoch, loss / steps, accuracy / steps, val_loss, val_accuracy, seconds)
 
     def _held_out(self) -> tuple[float, float]:
         """Score the held-out pieces: (nats a token, accuracy), nan where there are none."""
         pieces = list(self._corpus.held_out.values())
         if not pieces:
             return float("nan"), float("nan")
+        import batches
+
         arguments = self._arguments
         return self._scorer(
-            preprocess.scoring_batches(pieces, arguments.batch_size, arguments.seq_length)
+            batches.scoring_batches(pieces, arguments.batch_size, arguments.seq_length)
         )
 
-    def _end_epoch(self, row: Row) -> str:
+    def _end_epoch(self, row: log.Row) -> str:
         """Log the epoch and save what is due; return the line for people."""
         import model
 
@@ -294,7 +222,7 @@ class Run:
 def train(arguments: argparse.Namespace) -> None:
     """Load the corpus, begin or resume the run in the model folder, and train."""
     if arguments.demo:
-        arguments.data_dir = preprocess.make_demo(arguments.jobs)
+        arguments.data_dir = demo.make(arguments.jobs)
     corpus = preprocess.corpus_from(arguments)
     stream = sum(map(len, corpus.training.values()))
     preprocess.require_batch(stream, arguments.batch_size, arguments.seq_length)

@@ -13,13 +13,16 @@ HEAVY = {"dask", "distributed", "keras", "matplotlib", "miditok", "music21", "nu
 
 # file → the rooms of ours it may import
 OURS = {
+    "batches": set(),
     "collection": {"encoding"},
+    "demo": {"encoding"},
     "checkpoints": {"collection"},
     "encoding": set(),
+    "log": {"collection"},
     "model": {"lstm"},
-    "preprocess": {"collection", "encoding"},
+    "preprocess": {"batches", "collection", "encoding"},
     "sample": {"checkpoints", "encoding", "model", "preprocess"},
-    "train": {"checkpoints", "model", "preprocess"},
+    "train": {"batches", "checkpoints", "collection", "demo", "log", "model", "preprocess"},
 }
 # library → the files that may import it
 LIBRARIES = {

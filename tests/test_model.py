@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import batches
 import model
-import preprocess
 
 keras = model.keras
 SIZES: dict[str, Any] = {"embedding_size": 6, "units": 5, "layers": 2, "dropout": 0.2}
@@ -22,7 +22,7 @@ def small(batch_size: int = 3, sequence_length: int = 4, seed: int = 0) -> "mode
 
 def some_batches(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     ids = np.random.default_rng(seed).integers(0, 9, 3 * (4 * count + 1)).astype(np.int32)
-    return list(preprocess.batches(ids, 3, 4, 9))
+    return list(batches.batches(ids, 3, 4, 9))
 
 
 def values(network: "model.keras.Model") -> list[np.ndarray]:
@@ -139,7 +139,7 @@ def test_scores_are_those_of_each_piece_alone() -> None:
             count += 1
     scorer = model.Scorer(network)
     for _ in range(2):  # a second call starts from no state of the first
-        loss, accuracy = scorer(preprocess.scoring_batches(pieces, 3, 4))
+        loss, accuracy = scorer(batches.scoring_batches(pieces, 3, 4))
         assert loss == pytest.approx(nats / count, rel=1e-5)
         assert accuracy == pytest.approx(right / count)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import batches
+import demo
 import preprocess
 from collection import InputError
 from preprocess import END, Vocabulary
@@ -70,8 +72,8 @@ def test_split_is_by_music_and_seed() -> None:
 
 def test_lanes_go_on_from_batch_to_batch() -> None:
     ids = np.arange(1, 101, dtype=np.int32)  # 3 lanes of 33 ids: 4 whole steps of 8
-    made = list(preprocess.batches(ids, 3, 8, 200))
-    assert len(made) == preprocess.batch_count(100, 3, 8) == 4
+    made = list(batches.batches(ids, 3, 8, 200))
+    assert len(made) == batches.batch_count(100, 3, 8) == 4
     x = np.concatenate([x for x, _ in made], axis=1)
     y = np.concatenate([y for _, y in made], axis=1)
     assert x.dtype == np.int32
@@ -85,8 +87,8 @@ def test_lanes_go_on_from_batch_to_batch() -> None:
 
 def test_the_smallest_stream_with_a_batch() -> None:
     preprocess.require_batch(16 * 64 + 16, 16, 64)
-    assert preprocess.batch_count(16 * 64 + 16, 16, 64) == 1
-    assert preprocess.batch_count(16 * 64 + 15, 16, 64) == 0
+    assert batches.batch_count(16 * 64 + 16, 16, 64) == 1
+    assert batches.batch_count(16 * 64 + 15, 16, 64) == 0
     with pytest.raises(InputError, match=r"1,039 tokens .* needs 1,040.*--batch-size or --seq-len"):
         preprocess.require_batch(16 * 64 + 15, 16, 64)
 
@@ -96,7 +98,7 @@ def test_scoring_predicts_each_id_once_from_the_one_before() -> None:
     pieces = [np.append(rng.integers(1, 9, n), 0).astype(np.int32) for n in (3, 11, 7, 20, 5)]
     seen: list[tuple[int, int]] = []
     firsts = 0
-    for first, x, targets, weights in preprocess.scoring_batches(pieces, 2, 4):
+    for first, x, targets, weights in batches.scoring_batches(pieces, 2, 4):
         assert x.shape == targets.shape == weights.shape == (2, 4)
         firsts += first
         seen += [
@@ -156,11 +158,11 @@ def test_demo_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(encoding, "chorales", lambda: ["bach/bwv66.6", "bach/bwv277"])
-    folder = preprocess.make_demo(jobs=1)
+    folder = demo.make(jobs=1)
     made = sorted(path.name for path in folder.iterdir())
     assert made == ["ABOUT.txt", "bwv277.mid", "bwv66.6.mid"]
     assert len(encoding.read(folder / "bwv66.6.mid")) > 30
     assert "music21" in (folder / "ABOUT.txt").read_text()
     (folder / "bwv277.mid").unlink()
-    preprocess.make_demo(jobs=1)
+    demo.make(jobs=1)
     assert not (folder / "bwv277.mid").exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+import log
 import model
 import train
 
@@ -98,16 +99,18 @@ def test_killed_between_checkpoints_it_goes_on_bit_for_bit(folder: Path) -> None
     assert run("--epochs=6", "--freq=3") == 0
     expected, expected_rows = weights(folder / "model" / "epoch-0006.keras"), rows(folder)
     flags = [*SMALL, "--epochs=6", "--freq=3", "--model-dir=killed", "--log-dir=logs2"]
-    log = folder / "logs2" / "training.csv"
+    rows_file = folder / "logs2" / "training.csv"
     # A second process, slowed down so that the kill falls between two checkpoints.
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv.pop(1)); import train; end = train.Log.add\n"
-        "train.Log.add = lambda log, row: (end(log, row), time.sleep(60 * (row.epoch == 5)))\n"
+        "import sys, time; sys.path.insert(0, sys.argv.pop(1)); import train, log; end = log.Log.add\n"
+        "log.Log.add = lambda self, row: (end(self, row), time.sleep(60 * (row.epoch == 5)))\n"
         "train.main(sys.argv[1:])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(ROOT), *flags], cwd=folder)
     deadline = time.monotonic() + 120
-    while not (log.exists() and "\n5," in log.read_text()) and time.monotonic() < deadline:
+    while (
+        not (rows_file.exists() and "\n5," in rows_file.read_text()) and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -229,9 +232,9 @@ def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_equal_rows_survive_writing_and_reading(tmp_path: Path) -> None:
-    log = train.Log(tmp_path)
-    log.begin(0)
-    log.add(train.Row(1, 2.5, 0.25, 3.5, 0.125, 1.5))
-    again = train.Log(tmp_path)
+    first = log.Log(tmp_path)
+    first.begin(0)
+    first.add(log.Row(1, 2.5, 0.25, 3.5, 0.125, 1.5))
+    again = log.Log(tmp_path)
     again.begin(5)
-    assert again.rows == log.rows
+    assert again.rows == first.rows

@@ -1,0 +1,62 @@
+"""Ids → stateful [B, T] batches for training, and whole pieces side by side for scoring.
+
+Knows no files, no Keras and not what a token means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+
+def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
+    """Return how many [B, T] batches a stream of `length` ids gives."""
+    return max(0, (length // batch_size - 1) // sequence_length)
+
+
+def batches(
+    ids: np.ndarray, batch_size: int, sequence_length: int, vocabulary_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut a stream int32 [N] into x int32 [B, T] and one-hot y float32 [B, T, V], the next ids.
+
+    Lane i of batch k + 1 goes on where lane i of batch k ended.
+    """
+    lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
+    for number in range(batch_count(len(ids), batch_size, sequence_length)):
+        start, stop = number * sequence_length, (number + 1) * sequence_length
+        yield (
+            lanes[:, start:stop],
+            one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size),
+        )
+
+
+def one_hot(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """Turn ids int [...] into float32 [..., V] with a single 1 in each row."""
+    rows = np.zeros((ids.size, vocabulary_size), np.float32)
+    rows[np.arange(ids.size), ids.ravel()] = 1
+    return rows.reshape(*ids.shape, vocabulary_size)
+
+
+def scoring_batches(
+    pieces: Sequence[np.ndarray], batch_size: int, sequence_length: int
+) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
+    """Lay whole pieces side by side, one a lane, so that each id is predicted exactly once.
+
+    Yields (first, x int32 [B, T], targets int32 [B, T], weights float32 [B, T]); `first` says
+    that new pieces begin and states must be reset. END precedes a piece; padding has weight 0.
+    """
+    by_length = sorted(pieces, key=len)
+    for begin in range(0, len(by_length), batch_size):
+        group = by_length[begin : begin + batch_size]
+        steps = -(-len(group[-1]) // sequence_length) * sequence_length
+        inputs = np.zeros((batch_size, steps), np.int32)
+        targets = np.zeros((batch_size, steps), np.int32)
+        weights = np.zeros((batch_size, steps), np.float32)
+        for lane, ids in enumerate(group):
+            inputs[lane, 1 : len(ids)] = ids[:-1]
+            targets[lane, : len(ids)] = ids
+            weights[lane, : len(ids)] = 1
+        for start in range(0, steps, sequence_length):
+            cut = slice(start, start + sequence_length)
+            yield start == 0, inputs[:, cut], targets[:, cut], weights[:, cut]
