@@ -17,7 +17,7 @@ ENCODINGS: tuple[str, ...] = ("notes",)
 # Raise it whenever the same bytes would give other tokens, counts or reasons: caches go by it.
 VERSION = 1
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 4 * 2**20  # so that the worst such file takes less than 5 seconds and 300 MB
 MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
 MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
 PERCUSSION = 9  # MIDI channel 10, counted from 0
@@ -30,10 +30,9 @@ OCTAVE_4 = 60
 # music21's own spelling of the twelve pitch classes.
 STEPS = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")
 NAMES = tuple(f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in range(128))
-# music21 writes both "E flat, octave 1" and "E, octave -1" as E-1: reading prefers the audible one.
-PITCHES = {name: pitch for pitch, name in enumerate(NAMES) if pitch >= 12} | {
-    name: pitch for pitch, name in enumerate(NAMES[:12]) if name not in NAMES[12:]
-}
+# Two names are music21's for two pitches each, E-1 for E flat in octave 1 and for E in octave -1:
+# reading lets the higher, audible one win.
+PITCHES = {name: pitch for pitch, name in enumerate(NAMES)}
 CLASSES = tuple(map(str, range(12)))
 
 INSTRUMENTS = tuple(
@@ -70,16 +69,6 @@ class MidiError(ValueError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason} ({detail})" if detail else reason)
         self.reason = reason
-
-    def __reduce__(self) -> tuple:
-        # An exception of two arguments does not survive the trip between processes by itself.
-        return _rebuild_error, (self.reason, str(self))
-
-
-def _rebuild_error(reason: str, message: str) -> MidiError:
-    error = MidiError(reason)
-    error.args = (message,)
-    return error
 
 
 @dataclass(frozen=True)
@@ -139,7 +128,7 @@ def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
         found += 1
     if found < promised:
         raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
-    _check_heard(heard, ticks_per_quarter)
+    _check_heard(heard)
     return Piece(
         tokens=tuple(_token(heard.onsets[slot]) for slot in sorted(heard.onsets)),
         instruments=tuple(sorted(heard.instruments)),
@@ -308,6 +297,8 @@ def _listen(track: tuple[bytes, bool], heard: _Heard, ticks_per_quarter: int) ->
     heard.notes += len(notes)
     heard.unended += len(starts) - len(notes)
     heard.end = max(heard.end, max(ends, default=0))
+    if heard.end > MAX_QUARTERS * ticks_per_quarter:
+        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
     _add_onsets(notes, heard.onsets, ticks_per_quarter)
 
 
@@ -359,9 +350,8 @@ def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
     return quantise
 
 
-def _check_heard(heard: _Heard, ticks_per_quarter: int) -> None:
-    if heard.end > MAX_QUARTERS * ticks_per_quarter:
-        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
+def _check_heard(heard: _Heard) -> None:
+    """Raise MidiError if there is nothing to make tokens from."""
     if heard.notes:
         return
     if heard.unended:
@@ -383,13 +373,18 @@ def _token(pitches: int) -> str:
     return _normal_order(classes)
 
 
-@lru_cache(maxsize=2**12)
 def _normal_order(classes: int) -> str:
-    """Return music21's normal order of a set of pitch classes, given as an integer of 12 bits."""
-    from music21 import chord  # inside, because --help and cached runs must not wait for it
+    """Return the normal order of a set of pitch classes, given as an integer of 12 bits.
 
+    It is Forte's, as in music21: the rotation that spans least, then the one packed to the left.
+    Computed here, because music21's import takes some 200 times as long as reading a piece.
+    """
     members = [pitch_class for pitch_class in range(12) if classes >> pitch_class & 1]
-    return ".".join(map(str, chord.Chord(members).normalOrder))
+    rotations = [members[i:] + members[:i] for i in range(len(members))]
+    best = min(
+        rotations, key=lambda turn: [(turn[i] - turn[0]) % 12 for i in (-1, *range(len(turn)))]
+    )
+    return ".".join(map(str, best))
 
 
 # Writing: tokens → pitches → events → bytes.
@@ -409,7 +404,7 @@ def _pitches(token: str) -> list[int]:
 def _midi_bytes(chords: list[list[int]], bpm: float, instrument: int) -> bytes:
     """Return a MIDI file of one track, its chords half a quarter note each."""
     # Inside, because --help and cached runs must not wait for music21. Its event classes are used,
-    # because building its notation objects first takes a hundred times as long.
+    # because building its notation objects first takes some 70 times as long.
     from music21 import midi
 
     track = midi.MidiTrack(0)

@@ -102,15 +102,16 @@ def test_killed_between_checkpoints_it_goes_on_bit_for_bit(folder: Path) -> None
     rows_file = folder / "logs2" / "training.csv"
     # A second process, slowed down so that the kill falls between two checkpoints.
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv.pop(1)); import train, log; end = log.Log.add\n"
+        "import sys, time; sys.path.insert(0, sys.argv.pop(1))\n"
+        "import log, train; end = log.Log.add\n"
         "log.Log.add = lambda self, row: (end(self, row), time.sleep(60 * (row.epoch == 5)))\n"
         "train.main(sys.argv[1:])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(ROOT), *flags], cwd=folder)
     deadline = time.monotonic() + 120
-    while (
-        not (rows_file.exists() and "\n5," in rows_file.read_text()) and time.monotonic() < deadline
-    ):
+    while time.monotonic() < deadline:
+        if rows_file.exists() and "\n5," in rows_file.read_text():
+            break
         time.sleep(0.05)
     process.kill()
     assert process.wait() == -signal.SIGKILL

@@ -1,0 +1,454 @@
+"""Hold what encoding.py reads and writes against music21's own parse and against mido."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import mido
+import music21
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from midi_bytes import END, QUARTER, notes, smf, timed
+
+import encoding
+
+Onsets = list[tuple[Fraction, tuple[int, ...]]]
+
+# Pieces of different texture that come with music21, in bars: four-part chorale, string quartet,
+# piano piece, song with piano, motet, atonal piano piece, two-part exercise.
+PIECES: dict[str, tuple[int, int] | None] = {
+    "bach/bwv66.6": None,
+    "haydn/opus1no1/movement2": None,
+    "chopin/mazurka06-2": (1, 16),
+    "schumann_robert/opus48no2": None,
+    "palestrina/Agnus_01": (1, 20),
+    "schoenberg/opus19/movement2": None,
+    "demos/two-voices": None,
+}
+
+
+def parsed(path: Path) -> list[tuple[Fraction, int, music21.note.Note]]:
+    """Return (offset, start tick, note) of each pitched note in music21's parse, ties joined."""
+    score = music21.converter.parse(path, forceSource=True)
+    found = []
+    for element in score.flatten().notes:
+        if isinstance(element, music21.percussion.PercussionChord | music21.note.Unpitched):
+            continue
+        for note in element.notes if element.isChord else [element]:
+            # A note held over a bar line is written as two, the second tied to the first.
+            if note.tie is None or note.tie.type == "start":
+                # Offsets are multiples of a twelfth; music21 keeps some of them as floats.
+                offset = Fraction(round(element.offset * 12), 12)
+                found.append((offset, element.editorial.midiTickStart, note))
+    return found
+
+
+def oracle(path: Path) -> list[str]:
+    """Return the tokens that music21's full parse gives, chord spelling included."""
+    return spelled([(offset, note.pitch.midi) for offset, _, note in parsed(path)])
+
+
+def spelled(pitches: Iterable[tuple[Fraction, int]]) -> list[str]:
+    """Return the tokens of (onset, pitch) pairs, spelled by music21."""
+    onsets: dict[Fraction, set[int]] = {}
+    for onset, pitch in pitches:
+        onsets.setdefault(onset, set()).add(pitch)
+    tokens = []
+    for onset in sorted(onsets):
+        chord = [music21.pitch.Pitch(midi=midi) for midi in sorted(onsets[onset])]
+        order = music21.chord.Chord(chord).normalOrder
+        tokens.append(chord[0].nameWithOctave if len(chord) == 1 else ".".join(map(str, order)))
+    return tokens
+
+
+def nearest(tick: int, division: int = QUARTER) -> Fraction:
+    """Return the nearer of sixteenth and triplet eighth, the sixteenth and the earlier if equal."""
+    time = Fraction(tick, division)
+    grid = [(Fraction(round(time * d) + step, d), d) for d in (4, 3) for step in (-1, 0, 1)]
+    return min(grid, key=lambda point: (abs(point[0] - time), -point[1], point[0]))[0]
+
+
+def save(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_real_piece_reads_as_music21_parses_it(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "piece.mid"
+    score = music21.corpus.parse(name)
+    bars = PIECES[name]
+    (score.measures(*bars) if bars else score).write("midi", fp=path)
+    tokens = encoding.read(path)
+    assert tokens == oracle(path)
+    assert len(tokens) > 15
+
+
+SWING = notes(*((i + s, i + s + 0.3, 60 + i % 12) for i in range(8) for s in (0, 2 / 3)))
+BUILT = {
+    "swing triplets": smf(SWING, notes(*((i, i + 0.9, 36 + i) for i in range(8)))),
+    "drums on their own track": smf(
+        SWING, notes(*((i / 2, i / 2 + 0.1, 38) for i in range(16)), channel=9)
+    ),
+    "several tracks on one channel": smf(
+        notes((0, 1, 60), (1, 2, 62)), notes((0, 1, 64), (1.5, 2, 65)), notes((0.5, 1, 67))
+    ),
+    "several channels on one track": smf(
+        timed(
+            (tick * QUARTER, bytes([status | channel, pitch, 64]))
+            for tick, status, pitch in ((0, 0x90, 60), (1, 0x80, 60), (1, 0x90, 65), (2, 0x80, 65))
+            for channel in (0, 3, 8)
+        )
+        + END,
+        kind=0,
+    ),
+    "overlapping notes of one pitch": smf(
+        notes((0, 1, 60), (0.5, 1.5, 60), (2, 4, 62), (2.5, 3, 62), (3.5, 3.75, 62))
+    ),
+    "notes without length": smf(notes((0, 0, 60), (0.5, 0.5, 62), (1, 2, 64), (1, 1, 67))),
+    "unsteady fingers": smf(
+        notes((0, 1, 60), (0.02, 0.97, 64), (0.11, 1.2, 67), (0.99, 2, 65), (1.05, 1.3, 69))
+    ),
+    "notes faster than the grid": smf(notes(*((i / 8, i / 8 + 0.1, 60 + i) for i in range(16)))),
+    "a note that never ends": smf(timed([(0, b"\x90\x3c\x40")]) + notes((1, 2, 64))),
+    "running status and silent beginnings": smf(
+        b"\x00\x90\x3c\x40\x83\x60\x3c\x00\x00\x40\x40\x83\x60\x40\x00" + END
+    ),
+}
+
+
+@pytest.mark.parametrize("texture", BUILT)
+def test_a_built_file_reads_as_music21_parses_it(texture: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "built.mid", BUILT[texture])
+    assert encoding.read(path) == oracle(path) != []
+
+
+TRACKS = st.lists(
+    st.lists(
+        st.tuples(st.integers(0, 600), st.integers(1, 200), st.integers(0, 127)),
+        min_size=1,
+        max_size=10,
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+def heard(data: bytes, division: int) -> set[tuple[Fraction, int]]:
+    """Return the (onset, pitch) pairs that encoding.py makes its tokens from."""
+    sum_of_tracks = encoding._Heard()
+    for track in encoding._tracks(data, 14):
+        encoding._listen(track, sum_of_tracks, division)
+    return {
+        (Fraction(slot, 12), pitch)
+        for slot, pitches in sum_of_tracks.onsets.items()
+        for pitch in range(128)
+        if pitches >> pitch & 1
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(TRACKS, st.sampled_from([96, 100, 480]))
+def test_a_random_file_has_the_notes_of_the_parse(
+    tmp_path_factory: pytest.TempPathFactory,
+    tracks: list[list[tuple[int, int, int]]],
+    division: int,
+) -> None:
+    played = [[(start, start + length, pitch) for start, length, pitch in t] for t in tracks]
+    data = smf(*(notes(*track, division=1) for track in played), division=division)
+    path = save(tmp_path_factory.mktemp("random") / "random.mid", data)
+    # Each note's own start tick counts, not its place in the score; the next two tests say why
+    # that can be later, and why music21 can have a pitch once more.
+    theirs = {(nearest(tick, division), note.pitch.midi) for _, tick, note in parsed(path)}
+    ours = heard(data, division)
+    assert ours <= theirs
+    assert {pitch for _, pitch in ours} == {pitch for _, pitch in theirs}
+    assert encoding.read(path) == spelled(ours)
+
+
+def test_difference_the_parse_delays_what_follows_a_crowded_bar(tmp_path: Path) -> None:
+    # music21 lets a bar in several voices grow by what is held over its end and starts the next
+    # bar later, so that a part runs behind the others; ours keeps the file's own time.
+    played = (3.5, 4.5, 58), (3.5, 8.5, 61), (4, 9, 55), (5, 9, 67), (8, 13, 59)
+    path = save(tmp_path / "crowded.mid", smf(notes(*played)))
+    placed = {note.pitch.midi: (offset, nearest(tick)) for offset, tick, note in parsed(path)}
+    assert placed.pop(59) == (8.5, 8)
+    assert all(offset == tick for offset, tick in placed.values())
+    assert heard(path.read_bytes(), QUARTER) == {(start, pitch) for start, _, pitch in played}
+
+
+def test_difference_a_note_near_two_chords_is_in_both_for_the_parse(tmp_path: Path) -> None:
+    # C and E end too far apart to be one chord; G ends near both, and music21 puts it in both.
+    played = (0, 1, 60), (0.14, 1.4, 64), (0.18, 1.2, 67)
+    path = save(tmp_path / "near.mid", smf(notes(*played)))
+    assert oracle(path) == ["7.0", "4.7"]
+    assert encoding.read(path) == ["7.0", "E4"]
+
+
+def test_difference_drums_on_a_shared_track_swallow_notes_for_the_parse(tmp_path: Path) -> None:
+    # music21 makes one percussion chord of a drum and the notes that begin and end with it.
+    shared = timed(
+        [(0, b"\x99\x26\x40"), (0, b"\x90\x3c\x40"), (480, b"\x89\x26\x00"), (480, b"\x80\x3c\x00")]
+    )
+    path = save(tmp_path / "shared.mid", smf(shared + notes((1, 2, 64)), kind=0))
+    assert oracle(path) == ["E4"]
+    assert encoding.read(path) == ["C4", "E4"]
+
+
+def test_difference_an_untied_parse_counts_a_held_note_twice(tmp_path: Path) -> None:
+    path = save(tmp_path / "held.mid", smf(notes((3, 5, 60))))
+    assert len(music21.converter.parse(path, forceSource=True).flatten().notes) == 2
+    assert encoding.read(path) == oracle(path) == ["C4"]
+
+
+def test_a_chord_is_its_normal_order() -> None:
+    chord = [music21.pitch.Pitch(name).midi for name in ("C#4", "F#2", "F#3", "F2")]
+    piece = encoding.read_piece(smf(notes(*((0, 1, pitch) for pitch in chord))))
+    assert piece.tokens == ("1.5.6",)
+
+
+def test_an_octave_is_a_chord_of_one_class() -> None:
+    assert encoding.read_piece(smf(notes((0, 1, 48), (0, 1, 60)))).tokens == ("0",)
+
+
+def test_two_parts_in_unison_are_one_pitch() -> None:
+    assert encoding.read_piece(smf(notes((0, 1, 60)), notes((0, 2, 60)))).tokens == ("C4",)
+
+
+def test_each_pitch_is_spelled_as_music21_spells_it() -> None:
+    for midi in range(128):
+        (token,) = encoding.read_piece(smf(notes((0, 1, midi)))).tokens
+        assert token == music21.pitch.Pitch(midi=midi).nameWithOctave
+
+
+def members(classes: int) -> list[int]:
+    return [pitch_class for pitch_class in range(12) if classes >> pitch_class & 1]
+
+
+@pytest.mark.parametrize(
+    "largest", [3, pytest.param(12, marks=pytest.mark.slow)], ids=["up to triads", "all"]
+)
+def test_each_set_of_pitch_classes_is_spelled_as_music21_spells_it(largest: int) -> None:
+    for classes in range(1, 4096):
+        if classes.bit_count() <= largest:
+            order = music21.chord.Chord(members(classes)).normalOrder
+            assert encoding._normal_order(classes) == ".".join(map(str, order))
+
+
+@pytest.mark.parametrize("division", [1, 3, 4, 7, 96, 480, 1000])
+def test_each_tick_goes_to_the_nearer_of_sixteenth_and_triplet(division: int) -> None:
+    quantise = encoding._quantiser(division)
+    for tick in range(3 * division):
+        assert Fraction(quantise(tick), 12) == nearest(tick, division)
+
+
+def test_percussion_is_left_out_and_named() -> None:
+    program = b"\x00\xc0\x28"  # violin
+    piece = encoding.read_piece(
+        smf(
+            notes((0, 1, 60), start=program),
+            notes((0, 3, 40), channel=9),
+            notes((0, 2, 62), channel=2),
+        )
+    )
+    assert piece.instruments == ("Acoustic Grand Piano", "Percussion", "Violin")
+    assert (piece.tokens, piece.notes, piece.quarters) == (("0.2",), 2, 2.0)
+
+
+def test_an_instrument_that_never_sounds_is_not_named() -> None:
+    piece = encoding.read_piece(smf(b"\x00\xc0\x28\x00\xc0\x49" + notes((0, 1, 60))))
+    assert piece.instruments == ("Flute",)
+
+
+# Sixteenths and more apart, so that no two are one chord; any pitch, length and channel but drums.
+MELODIES = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(12, 127), st.integers(0, 8)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(MELODIES)
+def test_mido_hears_the_same_onsets(melody: list[tuple[int, int, int, int]]) -> None:
+    track, now = [], 0
+    for gap, length, pitch, channel in melody:
+        now += gap * QUARTER // 4
+        track.append((now, mido.Message("note_on", note=pitch, channel=channel)))
+        track.append(
+            (now + length * QUARTER // 4, mido.Message("note_off", note=pitch, channel=channel))
+        )
+    track.sort(key=lambda event: (event[0], event[1].type == "note_on"))
+    file = mido.MidiFile(ticks_per_beat=QUARTER)
+    file.add_track()
+    now = 0
+    for tick, message in track:
+        file.tracks[0].append(message.copy(time=tick - now))
+        now = tick
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    heard = mido.MidiFile(file=io.BytesIO(buffer.getvalue()))
+    tick, onsets = 0, []
+    for message in heard.tracks[0]:
+        tick += message.time
+        if message.type == "note_on" and message.velocity:
+            onsets.append((nearest(tick), message.note))
+    assert list(encoding.read_piece(buffer.getvalue()).tokens) == spelled(onsets)
+
+
+def bundled() -> list[Path]:
+    """Return the MIDI files that come inside the music21 package."""
+    return sorted(Path(music21.__file__).parent.rglob("*.mid"))
+
+
+@pytest.mark.parametrize("path", bundled(), ids=lambda path: path.stem)
+def test_events_are_those_of_music21_and_mido(path: Path) -> None:
+    data = path.read_bytes()
+    ours = [
+        (tick, status & 15, first, second if status >= 0x90 else 0)
+        for track in encoding._tracks(data, 14)
+        for tick, status, first, second in encoding._events(*track)
+        if status < 0xA0
+    ]
+    reader = music21.midi.MidiFile()
+    reader.readstr(data)
+    theirs = [
+        (tick, event.channel - 1, event.pitch, event.velocity if not event.isNoteOff() else 0)
+        for track in reader.tracks
+        for tick, event in music21.midi.translate.getTimeForEvents(track)
+        if event.isNoteOn() or event.isNoteOff()
+    ]
+    other = []
+    for track in mido.MidiFile(path).tracks:
+        tick = 0
+        for message in track:
+            tick += message.time
+            if message.type in ("note_on", "note_off"):
+                velocity = message.velocity if message.type == "note_on" else 0
+                other.append((tick, message.channel, message.note, velocity))
+    assert ours == theirs == other
+
+
+TOKENS = st.one_of(
+    st.sampled_from(encoding.NAMES[12:]),
+    st.integers(1, 4095).map(encoding._normal_order),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TOKENS, min_size=1, max_size=40))
+def test_what_is_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, tokens: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("written") / "piece.mid"
+    encoding.write(tokens, path)
+    assert encoding.read(path) == tokens
+
+
+def test_every_token_that_can_be_read_can_be_written(tmp_path: Path) -> None:
+    tokens = [encoding.read_piece(smf(notes((0, 1, midi)))).tokens[0] for midi in range(128)]
+    encoding.write(tokens, tmp_path / "piece.mid")
+    # Twice through is stable, though two names of the inaudible lowest octave are also higher ones.
+    assert encoding.read(tmp_path / "piece.mid") == tokens
+
+
+HUNDRED = [
+    *encoding.NAMES[21:109],
+    *(f"{root}.{root + 4}" for root in range(8)),
+    "0",
+    "3",
+    "7",
+    "11",
+]
+
+
+def test_mido_reads_a_hundred_tokens_half_a_quarter_apart(tmp_path: Path) -> None:
+    encoding.write(HUNDRED, tmp_path / "piece.mid", bpm=96, instrument=73)
+    file = mido.MidiFile(tmp_path / "piece.mid")
+    seconds, onsets, ends = 0.0, [], []
+    for message in file:
+        seconds += message.time
+        if message.type == "note_on":
+            onsets.append(round(seconds, 3))
+        if message.type == "note_off":
+            ends.append(round(seconds, 3))
+    step = 60 / 96 / 2
+    assert sorted(set(onsets)) == [round(step * i, 3) for i in range(100)]
+    assert sorted(set(ends)) == [round(step * i, 3) for i in range(1, 101)]
+    tempos = [message.tempo for message in file if message.type == "set_tempo"]
+    programs = [message.program for message in file if message.type == "program_change"]
+    assert (tempos, programs) == ([mido.bpm2tempo(96)], [73])
+
+
+def test_music21_reads_a_hundred_tokens_half_a_quarter_apart(tmp_path: Path) -> None:
+    path = tmp_path / "piece.mid"
+    encoding.write(HUNDRED, path)
+    score = music21.converter.parse(path, forceSource=True)
+    assert oracle(path) == HUNDRED
+    assert [float(note.offset) for note in score.flatten().notes] == [i / 2 for i in range(100)]
+
+
+def test_chords_are_written_in_octave_4(tmp_path: Path) -> None:
+    encoding.write(["7.11.2"], tmp_path / "piece.mid")
+    messages = mido.MidiFile(tmp_path / "piece.mid").tracks[0]
+    assert sorted(m.note for m in messages if m.type == "note_on") == [62, 67, 71]
+
+
+@pytest.mark.parametrize("token", ["", "H4", "C", "1.5.12", "1.1", "1..5", "01.5", "<end>", "C4 "])
+def test_an_unknown_token_is_refused(token: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"neither a note .* nor a chord"):
+        encoding.write(["C4", token], tmp_path / "piece.mid")
+    assert not (tmp_path / "piece.mid").exists()
+
+
+@pytest.mark.parametrize("bpm", [0, -9, 1e9, float("nan")])
+def test_an_impossible_tempo_is_refused(bpm: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tempo"):
+        encoding.write(["C4"], tmp_path / "piece.mid", bpm=bpm)
+
+
+@pytest.mark.parametrize("bpm", [4, 60_000])
+def test_the_extreme_tempos_are_written(bpm: int, tmp_path: Path) -> None:
+    encoding.write(["C4"], tmp_path / "piece.mid", bpm=bpm)
+    (tempo,) = [m.tempo for m in mido.MidiFile(tmp_path / "piece.mid") if m.type == "set_tempo"]
+    assert tempo == 60_000_000 // bpm
+
+
+@pytest.mark.parametrize("instrument", [-1, 128])
+def test_an_impossible_instrument_is_refused(instrument: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="0 to 127"):
+        encoding.write(["C4"], tmp_path / "piece.mid", instrument=instrument)
+
+
+def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="choose from notes"):
+        encoding.read_piece(b"", "morse")
+    with pytest.raises(ValueError, match="choose from notes"):
+        encoding.write(["C4"], tmp_path / "piece.mid", "morse")
+
+
+def test_chorales_are_sorted_and_each_score_is_named_once() -> None:
+    numbered = list(music21.corpus.chorales.Iterator(returnType="filename"))
+    names = encoding.chorales()
+    assert len(numbered) == 371
+    assert names == sorted(set(numbered))
+
+
+@pytest.mark.parametrize("name", ["bach/bwv269", "bach/bwv277"])
+def test_a_chorale_is_written_with_all_its_parts(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "chorale.mid"
+    encoding.write_chorale(name, path)
+    tracks = [{message.type for message in track} for track in mido.MidiFile(path).tracks]
+    assert sum("note_on" in types for types in tracks) == 4
+    assert encoding.read(path) == oracle(path)
+
+
+def test_reading_does_not_import_music21(tmp_path: Path) -> None:
+    path = save(tmp_path / "piece.mid", smf(notes((0, 1, 60), (0, 1, 64))))
+    code = f"import sys, encoding; encoding.read({str(path)!r}); print('music21' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
