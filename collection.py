@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import encoding
 from encoding import MidiError, Piece
@@ -51,16 +50,18 @@ class Duplicate:
     original: Path
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why bytes gave no piece; not `lasting` where another machine or limit may do better."""
+
+    reason: str
+    detail: str
+    lasting: bool = True
+
+
 Outcome = Parsed | Skipped | Duplicate
-Refusal = tuple[str, str]  # reason and detail of a MidiError
-Submit = Callable[[bytes, str], "Future"]
-
-
-class Future(Protocol):
-    """A result on its way, as concurrent.futures and Dask both have it."""
-
-    def result(self) -> Piece | Refusal:
-        """Wait for the result."""
+# Sends bytes to a worker and returns a function that waits for the result.
+Submit = Callable[[bytes], Callable[[], Piece | Refusal]]
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -98,9 +99,10 @@ def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
     try:
         return encoding.read_piece(data, name)
     except MidiError as error:
-        return error.reason, str(error)
+        return Refusal(error.reason, str(error))
     except MemoryError:
-        return "out of memory", f"needs more than {MEMORY_LIMIT // 1024**2} MB"
+        limit = f"needs more than {MEMORY_LIMIT // 1024**2} MB"
+        return Refusal("out of memory", limit, lasting=False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Cache:
                 return None
             stored = json.loads(body)
             if "reason" in stored:
-                return stored["reason"], stored["detail"]
+                return Refusal(**stored)
             return Piece(
                 tokens=tuple(stored["tokens"]),
                 instruments=tuple(stored["instruments"]),
@@ -132,11 +134,7 @@ class Cache:
 
     def put(self, digest: str, result: Piece | Refusal) -> None:
         """Store a result in one atomic step; a full or read-only disk only means no cache."""
-        if isinstance(result, Piece):
-            stored = asdict(result)
-        else:
-            stored = {"reason": result[0], "detail": result[1]}
-        body = json.dumps(stored, ensure_ascii=False)
+        body = json.dumps(asdict(result), ensure_ascii=False)
         entry = self._entry(digest)
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
@@ -167,19 +165,30 @@ def _limit_memory() -> None:
 
 
 @contextmanager
-def local_pool(jobs: int, max_file_seconds: float) -> Iterator[Submit]:
+def local_pool(name: str, jobs: int, max_file_seconds: float) -> Iterator[Submit]:
     """Parse in `jobs` processes; one that takes too long or dies costs its file and is replaced."""
     # Imported here so that --help and fully cached runs do not pay for them.
     import multiprocessing
 
-    from pebble import ProcessPool
+    from pebble import ProcessExpired, ProcessPool
 
     # Spawned, never forked: a fork of a process that holds TensorFlow's threads may hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPool(max_workers=jobs, context=context, initializer=_limit_memory)
 
-    def submit(data: bytes, name: str) -> Future:
-        return pool.schedule(parse_bytes, args=[data, name], timeout=max_file_seconds)
+    def submit(data: bytes) -> Callable[[], Piece | Refusal]:
+        future = pool.schedule(parse_bytes, args=[data, name], timeout=max_file_seconds)
+
+        def wait() -> Piece | Refusal:
+            try:
+                return future.result()
+            except TimeoutError:
+                reason, detail = "took too long", f"takes longer than {max_file_seconds:g} seconds"
+            except ProcessExpired as error:
+                reason, detail = "crashed the reader", f"ended the reading process ({error})"
+            return Refusal(reason, detail, lasting=False)
+
+        return wait
 
     try:
         yield submit
@@ -191,16 +200,41 @@ def local_pool(jobs: int, max_file_seconds: float) -> Iterator[Submit]:
         pool.join()
 
 
-def _result(path: Path, future: Future, max_file_seconds: float) -> Piece | Skipped | Refusal:
-    """Wait for a file's result; a time-out or a crash is a Skipped, which is never cached."""
-    from pebble import ProcessExpired
+@contextmanager
+def dask_cluster(name: str, address: str) -> Iterator[Submit]:
+    """Parse on the workers of the Dask scheduler at `address`; a lost worker's files are redone.
 
+    Raise InputError where Dask is missing or nothing answers there.
+    """
     try:
-        return future.result()
-    except TimeoutError:
-        return Skipped(path, "took too long", f"takes longer than {max_file_seconds:g} seconds")
-    except ProcessExpired as error:
-        return Skipped(path, "crashed the reader", f"ended the reading process ({error})")
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise InputError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and "
+            "workers with 'dask worker', and give the address that it prints"
+        ) from error
+
+    def submit(data: bytes) -> Callable[[], Piece | Refusal]:
+        future = client.submit(parse_bytes, data, name, pure=False)
+
+        def wait() -> Piece | Refusal:
+            try:
+                return future.result()
+            except KilledWorker as error:
+                return Refusal(
+                    "crashed the reader", f"ended {error.allowed_failures + 1} workers", False
+                )
+
+        return wait
+
+    with client:
+        for room in (encoding.__file__, __file__):  # later workers get them too
+            client.upload_file(room)
+        yield submit
 
 
 def _bytes(path: Path) -> bytes | Skipped:
@@ -217,10 +251,8 @@ def _bytes(path: Path) -> bytes | Skipped:
 def parse_files(
     paths: Iterable[Path],
     *,
-    name: str,
     cache: Cache,
     pool: Callable[[], AbstractContextManager[Submit]],
-    max_file_seconds: float,
     window: int = 64,
 ) -> Iterator[Outcome]:
     """Yield each file's outcome in the order of `paths`, with at most `window` files in memory.
@@ -235,16 +267,15 @@ def parse_files(
 
     def settle(path: Path, result: Piece | Refusal, cached: bool) -> Outcome:
         if not isinstance(result, Piece):
-            return Skipped(path, *result)
+            return Skipped(path, result.reason, result.detail)
         tokens = _hash("\n".join(result.tokens).encode())
         original = first_with.setdefault(f"tokens {tokens}", path)
         return Parsed(path, result, cached) if original == path else Duplicate(path, original)
 
-    def finish(path: Path, digest: str, future: Future) -> Outcome:
-        result = _result(path, future, max_file_seconds)
-        if isinstance(result, Skipped):
-            return result
-        cache.put(digest, result)
+    def finish(path: Path, digest: str, wait: Callable[[], Piece | Refusal]) -> Outcome:
+        result = wait()
+        if isinstance(result, Piece) or result.lasting:
+            cache.put(digest, result)
         return settle(path, result, cached=False)
 
     with ExitStack() as stack:
@@ -258,7 +289,7 @@ def parse_files(
                 pending.append(partial(settle, path, known, cached=True))
             else:
                 submit = submit or stack.enter_context(pool())
-                pending.append(partial(finish, path, digest, submit(data, name)))
+                pending.append(partial(finish, path, digest, submit(data)))
             if len(pending) >= window:
                 yield pending.popleft()()
         while pending:

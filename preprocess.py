@@ -24,8 +24,9 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import collection
 import encoding
@@ -138,6 +139,8 @@ def load_corpus(
     seed: int = 0,
     jobs: int | None = None,
     max_file_seconds: float = 20.0,
+    min_notes: int = 0,
+    scheduler: str | None = None,
 ) -> Corpus:
     """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable."""
     import numpy as np
@@ -147,7 +150,8 @@ def load_corpus(
     report = Report(found=len(paths))
     numbers: dict[str, int] = {}  # token → provisional number, in order of appearance
     pieces: dict[str, array[int]] = {}
-    for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds):
+    for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds, scheduler):
+        outcome = gated(outcome, min_notes)
         report.add(outcome)
         if isinstance(outcome, Parsed):
             pieces[outcome.path.relative_to(data_dir).as_posix()] = array(
@@ -189,22 +193,34 @@ def _files(data_dir: Path) -> list[Path]:
 
 
 def _outcomes(
-    paths: list[Path], data_dir: Path, name: str, jobs: int | None, max_file_seconds: float
+    paths: list[Path],
+    data_dir: Path,
+    name: str,
+    jobs: int | None,
+    max_file_seconds: float,
+    scheduler: str | None,
 ) -> Iterator[collection.Outcome]:
     """Yield each file's outcome under a progress bar that shows after a second."""
     from tqdm import tqdm
 
     workers = min(jobs or os.cpu_count() or 1, len(paths))
-    outcomes = collection.parse_files(
-        paths,
-        name=name,
-        cache=collection.cache_for(data_dir, name),
-        pool=lambda: collection.local_pool(workers, max_file_seconds),
-        max_file_seconds=max_file_seconds,
-    )
+    if scheduler:
+        pool = partial(collection.dask_cluster, name, scheduler)
+    else:
+        pool = partial(collection.local_pool, name, workers, max_file_seconds)
+    cache = collection.cache_for(data_dir, name)
+    outcomes = collection.parse_files(paths, cache=cache, pool=pool)
     yield from tqdm(
         outcomes, "Reading MIDI", len(paths), unit="file", delay=1, leave=False, disable=None
     )
+
+
+def gated(outcome: collection.Outcome, min_notes: int) -> collection.Outcome:
+    """Turn a piece with too few notes into a skipped file."""
+    if isinstance(outcome, Parsed) and outcome.piece.notes < min_notes:
+        detail = f"too few notes ({outcome.piece.notes}, and --min-notes asks for {min_notes})"
+        return Skipped(outcome.path, "too few notes", detail)
+    return outcome
 
 
 def held_out_names(pieces: dict[str, np.ndarray], share: float, seed: int) -> set[str]:
@@ -254,6 +270,22 @@ def positive_int(text: str) -> int:
     return number
 
 
+def count(text: str) -> int:
+    """Read a whole number, zero or above, from the command line."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Read a length of time above zero from the command line."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above zero")
+    return number
+
+
 def share(text: str) -> float:
     """Read a share from 0 up to, not including, 1 from the command line."""
     number = float(text)
@@ -276,7 +308,15 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes that read MIDI"
     )
     group.add_argument(
-        "--max-file-seconds", type=float, default=20.0, help="give up on a file after this long"
+        "--max-file-seconds", type=seconds, default=20.0, help="give up on a file after this long"
+    )
+    group.add_argument(
+        "--min-notes", type=count, default=0, help="skip pieces with fewer notes (0 = keep all)"
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:PORT",
+        help="read the files on the workers of this Dask scheduler (none = on this machine)",
     )
 
 
@@ -288,6 +328,8 @@ def corpus_from(arguments: argparse.Namespace) -> Corpus:
         seed=arguments.seed,
         jobs=arguments.jobs,
         max_file_seconds=arguments.max_file_seconds,
+        min_notes=arguments.min_notes,
+        scheduler=arguments.scheduler,
     )
 
 
@@ -304,26 +346,61 @@ def run(work: Callable[[], None]) -> int:
     return 0
 
 
-def print_report(corpus: Corpus, batch_size: int, sequence_length: int) -> None:
-    """Print what was found, parsed and skipped, and what training will see."""
-    report = corpus.report
-    print(f"found        {report.found:,} files in {report.seconds:.1f} s")
-    print(f"parsed       {report.parsed:,} ({report.from_cache:,} from the cache)")
-    print(f"duplicates   {len(report.duplicates):,}")
-    for same in report.duplicates:
-        print(f"  {same.path}: same music as {same.original}")
-    print(f"skipped      {len(report.skipped):,}")
-    for skipped in report.skipped:
-        print(f"  {skipped.path}: {skipped.detail}")
-    stream = sum(map(len, corpus.training.values()))
-    print(f"pieces       {len(corpus.training):,} for training, {len(corpus.held_out):,} held out")
-    print(f"tokens       {corpus.tokens:,} ({stream:,} for training), ends of pieces included")
-    print(f"vocabulary   {len(corpus.vocabulary):,}")
-    print("most frequent", "  ".join(f"{token} {n:,}" for token, n in most_frequent(corpus)))
+def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, Any]:
+    """Return the report as JSON has it: what was found, parsed and skipped, what training sees."""
     import batches
 
-    count = batches.batch_count(stream, batch_size, sequence_length)
-    print(f"batches      {count:,} of [{batch_size}, {sequence_length}] an epoch")
+    report = corpus.report
+    by_reason: dict[str, list[dict[str, str]]] = {}
+    for skipped in report.skipped:
+        row = {"path": str(skipped.path), "detail": skipped.detail}
+        by_reason.setdefault(skipped.reason, []).append(row)
+    stream = sum(map(len, corpus.training.values()))
+    return {
+        "found": report.found,
+        "parsed": report.parsed,
+        "from_cache": report.from_cache,
+        "seconds": round(report.seconds, 3),
+        "files_a_second": round(report.found / max(report.seconds, 1e-9), 1),
+        "duplicates": [
+            {"path": str(same.path), "original": str(same.original)} for same in report.duplicates
+        ],
+        "skipped": by_reason,
+        "pieces": {"training": len(corpus.training), "held_out": len(corpus.held_out)},
+        "notes": report.notes,
+        "quarters": round(report.quarters, 3),
+        "tokens": {"all": corpus.tokens, "training": stream},
+        "vocabulary": len(corpus.vocabulary),
+        "most_frequent": most_frequent(corpus),
+        "instruments": dict(report.instruments.most_common()),
+        "batches_an_epoch": batches.batch_count(stream, batch_size, sequence_length),
+    }
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print the facts as a table for people."""
+
+    def line(name: str, text: str) -> None:
+        print(f"{name:14}{text}")
+
+    speed = f"{report['seconds']:.1f} s, {report['files_a_second']:,.0f} files a second"
+    line("found", f"{report['found']:,} files ({speed})")
+    line("parsed", f"{report['parsed']:,} ({report['from_cache']:,} from the cache)")
+    line("duplicates", f"{len(report['duplicates']):,}, used once")
+    for same in report["duplicates"]:
+        print(f"  {same['path']}: same music as {same['original']}")
+    line("skipped", f"{sum(map(len, report['skipped'].values())):,}")
+    for reason, rows in sorted(report["skipped"].items()):
+        print(f"  {reason}: {len(rows):,}")
+        for row in rows:
+            print(f"    {row['path']}: {row['detail']}")
+    pieces, tokens = report["pieces"], report["tokens"]
+    line("pieces", f"{pieces['training']:,} for training, {pieces['held_out']:,} held out")
+    line("tokens", f"{tokens['all']:,} ({tokens['training']:,} for training), ends included")
+    line("vocabulary", f"{report['vocabulary']:,}")
+    line("most frequent", "  ".join(f"{token} {n:,}" for token, n in report["most_frequent"]))
+    line("instruments", ", ".join(f"{name} {n:,}" for name, n in report["instruments"].items()))
+    line("batches", f"{report['batches_an_epoch']:,} an epoch")
 
 
 def most_frequent(corpus: Corpus, number: int = 10) -> list[tuple[str, int]]:
@@ -345,6 +422,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_corpus_arguments(parser)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
     return parser.parse_args(argv)
 
 
@@ -353,7 +431,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_args(argv)
 
     def work() -> None:
-        print_report(corpus_from(arguments), arguments.batch_size, arguments.seq_length)
+        report = facts(corpus_from(arguments), arguments.batch_size, arguments.seq_length)
+        print_report(report)
+        if arguments.report:
+            text = json.dumps(report, indent=2, ensure_ascii=False)
+            write_atomically(arguments.report, text + "\n")
 
     return run(work)
 

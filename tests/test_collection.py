@@ -14,16 +14,12 @@ import encoding
 from collection import Duplicate, Outcome, Parsed, Skipped, Submit
 
 
-def parse(
-    folder: Path, *, jobs: int = 1, seconds: float = 20, name: str = "notes"
-) -> list[Outcome]:
+def parse(folder: Path, *, jobs: int = 1, seconds: float = 20) -> list[Outcome]:
     return list(
         collection.parse_files(
             collection.find_files(folder),
-            name=name,
-            cache=collection.cache_for(folder, name),
-            pool=lambda: collection.local_pool(jobs, seconds),
-            max_file_seconds=seconds,
+            cache=collection.cache_for(folder, "notes"),
+            pool=lambda: collection.local_pool("notes", jobs, seconds),
         )
     )
 
@@ -35,15 +31,8 @@ def no_pool() -> Iterator[Submit]:
 
 
 def parse_cached(folder: Path) -> list[Outcome]:
-    return list(
-        collection.parse_files(
-            collection.find_files(folder),
-            name="notes",
-            cache=collection.cache_for(folder, "notes"),
-            pool=no_pool,
-            max_file_seconds=1,
-        )
-    )
+    cache = collection.cache_for(folder, "notes")
+    return list(collection.parse_files(collection.find_files(folder), cache=cache, pool=no_pool))
 
 
 def test_files_are_found_in_any_case_in_order_and_not_in_hidden_folders(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import batches
 import demo
+import encoding
 import preprocess
 from collection import InputError
 from preprocess import END, Vocabulary
@@ -40,8 +41,6 @@ def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, body: str) -> N
 
 
 def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
-    import encoding
-
     corpus = preprocess.load_corpus(music, validation=0, jobs=1)
     tokens = corpus.vocabulary.tokens
     assert tokens[0] == END
@@ -141,21 +140,20 @@ def test_report_counts_and_names(
     assert (
         preprocess.main(["--data-dir", str(music), "--batch-size", "2", "--seq-length", "8"]) == 0
     )
-    lines = dict(
-        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[0] != " "
-    )
+    printed = capsys.readouterr().out.splitlines()
+    lines = dict(line.split(maxsplit=1) for line in printed if line[0] != " ")
     assert lines["found"].startswith("9 files")
     assert lines["parsed"].startswith("7 ")
     assert lines["skipped"] == "1"
-    assert lines["duplicates"] == "1"
+    assert "  truncated: 1" in printed
+    assert lines["duplicates"] == "1, used once"
     assert lines["pieces"] == "6 for training, 1 held out"
+    assert lines["instruments"] == "Acoustic Grand Piano 7"
     assert lines["tokens"].startswith("372 ")  # 6 of 60, one of 5, and 7 ends
     assert lines["vocabulary"] == "9"
 
 
 def test_demo_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import encoding
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(encoding, "chorales", lambda: ["bach/bwv66.6", "bach/bwv277"])
     folder = demo.make(jobs=1)
@@ -166,3 +164,31 @@ def test_demo_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (folder / "bwv277.mid").unlink()
     demo.make(jobs=1)
     assert not (folder / "bwv277.mid").exists()
+
+
+def test_the_report_as_json(music: Path, tmp_path: Path) -> None:
+    (music / "broken.mid").write_bytes(b"MThd")
+    file = tmp_path / "reports" / "r.json"
+    flags = ["--batch-size=2", "--seq-length=8", "--validation=0", "--min-notes=40"]
+    encoding.write(["C4", "D4"], music / "short.mid")
+    assert preprocess.main([f"--data-dir={music}", *flags, f"--report={file}"]) == 0
+    report = json.loads(file.read_text())
+    assert report["found"] == 8
+    assert report["parsed"] == 6
+    assert list(report["skipped"]) == ["truncated", "too few notes"]
+    (short,) = report["skipped"]["too few notes"]
+    assert short["path"] == str(music / "short.mid")
+    assert "2, and --min-notes asks for 40" in short["detail"]
+    assert report["tokens"] == {"all": 366, "training": 366}
+    assert report["batches_an_epoch"] == 22
+    assert report["quarters"] == 6 * 30
+    assert preprocess.main([f"--data-dir={music}", *flags, f"--report={file}"]) == 0
+    assert json.loads(file.read_text())["from_cache"] == 6
+
+
+def test_a_scheduler_that_does_not_answer_is_named(
+    music: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("distributed", reason="needs requirements-dask.txt")
+    assert preprocess.main([f"--data-dir={music}", "--scheduler=tcp://127.0.0.1:9"]) == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
