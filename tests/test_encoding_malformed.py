@@ -27,6 +27,7 @@ REASONS = {
     "a header that promises too many tracks": (header(200) + chunk(TRACK), "truncated"),
     "half a file": (SOUND[: len(SOUND) // 2], "truncated"),
     "a file cut inside an event of the last track": (SOUND[: -len(END) - 1], "truncated"),
+    "a file cut between two events of the last track": (SOUND[: -len(END)], "truncated"),
     "a track cut inside an event": (smf(NOTE + b"\x00\x90"), "truncated"),
     "a text longer than its track": (smf(NOTE + b"\x00\xff\x01\x7fabc"), "truncated"),
     "format 2": (smf(TRACK, kind=2), "format 2"),

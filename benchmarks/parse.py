@@ -1,0 +1,176 @@
+"""Measure how fast MIDI files are read: ours against music21's full parse and against raw readers.
+
+    python benchmarks/parse.py FOLDER ...
+
+Every reader reads every file once, in turn, so that a busy machine slows all of them alike; times
+are processor seconds of this process. A file that any reader refuses is left out and named.
+"""
+
+import argparse
+import gc
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import encoding
+
+OURS, PARSE = "encoding.read_piece", "music21 converter.parse"
+Readers = dict[str, Callable[[Path], object]]
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(description="Measure how fast MIDI files are read.")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of MIDI files")
+    parser.add_argument(
+        "--long-tracks",
+        type=int,
+        nargs="*",
+        default=[10_000, 40_000, 160_000],
+        metavar="NOTES",
+        help="also read one track of so many notes (default: 10000 40000 160000; none: skip it)",
+    )
+    return parser.parse_args(argv)
+
+
+def readers() -> Readers:
+    """Return the readers by name, the fast ones first; symusic only where it is installed."""
+    import warnings
+
+    import mido
+    from music21 import converter
+
+    # Track names in another character set than music21 expects change no note.
+    warnings.filterwarnings("ignore", category=UserWarning)
+
+    found: Readers = {
+        OURS: encoding.read_piece,
+        "mido, events only": mido.MidiFile,
+        "music21 MidiFile, events only": music21_events,
+        "music21 MidiFile, events and notes": music21_notes,
+        PARSE: lambda path: list(converter.parse(path, forceSource=True).flatten().notes),
+    }
+    if importlib.util.find_spec("symusic"):
+        from symusic import Score
+
+        found = {"symusic (C++), events and notes": Score} | found
+    return found
+
+
+def music21_events(path: Path) -> list:
+    """Return the tracks of music21's own event reader."""
+    from music21 import midi
+
+    file = midi.MidiFile()
+    file.readstr(path.read_bytes())
+    return file.tracks
+
+
+def music21_notes(path: Path) -> list:
+    """Return each track's notes as music21 pairs their beginnings and ends."""
+    from music21.midi import translate
+
+    return [
+        translate.getNotesFromEvents(translate.getTimeForEvents(track))
+        for track in music21_events(path)
+    ]
+
+
+def seconds(reader: Callable[[Path], object], path: Path) -> float:
+    """Return the processor seconds that one reading takes."""
+    begun = time.process_time()
+    reader(path)
+    return time.process_time() - begun
+
+
+def measure(paths: list[Path], by_name: Readers) -> tuple[list[dict[str, float]], list[str]]:
+    """Return each file's seconds by reader, and a line for each file that one of them refused."""
+    from tqdm import tqdm
+
+    rows, refused = [], []
+    for path in tqdm(paths, unit="file", disable=None):
+        try:
+            rows.append({name: seconds(reader, path) for name, reader in by_name.items()})
+        except Exception as error:  # readers fail in many ways, and all mean the same here
+            refused.append(f"left out {path.name}: {type(error).__name__}: {error}")
+        # The full parse leaves a score behind; no other reader should pay for clearing it away.
+        gc.collect()
+    return rows, refused
+
+
+def compare(rows: list[dict[str, float]], name: str) -> dict[str, float]:
+    """Return a reader's sum of seconds, and how many times ours it takes: of sums, and median."""
+    total, ours = (sum(row[column] for row in rows) for column in (name, OURS))
+    return {
+        "seconds": round(total, 3),
+        "ratio_of_sums": round(total / ours, 3),
+        "median_of_ratios": round(statistics.median(row[name] / row[OURS] for row in rows), 3),
+    }
+
+
+def long_track(notes: int, folder: Path) -> Path:
+    """Write a file of one track of repeated notes, eight bytes each."""
+    events = b"\x00\x90\x3c\x40\x08\x80\x3c\x00" * notes + b"\x00\xff\x2f\x00"
+    path = folder / f"{notes}.mid"
+    header = b"MThd\0\0\0\6\0\0\0\1\1\xe0"
+    path.write_bytes(header + b"MTrk" + len(events).to_bytes(4) + events)
+    return path
+
+
+def measure_growth(sizes: list[int]) -> dict[int, dict[str, float]]:
+    """Return the seconds that ours and music21's event reader take for tracks of these sizes."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {size: long_track(size, Path(folder)) for size in sizes}
+        return {
+            size: {
+                OURS: round(seconds(encoding.read_piece, path), 3),
+                "music21 MidiFile, events only": round(seconds(music21_events, path), 3),
+            }
+            for size, path in paths.items()
+        }
+
+
+def show(title: str, table: dict[str, dict[str, float]]) -> None:
+    """Print a table of numbers under its title."""
+    columns = list(next(iter(table.values())))
+    width = max(len(name) for name in (title, *table))
+    print(f"\n{title:<{width}}" + "".join(f"  {column:>20}" for column in columns))
+    for name, row in table.items():
+        print(f"{name:<{width}}" + "".join(f"  {row[column]:>20,.3f}" for column in columns))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the folders with every reader, and print two tables and a JSON line."""
+    args = parse_args(argv)
+    by_name = readers()
+    rows: list[dict[str, float]] = []
+    folders = {}
+    for folder in args.folders:
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
+        measured, refused = measure(paths, by_name)
+        print(*refused, sep="\n", end="\n" if refused else "")
+        if not measured:
+            print(f"{folder} holds no MIDI file that every reader can read", file=sys.stderr)
+            return 2
+        rows += measured
+        folders[f"{folder} ({len(measured)} files)"] = compare(measured, PARSE)
+    result = {name: compare(rows, name) for name in by_name}
+    show(f"reader, {len(rows)} files; times ours", result)
+    show("converter.parse; times ours", folders)
+    growth = measure_growth(args.long_tracks)
+    if growth:
+        show("notes in one track; seconds", {f"{size:,}": row for size, row in growth.items()})
+    print(json.dumps({"files": len(rows), "readers": result, "long_tracks": growth}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
