@@ -1,0 +1,251 @@
+"""The listening page in a real Chromium, opened from disk."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_render import band, one_note
+
+import render
+
+webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402 (after the skip)
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMEDRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER), reason="Chromium or its chromedriver is not installed"
+)
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>.mid".replace("/", "\u2215")
+SETTINGS = {
+    "seed": 7, "command": "</script><script>alert(3)</script>", "tokens": ["C4"] * 1234,
+    "novelty": {"longest_copied_run": 6},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Start one Chromium with an empty profile; sound needs a real click, as for anyone."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--window-size=1200,1000", f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Callable[[], Any]:
+    """Return a function that makes the page of tmp_path and opens it."""
+
+    def make_and_open() -> Any:
+        assert render.main(["--page", "--output-dir", str(tmp_path)]) == 0
+        browser.get_log("browser")
+        browser.get((tmp_path / "index.html").as_uri())
+        return browser
+
+    return make_and_open
+
+
+def wait_until(browser: Any, script: str) -> None:
+    """Wait until a JavaScript expression is true; fail after 10 seconds."""
+    WebDriverWait(browser, 10).until(lambda page: page.execute_script(f"return {script}"), script)
+
+
+def cursor_place(browser: Any) -> float:
+    """Return how far the first piece's cursor stands from the left, in pixels."""
+    script = "return document.querySelector('.cursor').getBoundingClientRect().left"
+    return float(browser.execute_script(script))
+
+
+def emulate(browser: Any, **features: str) -> None:
+    """Set media features, such as prefers_color_scheme, as the user's system would."""
+    media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+
+AUDIO = "document.querySelector('audio')"
+
+
+def test_each_piece_is_listed_the_newest_first(tmp_path: Path, show: Callable[[], Any]) -> None:
+    for age, name in enumerate(["new.mid", "old.mid"]):
+        os.utime(band(tmp_path / name), (1_000_000 - age, 1_000_000 - age))
+    page = show()
+    assert [h.text for h in page.find_elements(By.TAG_NAME, "h2")] == ["new.mid", "old.mid"]
+    assert len(page.find_elements(By.TAG_NAME, "audio")) == 2
+    legend = page.find_element(By.CSS_SELECTOR, ".legend").text.split("\n")
+    assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Drums"]
+    assert len(page.find_elements(By.CSS_SELECTOR, "article:first-child path.notes")) == 3
+    assert page.get_log("browser") == []
+
+
+def test_a_click_plays_and_moves_the_cursor_and_a_second_one_pauses(
+    tmp_path: Path, show: Callable[[], Any]
+) -> None:
+    band(tmp_path / "band.mid")
+    page = show()
+    button, start = page.find_element(By.TAG_NAME, "button"), cursor_place(page)
+    assert (button.text, button.accessible_name) == ("Play", "Play band.mid")
+    button.click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.5")
+    assert cursor_place(page) > start + 50
+    assert button.accessible_name == "Pause band.mid"
+    button.click()
+    # The pause is heard before it is announced: wait for the announcement, then check the pause.
+    wait_until(page, "document.querySelector('button').textContent === 'Play'")
+    assert page.execute_script(f"return {AUDIO}.paused")
+    assert button.accessible_name == "Play band.mid"
+    assert page.get_log("browser") == []
+
+
+def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(
+    tmp_path: Path, show: Callable[[], Any]
+) -> None:
+    one_note(tmp_path / "a4.mid")
+    page = show()
+    page.execute_script(
+        """const make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => make.call(URL, window.sound = blob);"""
+    )
+    page.find_element(By.TAG_NAME, "button").click()
+    wait_until(page, f"{AUDIO}.duration > 0")
+    assert 4 <= page.execute_script(f"return {AUDIO}.duration") <= 5.1
+    # Rising zero crossings in the held second between 1 and 2: one for each period.
+    crossings = page.execute_async_script(
+        """const done = arguments[0];
+        sound.arrayBuffer().then((bytes) => {
+          const view = new DataView(bytes), at = (place) => view.getInt16(44 + 2 * place, true);
+          let count = 0;
+          for (let place = 22050; place < 44100; place++) {
+            if (at(place) < 0 && at(place + 1) >= 0) count++;
+          }
+          done(count);
+        });"""
+    )
+    assert crossings == pytest.approx(440, abs=1)
+
+
+def test_only_one_piece_sounds_at_a_time(tmp_path: Path, show: Callable[[], Any]) -> None:
+    one_note(tmp_path / "a.mid")
+    one_note(tmp_path / "b.mid")
+    page = show()
+    first, second = page.find_elements(By.TAG_NAME, "button")
+    first.click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    second.click()
+    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
+    assert page.execute_script(f"return {AUDIO}.paused")
+
+
+def test_the_keyboard_alone_plays_and_moves(tmp_path: Path, show: Callable[[], Any]) -> None:
+    band(tmp_path / "band.mid")
+    page = show()
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert page.switch_to.active_element.accessible_name.startswith("Piano roll: 0:04 long, 2 bars")
+    page.switch_to.active_element.send_keys(Keys.TAB)
+    focused = page.switch_to.active_element
+    assert focused.accessible_name == "Play band.mid"
+    assert focused.value_of_css_property("outline-style") == "solid"
+    focused.send_keys(Keys.SPACE)
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    focused.send_keys(Keys.ENTER)
+    wait_until(page, f"{AUDIO}.paused")
+    focused.send_keys(Keys.TAB)
+    seek = page.switch_to.active_element
+    assert seek.accessible_name == "Position in band.mid"
+    seek.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    wait_until(page, f"{AUDIO}.currentTime === 2")
+    assert seek.get_attribute("aria-valuetext") == "2 s of 4 s"
+
+
+def test_a_click_on_the_roll_moves_there(tmp_path: Path, show: Callable[[], Any]) -> None:
+    band(tmp_path / "band.mid")
+    page = show()
+    # Selenium clicks the middle of an element: half of four seconds.
+    page.find_element(By.CSS_SELECTOR, ".sheet").click()
+    assert page.execute_script(f"return {AUDIO}.currentTime") == pytest.approx(2, abs=0.02)
+
+
+def test_hostile_names_and_settings_show_as_text(tmp_path: Path, show: Callable[[], Any]) -> None:
+    one_note(tmp_path / HOSTILE)
+    (tmp_path / HOSTILE).with_suffix(".json").write_text(json.dumps(SETTINGS))
+    page = show()
+    assert page.find_element(By.TAG_NAME, "h2").text == HOSTILE
+    assert page.find_elements(By.TAG_NAME, "img") == []
+    assert len(page.find_elements(By.TAG_NAME, "script")) == 2
+    terms = [term.text for term in page.find_elements(By.TAG_NAME, "dt")]
+    values = [value.text for value in page.find_elements(By.TAG_NAME, "dd")]
+    shown = dict(zip(terms, values, strict=True))
+    assert shown == {"seed": "7", "tokens": "1,234", "command": SETTINGS["command"]}
+    assert page.find_element(By.TAG_NAME, "table").text == "Novelty\nlongest copied run 6"
+    assert page.get_log("browser") == []
+
+
+def test_a_wav_beside_the_piece_is_played_and_its_absence_is_no_silence(
+    tmp_path: Path, show: Callable[[], Any]
+) -> None:
+    pytest.importorskip("midirenderer", reason="requirements-audio.txt is not installed")
+    path = one_note(tmp_path / "100% a#4?.mid")
+    assert render.main([str(path), "--audio"]) == 0
+    page = show()
+    page.find_element(By.TAG_NAME, "button").click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    assert page.execute_script(f"return {AUDIO}.src").endswith(".wav")
+    path.with_suffix(".wav").unlink()
+    page.refresh()
+    page.find_element(By.TAG_NAME, "button").click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    assert page.execute_script(f"return {AUDIO}.src").startswith("blob:")
+
+
+def test_light_and_dark_follow_the_system(tmp_path: Path, show: Callable[[], Any]) -> None:
+    one_note(tmp_path / "x.mid")
+    page = show()
+    body = page.find_element(By.TAG_NAME, "body")
+    emulate(page, prefers_color_scheme="light")
+    assert body.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
+    emulate(page, prefers_color_scheme="dark")
+    assert body.value_of_css_property("background-color") == "rgba(20, 22, 26, 1)"
+
+
+def test_reduced_motion_moves_the_cursor_in_steps(tmp_path: Path, show: Callable[[], Any]) -> None:
+    one_note(tmp_path / "x.mid")
+    emulate(show(), prefers_reduced_motion="reduce")
+    page = show()
+    page.execute_script(
+        """window.places = new Set();
+        new MutationObserver(() => places.add(document.querySelector('.cursor').style.transform))
+          .observe(document.querySelector('.cursor'), { attributes: true });"""
+    )
+    page.find_element(By.TAG_NAME, "button").click()
+    wait_until(page, f"{AUDIO}.currentTime > 2")
+    # The element tells its time about four times a second; a smooth cursor moves sixty times.
+    assert 3 <= page.execute_script("return places.size") <= 20
+    emulate(page)
+
+
+def test_nothing_overflows_a_phone(tmp_path: Path, show: Callable[[], Any]) -> None:
+    one_note(tmp_path / ("a_very_long_file_name_" * 6 + ".mid"), length=120)
+    page = show()
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") == 360
+        # A minute of music stays legible: its roll scrolls within its own window.
+        assert page.execute_script("return document.querySelector('.sheet').clientWidth") >= 900
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
