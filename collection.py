@@ -10,7 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -134,7 +134,7 @@ class Cache:
 
     def put(self, digest: str, result: Piece | Refusal) -> None:
         """Store a result in one atomic step; a full or read-only disk only means no cache."""
-        body = json.dumps(asdict(result), ensure_ascii=False)
+        body = json.dumps(vars(result), ensure_ascii=False)
         entry = self._entry(digest)
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
