@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import encoding
+from cache import Cache
 from encoding import MidiError, Piece
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
@@ -105,46 +105,6 @@ def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
         return Refusal("out of memory", limit, lasting=False)
 
 
-@dataclass(frozen=True)
-class Cache:
-    """Parsed files on disk, one JSON a file, keyed by content hash, encoding and parser version."""
-
-    folder: Path
-
-    def _entry(self, digest: str) -> Path:
-        return self.folder / digest[:2] / f"{digest[2:]}.json"
-
-    def get(self, digest: str) -> Piece | Refusal | None:
-        """Return what was stored, or None where nothing is or the entry is damaged."""
-        try:
-            checksum, _, body = self._entry(digest).read_text(encoding="utf-8").partition("\n")
-            if _hash(body.encode()) != checksum:
-                return None
-            stored = json.loads(body)
-            if "reason" in stored:
-                return Refusal(**stored)
-            return Piece(
-                tokens=tuple(stored["tokens"]),
-                instruments=tuple(stored["instruments"]),
-                notes=stored["notes"],
-                quarters=stored["quarters"],
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def put(self, digest: str, result: Piece | Refusal) -> None:
-        """Store a result in one atomic step; a full or read-only disk only means no cache."""
-        body = json.dumps(vars(result), ensure_ascii=False)
-        entry = self._entry(digest)
-        try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("wb", dir=entry.parent, delete=False) as file:
-                file.write(f"{_hash(body.encode())}\n{body}".encode())
-            Path(file.name).replace(entry)
-        except OSError:
-            return
-
-
 def cache_for(folder: Path, name: str) -> Cache:
     """Return the cache of `folder`: inside it, or in the user's cache folder if it is read-only."""
     home = folder / ".cache"
@@ -152,7 +112,20 @@ def cache_for(folder: Path, name: str) -> Cache:
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(base) / "midi-lstm"
-    return Cache(home / f"{name}-{encoding.VERSION}")
+    return Cache(home / f"{name}-{encoding.VERSION}.sqlite")
+
+
+def _remembered(entry: dict[str, Any] | None) -> Piece | Refusal | None:
+    """Return what a cache entry says; None where there is none or it says something else."""
+    try:
+        if entry is None:
+            return None
+        if "reason" in entry:
+            return Refusal(**entry)
+        tokens, instruments = tuple(entry.pop("tokens")), tuple(entry.pop("instruments"))
+        return Piece(tokens=tokens, instruments=instruments, **entry)
+    except (KeyError, TypeError):
+        return None
 
 
 def _limit_memory() -> None:
@@ -275,17 +248,18 @@ def parse_files(
     def finish(path: Path, digest: str, wait: Callable[[], Piece | Refusal]) -> Outcome:
         result = wait()
         if isinstance(result, Piece) or result.lasting:
-            cache.put(digest, result)
+            cache.put(digest, vars(result))
         return settle(path, result, cached=False)
 
     with ExitStack() as stack:
+        stack.enter_context(cache)
         for path in paths:
             data = _bytes(path)
             if isinstance(data, Skipped):
                 pending.append(partial(Skipped, path, data.reason, data.detail))
             elif (original := first_with.setdefault(digest := _hash(data), path)) != path:
                 pending.append(partial(Duplicate, path, original))
-            elif known := cache.get(digest):
+            elif known := _remembered(cache.get(digest)):
                 pending.append(partial(settle, path, known, cached=True))
             else:
                 submit = submit or stack.enter_context(pool())

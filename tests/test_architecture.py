@@ -14,7 +14,8 @@ HEAVY = {"dask", "distributed", "keras", "matplotlib", "miditok", "music21", "nu
 # file → the rooms of ours it may import
 OURS = {
     "batches": set(),
-    "collection": {"encoding"},
+    "cache": set(),
+    "collection": {"cache", "encoding"},
     "demo": {"encoding"},
     "checkpoints": {"collection"},
     "encoding": set(),

@@ -1,10 +1,13 @@
 """Finding, parsing, caching and guarding files."""
 
-import json
 import os
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -58,8 +61,7 @@ def test_outcomes_come_in_order_whatever_the_number_of_processes(music: Path) ->
     assert [outcome.path.name for outcome in one] == sorted(
         path.name for path in music.glob("*.mid")
     )
-    for entry in (music / ".cache").rglob("*.json"):
-        entry.unlink()
+    shutil.rmtree(music / ".cache")
     assert parse(music, jobs=2) == one
 
 
@@ -85,19 +87,35 @@ def test_changed_bytes_are_parsed_again(music: Path) -> None:
 def test_another_encoding_or_parser_version_has_its_own_cache(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert collection.cache_for(music, "notes") != collection.cache_for(music, "remi")
-    before = collection.cache_for(music, "notes")
+    before = collection.cache_for(music, "notes").path
+    assert collection.cache_for(music, "remi").path != before
     monkeypatch.setattr(encoding, "VERSION", encoding.VERSION + 1)
-    assert collection.cache_for(music, "notes") != before
+    assert collection.cache_for(music, "notes").path != before
+
+
+def entries(folder: Path) -> list[tuple[str, str, str]]:
+    """Read the cache without our code."""
+    (file,) = folder.rglob("*.sqlite")
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT * FROM entry").fetchall()
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"C4", b"D4"), lambda _: b""]
+    "damage",
+    [
+        "body = substr(body, 1, length(body) / 2)",
+        "body = replace(body, 'C4', 'D4')",
+        "body = NULL",
+        "body = 'null'",
+        "checksum = 'x'",
+        "key = 'x' || key",
+    ],
 )
-def test_a_damaged_cache_entry_is_made_again(music: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_cache_entry_is_made_again(music: Path, damage: str) -> None:
     whole = parse(music)
-    for entry in (music / ".cache").rglob("*.json"):
-        entry.write_bytes(damage(entry.read_bytes()))
+    (file,) = (music / ".cache").glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"UPDATE entry SET {damage}")
     again = parse(music)
     assert [o.piece for o in again if isinstance(o, Parsed)] == [
         o.piece for o in whole if isinstance(o, Parsed)
@@ -106,10 +124,37 @@ def test_a_damaged_cache_entry_is_made_again(music: Path, damage: Callable[[byte
     assert len(parse_cached(music)) == 6
 
 
-def test_a_cache_entry_is_plain_json(music: Path) -> None:
+def test_an_entry_of_another_shape_is_made_again(music: Path) -> None:
     parse(music)
-    for entry in (music / ".cache").rglob("*.json"):
-        assert json.loads(entry.read_text().partition("\n")[2])["tokens"]
+    keys = [key for key, _, _ in entries(music)]
+    with collection.cache_for(music, "notes") as cache:
+        for key in keys:
+            cache.put(key, {"tokens": 7})
+    assert not any(o.cached for o in parse(music) if isinstance(o, Parsed))
+
+
+@pytest.mark.parametrize("size", [0, 50, 3000])
+def test_a_truncated_cache_file_is_made_again(music: Path, size: int) -> None:
+    whole = parse(music)
+    (file,) = (music / ".cache").glob("*.sqlite")
+    with file.open("r+b") as opened:
+        opened.truncate(size)
+    assert [o.path for o in parse(music)] == [o.path for o in whole]
+    assert len(parse_cached(music)) == 6
+
+
+def _run(folder: Path) -> list[Outcome]:
+    return parse(folder, jobs=1)
+
+
+def test_two_runs_side_by_side_agree(music: Path, make_piece: Callable[..., list[str]]) -> None:
+    for number in range(120):  # more than one flush
+        make_piece(music / f"more{number}.mid", seed=100 + number, length=20)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        one, two = pool.map(_run, [music, music])
+    assert [getattr(o, "piece", o) for o in one] == [getattr(o, "piece", o) for o in two]
+    assert len(entries(music)) == 126
+    assert len(parse_cached(music)) == 126
 
 
 def test_a_read_only_folder_is_cached_elsewhere(
@@ -120,7 +165,7 @@ def test_a_read_only_folder_is_cached_elsewhere(
     parse(music)
     music.chmod(0o755)
     assert not (music / ".cache").exists()
-    assert len(list((tmp_path / "home").rglob("*.json"))) == 6
+    assert len(entries(tmp_path / "home")) == 6
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(music: Path) -> None:
@@ -158,7 +203,7 @@ def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(
         "crashed the reader",
     ]
     # Neither is remembered: another machine, or another limit, may do better.
-    assert len(list((music / ".cache").rglob("*.json"))) == 6
+    assert len(entries(music)) == 6
 
 
 parse_bytes = collection.parse_bytes

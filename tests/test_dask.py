@@ -101,7 +101,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     seen = 0
     settle = collection.Cache.put
 
-    def put(cache: collection.Cache, digest: str, result: encoding.Piece) -> None:
+    def put(cache: collection.Cache, digest: str, result: dict) -> None:
         nonlocal seen
         seen += 1
         if seen == FILES // 4:
