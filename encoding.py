@@ -111,6 +111,25 @@ def write(
     Path(path).write_bytes(_midi_bytes(chords, bpm, instrument))
 
 
+def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
+    """Return the token that reading the same music, transposed, would give.
+
+    A note that would leave MIDI's range stays in the nearest octave that fits.
+    Raise ValueError for an unknown token.
+    """
+    _check_encoding(encoding)
+    found = _pitches(token)
+    if token in PITCHES:
+        return NAMES[_nearest(found[0] + semitones)]
+    return _normal_order(sum(1 << pitch for pitch in {(pitch + semitones) % 12 for pitch in found}))
+
+
+def pitches(token: str, encoding: str = "notes") -> list[int]:
+    """Return the MIDI pitches that `write` gives a token; raise ValueError for an unknown one."""
+    _check_encoding(encoding)
+    return _pitches(token)
+
+
 def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
     """Read a MIDI file's path, or its bytes, as a Piece.
 
@@ -385,6 +404,16 @@ def _normal_order(classes: int) -> str:
         rotations, key=lambda turn: [(turn[i] - turn[0]) % 12 for i in (-1, *range(len(turn)))]
     )
     return ".".join(map(str, best))
+
+
+# Transposing: token → pitches → token.
+
+
+def _nearest(pitch: int) -> int:
+    """Return the MIDI pitch of the same class that is nearest."""
+    if pitch < 0:
+        return pitch % 12
+    return min(pitch, 127 - (127 - pitch) % 12)
 
 
 # Writing: tokens → pitches → events → bytes.

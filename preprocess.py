@@ -54,6 +54,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def transposed(self, semitones: int) -> np.ndarray:
+        """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
+        import numpy as np
+
+        ids = self.ids
+        notes = (encoding.transpose(token, semitones, self.encoding) for token in self.tokens[1:])
+        return np.array([0, *(ids.get(token, len(ids)) for token in notes)], np.int32)
+
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
         body = {"encoding": self.encoding, "tokens": self.tokens}

@@ -21,6 +21,7 @@ OURS = {
     "encoding": set(),
     "log": {"collection"},
     "model": {"lstm"},
+    "ngrams": set(),
     "preprocess": {"batches", "collection", "encoding"},
     "render": set(),
     "sample": {"checkpoints", "encoding", "model", "preprocess"},
