@@ -1,0 +1,287 @@
+"""Hold the fast LSTM against stock Keras: values, gradients, training, state, files, fallbacks."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lstm
+
+STOCK = keras.layers.LSTM
+
+
+def make_pair(features: int, units: int, *, seed: int = 0, batch: int = 2, **options: Any) -> Any:
+    """Return a stock and a fast layer with the same random weights, biases included."""
+    pair = []
+    for cls in (STOCK, lstm.LSTM):
+        keras.utils.set_random_seed(seed)
+        pair.append(cls(units, **options))
+        pair[-1].build((batch, None, features))
+    rng = np.random.default_rng(seed)
+    weights = [rng.normal(0, 0.5, w.shape) for w in pair[0].trainable_weights]
+    for layer in pair:
+        for variable, value in zip(layer.trainable_weights, weights, strict=True):
+            variable.assign(value)
+    return pair
+
+
+def make_model(
+    cls: type, *, layers: int = 1, dropout: float = 0.2, jit_compile: bool = False
+) -> keras.Model:
+    """Return a compiled stateful model of 11 classes over ids int32 [4, 6]."""
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input(batch_shape=(4, 6), dtype="int32")
+    x = keras.layers.Embedding(11, 9)(inputs)
+    for _ in range(layers):
+        x = cls(8, return_sequences=True, stateful=True)(x)
+        x = keras.layers.Dropout(dropout)(x)
+    model = keras.Model(inputs, keras.layers.Dense(11, activation="softmax")(x))
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.01),
+        loss="categorical_crossentropy",
+        jit_compile=jit_compile,
+    )
+    return model
+
+
+def train(model: keras.Model, steps: int, seed: int = 3) -> list[float]:
+    """Return the loss of each of `steps` training steps on random ids."""
+    ids = np.random.default_rng(seed).integers(0, 11, (steps, 4, 7))
+    one_hot = np.eye(11, dtype="float32")
+    return [float(model.train_on_batch(b[:, :-1], one_hot[b[:, 1:]])) for b in ids]
+
+
+def relative_error(actual: Any, expected: Any) -> float:
+    """Return the largest difference over the largest expected magnitude."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6))
+
+
+def run_with_gradients(layer: Any, arrays: list[Any], mixes: list[Any]) -> tuple[Any, Any]:
+    """Return outputs and states, and gradients of their random mix by inputs, states, weights."""
+    inputs, hidden, carry = (tf.constant(array, tf.float32) for array in arrays)
+    weights = [weight.value for weight in layer.trainable_weights]
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, hidden, carry])
+        results = layer(inputs, initial_state=[hidden, carry])
+        total = tf.add_n([tf.reduce_sum(r * m) for r, m in zip(results, mixes, strict=True)])
+    return results, tape.gradient(total, [inputs, hidden, carry, *weights])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 9),
+    features=st.integers(1, 7),
+    units=st.integers(1, 7),
+    return_sequences=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_values_and_gradients_equal_stock(
+    batch: int, length: int, features: int, units: int, return_sequences: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    pair = make_pair(
+        features, units, seed=seed, return_state=True, return_sequences=return_sequences
+    )
+    arrays = [rng.normal(size=(batch, length, features)), *rng.normal(size=(2, batch, units))]
+    output = (batch, length, units) if return_sequences else (batch, units)
+    mixes = [rng.normal(size=shape).astype("float32") for shape in (output, *[(batch, units)] * 2)]
+    expected, actual = (run_with_gradients(layer, arrays, mixes) for layer in pair)
+    for ours, stock in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        assert relative_error(ours, stock) < 1e-5
+
+
+def test_saturated_gates_equal_stock() -> None:
+    pair = make_pair(3, 4, return_sequences=True)
+    inputs = np.random.default_rng(0).normal(0, 100, (2, 5, 3)).astype("float32")
+    np.testing.assert_allclose(pair[1](inputs), pair[0](inputs), atol=1e-6)
+
+
+def test_twenty_training_steps_have_the_stock_losses() -> None:
+    expected, actual = (train(make_model(cls, layers=2), 20) for cls in (STOCK, lstm.LSTM))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    assert expected[-1] != expected[0]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_seed_gives_the_stock_losses_and_its_own_weights_bit_for_bit(jit_compile: bool) -> None:
+    # Without dropout: XLA draws other random numbers.
+    expected = train(make_model(STOCK, dropout=0), 20)
+    first, second = (make_model(lstm.LSTM, dropout=0, jit_compile=jit_compile) for _ in range(2))
+    actual = train(first, 20)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    assert train(second, 20) == actual
+    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_state_carries_over_batches_until_reset() -> None:
+    whole = make_pair(3, 4, return_sequences=True)[1]
+    layer = make_pair(3, 4, return_sequences=True, stateful=True)[1]
+    inputs = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    expected = np.asarray(whole(inputs))
+    parts = [np.asarray(layer(inputs[:, k : k + 4])) for k in (0, 4)]
+    np.testing.assert_allclose(np.concatenate(parts, 1), expected, atol=1e-6)
+    np.testing.assert_allclose(layer.states[0], expected[:, -1], atol=1e-6)
+    layer.reset_state()
+    np.testing.assert_allclose(layer(inputs[:, :4]), expected[:, :4], atol=1e-6)
+
+
+def test_any_batch_and_length_in_one_model() -> None:
+    inputs = keras.Input((None, 3))
+    models = [keras.Model(inputs, layer(inputs)) for layer in make_pair(3, 4)]
+    for shape in ((1, 1, 3), (5, 9, 3)):
+        x = np.random.default_rng(0).normal(size=shape).astype("float32")
+        expected, actual = (model.predict(x, verbose=0) for model in models)
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+def test_weights_start_as_the_stock_layer_starts() -> None:
+    expected, actual = (make_model(cls).get_weights() for cls in (STOCK, lstm.LSTM))
+    for ours, stock in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(ours, stock)
+
+
+def refuse(*_: Any) -> None:
+    raise AssertionError("the fast path ran")
+
+
+def test_default_options_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm, "lstm", refuse)
+    with pytest.raises(Exception, match="the fast path ran"):
+        lstm.LSTM(4)(np.zeros((2, 3, 3), "float32"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"go_backwards": True},
+        {"unroll": True},
+        {"dropout": 0.5},
+        {"recurrent_dropout": 0.5},
+        {"use_bias": False},
+        {"activation": "relu"},
+        {"recurrent_activation": "hard_sigmoid"},
+        {"dtype": "float64"},
+        {"dtype": "mixed_bfloat16"},
+        {"dtype": "mixed_float16"},
+    ],
+    ids=str,
+)
+def test_other_options_take_the_stock_path(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lstm, "lstm", refuse)
+    stock, ours = make_pair(3, 4, return_sequences=True, **options)
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(ours(inputs, training=True), stock(inputs, training=True))
+
+
+def test_a_mask_takes_the_stock_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm, "lstm", refuse)
+    stock, ours = make_pair(3, 4)
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+    np.testing.assert_array_equal(ours(inputs, mask=mask), stock(inputs, mask=mask))
+
+
+def test_a_gpu_takes_the_stock_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda: [gpu])
+    monkeypatch.setattr(lstm, "lstm", refuse)
+    stock, ours = make_pair(3, 4)
+    inputs = np.ones((2, 5, 3), "float32")
+    np.testing.assert_array_equal(ours(inputs), stock(inputs))
+
+
+def test_dropout_of_the_layer_leaves_inference_fast() -> None:
+    stock, ours = make_pair(3, 4, dropout=0.5)
+    inputs = np.ones((2, 5, 3), "float32")
+    assert relative_error(ours(inputs), stock(inputs)) < 1e-5
+
+
+OTHER_BACKEND = """
+import sys, keras, numpy as np, lstm
+layers = [cls(4, stateful=True) for cls in (keras.layers.LSTM, lstm.LSTM)]
+x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+for layer in layers: layer.build(x.shape)
+layers[1].set_weights(layers[0].get_weights())
+values = [keras.ops.convert_to_numpy(layer(x)) for layer in layers]
+assert np.array_equal(*values), "other values"
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "needed"), [("numpy", "scipy"), ("torch", "torch"), ("jax", "jax")]
+)
+def test_other_backends_run_the_stock_path_without_tensorflow(backend: str, needed: str) -> None:
+    if importlib.util.find_spec(needed) is None:
+        pytest.skip(f"Keras's {backend} backend needs {needed}")
+    run = subprocess.run(
+        [sys.executable, "-c", OTHER_BACKEND],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        cwd=Path(lstm.__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == backend
+
+
+def read_layers(path: Path) -> list[dict[str, Any]]:
+    """Return the layers' configs in a .keras file, without the memory addresses Keras writes."""
+
+    def drop_address(config: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in config.items() if key != "shared_object_id"}
+
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"), object_hook=drop_address)
+    return config["config"]["layers"]
+
+
+def test_saved_file_is_the_stock_layers_file(tmp_path: Path) -> None:
+    for cls, name in ((STOCK, "stock.keras"), (lstm.LSTM, "ours.keras")):
+        keras.backend.clear_session()
+        make_model(cls).save(tmp_path / name)
+    layers = read_layers(tmp_path / "ours.keras")
+    assert layers == read_layers(tmp_path / "stock.keras")
+    kinds = {(layer["module"], layer["class_name"], layer["registered_name"]) for layer in layers}
+    assert ("keras.layers", "LSTM", None) in kinds
+
+
+@pytest.mark.parametrize("saver", [STOCK, lstm.LSTM])
+def test_training_goes_on_after_either_layer_saved(saver: type, tmp_path: Path) -> None:
+    """Open the file in plain Keras, and as weights in a model built with this layer."""
+    path = tmp_path / "model.keras"
+    model = make_model(saver, dropout=0)
+    train(model, 5)
+    model.save(path)
+    for layer in model.layers:
+        if isinstance(layer, STOCK):
+            layer.reset_state()
+    expected = train(model, 3, seed=9)
+
+    plain = keras.models.load_model(path)
+    assert [type(layer) for layer in plain.layers].count(STOCK) == 1
+    np.testing.assert_allclose(train(plain, 3, seed=9), expected, atol=1e-5)
+
+    ours = make_model(lstm.LSTM, dropout=0)
+    ours.optimizer.build(ours.trainable_variables)
+    ours.load_weights(path)
+    assert [type(layer) for layer in ours.layers].count(lstm.LSTM) == 1
+    np.testing.assert_allclose(train(ours, 3, seed=9), expected, atol=1e-5)
