@@ -20,6 +20,10 @@ import keras
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
+# The units are cut in this many parts: two half-size products keep two cores busy, where one
+# product of 16 rows is too small to share.
+PARTS = 2
+
 
 class LSTM(keras.layers.LSTM):
     """Compute what `keras.layers.LSTM` computes, faster on a CPU under TensorFlow.
@@ -68,54 +72,77 @@ def lstm(
     inputs: Any, hidden: Any, carry: Any, kernel: Any, recurrent: Any, bias: Any
 ) -> tuple[Any, Any, Any]:
     """Return outputs [B, T, H], last hidden and carry [B, H] for inputs float32 [B, T, D]."""
+    parts = 1 if recurrent.shape[0] % PARTS else PARTS
     steps = tf.transpose(inputs, [1, 0, 2])
     flat = tf.reshape(steps, [-1, inputs.shape[-1]])
-    shape = tf.concat([tf.shape(steps)[:2], tf.shape(bias)], 0)
-    projected = tf.reshape(tf.matmul(flat, kernel) + bias, shape)
-    outputs, hidden, carry = recur(projected, recurrent, hidden, carry)
+    projected = tf.matmul(flat, group(kernel, parts)) + group(bias, parts)
+    projected = tf.reshape(projected, tf.concat([tf.shape(steps)[:2], tf.shape(bias)], 0))
+    outputs, hidden, carry = recur(projected, group(recurrent, parts), hidden, carry, parts)
     return tf.transpose(outputs, [1, 0, 2]), hidden, carry
 
 
-def recur(projected: Any, recurrent: Any, hidden: Any, carry: Any) -> tuple[Any, Any, Any]:
+def group(weights: Any, parts: int) -> Any:
+    """Reorder the last axis of weights [..., 4H] from (gate, part, unit) to (part, gate, unit)."""
+    *rows, columns = weights.shape
+    split = tf.reshape(weights, [-1, 4, parts, columns // (4 * parts)])
+    return tf.reshape(tf.transpose(split, [0, 2, 1, 3]), [*rows, columns])
+
+
+def recur(
+    projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int
+) -> tuple[Any, Any, Any]:
     """Run the recurrence over projected [T, B, 4H]; return outputs [T, B, H] and last states."""
+    forward, backward = run_forward, run_backward
+    if not tf.executing_eagerly() and projected.shape.is_fully_defined():
+        forward, backward = compiled_forward, compiled_backward
 
     @tf.custom_gradient
     def run(projected: Any, recurrent: Any, hidden: Any, carry: Any) -> Any:
-        outputs, carries, gates = run_forward(projected, recurrent, hidden, carry)
+        outputs, carries, gates = forward(projected, recurrent, hidden, carry, parts)
+        last_carry = tf.concat([part[-1] for part in carries], 1)
 
         def gradient(d_outputs: Any, d_hidden: Any, d_carry: Any) -> tuple[Any, Any, Any, Any]:
-            before = tf.concat([hidden[None], outputs[:-1]], 0)
-            carries_before = tf.concat([carry[None], carries[:-1]], 0)
-            d_projected, d_first_hidden, d_first_carry = run_backward(
-                d_outputs, d_hidden, d_carry, recurrent, gates, carries, carries_before
+            d_projected, d_first_hidden, d_first_carry = backward(
+                d_outputs, d_hidden, d_carry, recurrent, carry, carries, gates
             )
-            d_recurrent = tf.tensordot(before, d_projected, [[0, 1], [0, 1]])
+            before = tf.concat([hidden[None], outputs[:-1]], 0)
+            before, d_rows = (tf.reshape(x, [-1, x.shape[-1]]) for x in (before, d_projected))
+            d_recurrent = tf.matmul(before, d_rows, transpose_a=True)
             return d_projected, d_recurrent, d_first_hidden, d_first_carry
 
-        return (outputs, outputs[-1], carries[-1]), gradient
+        return (outputs, outputs[-1], last_carry), gradient
 
     return run(projected, recurrent, hidden, carry)
 
 
-def run_forward(projected: Any, recurrent: Any, hidden: Any, carry: Any) -> tuple[Any, Any, Any]:
-    """Return outputs and carries [T, B, H], and i, f, tanh g, o after their activation [T, B, 4H].
+def run_forward(
+    projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int
+) -> tuple[Any, list[Any], list[Any]]:
+    """Return outputs [T, B, H] and, by part, carries [T, B, H/P] and activated gates [T, B, 4H/P].
 
-    One tanh serves all four: s(x) = tanh(x / 2) / 2 + 1 / 2.
+    One tanh serves all four gates: s(x) = tanh(x / 2) / 2 + 1 / 2.
     """
-    units = recurrent.shape[0]
+    units = recurrent.shape[0] // parts
     scale = tf.constant([0.5] * 2 * units + [1.0] * units + [0.5] * units)
+    kernels = tf.split(recurrent, parts, 1)
 
     def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
-        hidden, carry = state
-        gates = tf.tanh((inputs[0] + tf.matmul(hidden, recurrent)) * scale) * scale + (1 - scale)
-        i, f, g, o = tf.split(gates, 4, 1)
-        carry = f * carry + i * g
-        hidden = o * tf.tanh(carry)
-        return [hidden, carry], [hidden, carry, gates]
+        hidden, *carries = state
+        outputs, gates = [], []
+        for part, projection in enumerate(tf.split(inputs[0], parts, 1)):
+            z = projection + tf.matmul(hidden, kernels[part])
+            gates.append(tf.tanh(z * scale) * scale + (1 - scale))
+            i, f, g, o = tf.split(gates[part], 4, 1)
+            carries[part] = f * carries[part] + i * g
+            outputs.append(o * tf.tanh(carries[part]))
+        hidden = tf.concat(outputs, 1)
+        return [hidden, *carries], [hidden, *carries, *gates]
 
-    shapes = [hidden.shape, carry.shape, projected.shape[1:]]
-    _, (outputs, carries, gates) = scan(step, [hidden, carry], [projected], shapes)
-    return outputs, carries, gates
+    carries = tf.split(carry, parts, 1)
+    shapes = [hidden.shape, *[c.shape for c in carries]]
+    shapes += [[projected.shape[1], 4 * units]] * parts
+    _, (outputs, *saved) = scan(step, [hidden, *carries], [projected], shapes)
+    return outputs, saved[:parts], saved[parts:]
 
 
 def run_backward(
@@ -123,37 +150,49 @@ def run_backward(
     d_hidden: Any,
     d_carry: Any,
     recurrent: Any,
-    gates: Any,
-    carries: Any,
-    carries_before: Any,
+    carry: Any,
+    carries: list[Any],
+    gates: list[Any],
 ) -> tuple[Any, Any, Any]:
     """Return the gradients of projected [T, B, 4H] and of the first hidden and carry [B, H]."""
-    i, f, g, o = tf.split(gates, 4, 2)
-    tanh_carries = tf.tanh(carries)
-    # dz = [dc, dc, dc, dh] * factors and dc += dh * to_carry: known for all steps before the loop.
-    to_carry = o * (1 - tanh_carries**2)
-    factors = tf.concat(
-        [
-            g * i * (1 - i),
-            carries_before * f * (1 - f),
-            i * (1 - g**2),
-            tanh_carries * o * (1 - o),
-        ],
-        2,
-    )
-    transposed = tf.transpose(recurrent)
+    parts = len(gates)
+    kernels = [tf.transpose(kernel) for kernel in tf.split(recurrent, parts, 1)]
+    factors = [
+        get_factors(*arrays)
+        for arrays in zip(tf.split(carry, parts, 1), carries, gates, strict=True)
+    ]
 
     def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
-        d_hidden, d_carry = state
-        d_output, to_carry, factor, forget = inputs
-        d_hidden += d_output
-        d_carry += d_hidden * to_carry
-        d_gates = tf.concat([d_carry, d_carry, d_carry, d_hidden], 1) * factor
-        return [tf.matmul(d_gates, transposed), d_carry * forget], [d_gates]
+        d_hiddens, d_carries = state[:parts], state[parts:]
+        d_output, *factors = inputs
+        d_gates = []
+        for part, d_part in enumerate(tf.split(tf.add_n(d_hiddens) + d_output, parts, 1)):
+            to_carry, to_gates, forget = factors[3 * part : 3 * part + 3]
+            d_carry = d_carries[part] + d_part * to_carry
+            d_gates.append(tf.concat([d_carry, d_carry, d_carry, d_part], 1) * to_gates)
+            d_hiddens[part] = tf.matmul(d_gates[part], kernels[part])
+            d_carries[part] = d_carry * forget
+        return [*d_hiddens, *d_carries], [tf.concat(d_gates, 1)]
 
-    inputs = [d_outputs, to_carry, factors, f]
-    state, (d_projected,) = scan(step, [d_hidden, d_carry], inputs, [gates.shape[1:]], reverse=True)
-    return d_projected, *state
+    # The gradient by h is a sum over parts; the incoming one counts once.
+    state = [d_hidden, *[tf.zeros_like(d_hidden)] * (parts - 1), *tf.split(d_carry, parts, 1)]
+    inputs = [d_outputs, *[factor for part in factors for factor in part]]
+    shapes = [[d_hidden.shape[0], recurrent.shape[1]]]
+    state, (d_projected,) = scan(step, state, inputs, shapes, reverse=True)
+    return d_projected, tf.add_n(state[:parts]), tf.concat(state[parts:], 1)
+
+
+def get_factors(carry: Any, carries: Any, gates: Any) -> tuple[Any, Any, Any]:
+    """Return what the backward loop multiplies by, known for all steps before it starts.
+
+    With dh and dc the gradients that reach a step: dc += dh * first [T, B, H], the gates' gradient
+    is [dc, dc, dc, dh] * second [T, B, 4H], and dc * third [T, B, H] goes to the step before.
+    """
+    i, f, g, o = tf.split(gates, 4, 2)
+    before = tf.concat([carry[None], carries[:-1]], 0)
+    tanh = tf.tanh(carries)
+    to_gates = [g * i * (1 - i), before * f * (1 - f), i * (1 - g**2), tanh * o * (1 - o)]
+    return o * (1 - tanh**2), tf.concat(to_gates, 2), f
 
 
 def scan(
@@ -180,3 +219,10 @@ def scan(
         lambda count, *_: count < length, body, [tf.constant(0), state, writers]
     )
     return state, [writer.stack() for writer in writers]
+
+
+if keras.backend.backend() == "tensorflow":
+    # XLA makes one kernel of a step's small operations and runs the parts side by side. Each shape
+    # is compiled once, for all layers; a shape unknown until run time is left to TensorFlow.
+    compiled_forward = tf.function(run_forward, jit_compile=True)
+    compiled_backward = tf.function(run_backward, jit_compile=True)

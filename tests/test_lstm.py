@@ -63,15 +63,19 @@ def train(model: keras.Model, steps: int, seed: int = 3) -> list[float]:
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """Return the largest difference over the largest expected magnitude."""
+    """Return the largest difference over the largest expected magnitude.
+
+    Below 0.1 the difference counts as it is: a gradient of a single number can be a sum of large
+    ones that cancel, and float32 then leaves no relative accuracy to anybody, stock included.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
-    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-6))
+    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 0.1))
 
 
 def run_with_gradients(layer: Any, arrays: list[Any], mixes: list[Any]) -> tuple[Any, Any]:
     """Return outputs and states, and gradients of their random mix by inputs, states, weights."""
-    inputs, hidden, carry = (tf.constant(array, tf.float32) for array in arrays)
+    inputs, hidden, carry = (tf.cast(array, tf.float32) for array in arrays)
     weights = [weight.value for weight in layer.trainable_weights]
     with tf.GradientTape() as tape:
         tape.watch([inputs, hidden, carry])
@@ -80,28 +84,44 @@ def run_with_gradients(layer: Any, arrays: list[Any], mixes: list[Any]) -> tuple
     return results, tape.gradient(total, [inputs, hidden, carry, *weights])
 
 
+def check_values_and_gradients(
+    batch: int,
+    length: int,
+    features: int,
+    units: int,
+    *,
+    compiled: bool,
+    seed: int,
+    sequences: bool,
+) -> None:
+    """Compare outputs, states and all gradients on random numbers of one shape."""
+    rng = np.random.default_rng(seed)
+    pair = make_pair(features, units, seed=seed, return_state=True, return_sequences=sequences)
+    arrays = [rng.normal(size=(batch, length, features)), *rng.normal(size=(2, batch, units))]
+    output = (batch, length, units) if sequences else (batch, units)
+    mixes = [rng.normal(size=shape).astype("float32") for shape in (output, *[(batch, units)] * 2)]
+    run = tf.function(run_with_gradients, autograph=False) if compiled else run_with_gradients
+    expected, actual = (run(layer, arrays, mixes) for layer in pair)
+    for ours, stock in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        assert relative_error(ours, stock) < 1e-5
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 5),
     length=st.integers(1, 9),
     features=st.integers(1, 7),
     units=st.integers(1, 7),
-    return_sequences=st.booleans(),
+    sequences=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_values_and_gradients_equal_stock(
-    batch: int, length: int, features: int, units: int, return_sequences: bool, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    pair = make_pair(
-        features, units, seed=seed, return_state=True, return_sequences=return_sequences
-    )
-    arrays = [rng.normal(size=(batch, length, features)), *rng.normal(size=(2, batch, units))]
-    output = (batch, length, units) if return_sequences else (batch, units)
-    mixes = [rng.normal(size=shape).astype("float32") for shape in (output, *[(batch, units)] * 2)]
-    expected, actual = (run_with_gradients(layer, arrays, mixes) for layer in pair)
-    for ours, stock in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
-        assert relative_error(ours, stock) < 1e-5
+def test_values_and_gradients_equal_stock(**shape: Any) -> None:
+    check_values_and_gradients(**shape, compiled=False)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 7, 3, 5), (1, 1, 1, 2)], ids=str)
+def test_values_and_gradients_equal_stock_when_compiled(shape: tuple[int, ...]) -> None:
+    check_values_and_gradients(*shape, compiled=True, seed=1, sequences=True)
 
 
 def test_saturated_gates_equal_stock() -> None:
