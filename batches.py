@@ -31,6 +31,25 @@ def batches(
         )
 
 
+def epoch_stream(
+    pieces: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    *,
+    shuffle: bool,
+    transpositions: np.ndarray | None = None,
+) -> np.ndarray:
+    """Join the pieces, each int32 [n], into an epoch's stream int32 [N].
+
+    `shuffle` puts them in a random order; with `transpositions` int32 [K, V], which map an id to
+    that of its token in each of K keys, every piece comes in a random key.
+    """
+    chosen = [pieces[number] for number in rng.permutation(len(pieces))] if shuffle else pieces
+    if transpositions is not None:
+        keys = rng.integers(len(transpositions), size=len(chosen))
+        chosen = [transpositions[key][ids] for key, ids in zip(keys, chosen, strict=True)]
+    return np.concatenate(chosen)
+
+
 def one_hot(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
     """Turn ids int [...] into float32 [..., V] with a single 1 in each row."""
     rows = np.zeros((ids.size, vocabulary_size), np.float32)

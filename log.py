@@ -56,6 +56,11 @@ class Log:
         with self._csv.open("a", encoding="utf-8") as file:
             file.write(_csv_line(row) + "\n")
 
+    def best(self) -> Row | None:
+        """Return the row with the lowest held-out loss; None where nothing is held out."""
+        held_out = [row for row in self.rows if row.val_loss == row.val_loss]  # not nan
+        return min(held_out, key=lambda row: row.val_loss, default=None)
+
     def draw(self) -> None:
         """Draw loss and accuracy against epochs into training.png."""
         # The object interface: no display is looked for, no global state.

@@ -42,6 +42,8 @@ with _quiet():
     import keras
     import tensorflow as tf
 
+    import lstm
+
 
 class CheckpointError(OSError):
     """Tell a person in one sentence why saved weights cannot be used."""
@@ -56,25 +58,35 @@ def build_model(
     units: int = 256,
     layers: int = 3,
     dropout: float = 0.2,
+    input_dropout: float = 0.0,
 ) -> keras.Model:
     """Build the network ids int32 [B, T] → probabilities float32 [B, T, V].
 
     Embedding, `layers` stacked stateful LSTMs each followed by dropout, dense softmax. The same
     weights serve every batch size and length: training [16, 64], sampling [count, 1].
     """
+    # Keras's own 0.05 is so small that each LSTM halves what is left of it: the last layer then
+    # says nearly the same of every input, and learns note counts alone for tens of epochs.
+    spread = keras.initializers.RandomNormal(stddev=1.0)
     inputs = keras.Input(batch_shape=(batch_size, sequence_length), dtype="int32", name="ids")
-    x = keras.layers.Embedding(vocabulary_size, embedding_size, name="embedding")(inputs)
+    x = keras.layers.Embedding(
+        vocabulary_size, embedding_size, embeddings_initializer=spread, name="embedding"
+    )(inputs)
+    x = keras.layers.Dropout(input_dropout, name="dropout_0")(x)
     for number in range(1, layers + 1):
-        x = keras.layers.LSTM(units, return_sequences=True, stateful=True, name=f"lstm_{number}")(x)
+        x = lstm.LSTM(units, return_sequences=True, stateful=True, name=f"lstm_{number}")(x)
         x = keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
     outputs = keras.layers.Dense(vocabulary_size, activation="softmax", name="next_token")(x)
     return keras.Model(inputs, outputs, name="music")
 
 
-def compile_for_training(model: keras.Model, learning_rate: float) -> None:
-    """Give the model its loss, its accuracy and an Adam with all its variables made."""
+def compile_for_training(model: keras.Model, learning_rate: float, clip: float = 0.0) -> None:
+    """Give the model its loss, its accuracy and an Adam with all its variables made.
+
+    Each variable's gradient is cut to the norm `clip`; 0 for as it is.
+    """
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=keras.optimizers.Adam(learning_rate, clipnorm=clip or None),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
@@ -99,7 +111,7 @@ def reseed(model: keras.Model, seed: int, epoch: int) -> None:
     Keras does not write them to .keras files.
     """
     for number, layer in enumerate(model.layers):
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout) and layer.rate:
             words = np.random.SeedSequence([seed % 2**63, epoch, number]).generate_state(2)
             layer.seed_generator.state.assign(words.astype(layer.seed_generator.state.dtype))
 

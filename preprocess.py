@@ -35,6 +35,7 @@ from collection import Duplicate, InputError, Parsed, Skipped, write_atomically
 if TYPE_CHECKING:  # NumPy is imported where it is used, so that --help answers at once
     import numpy as np
 
+KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
 END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
 VOCABULARY = "vocabulary.json"
 
@@ -53,6 +54,12 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def closed(self) -> Vocabulary:
+        """Return the vocabulary that also has every token of this one in every key."""
+        notes = self.tokens[1:]
+        every = {encoding.transpose(token, k, self.encoding) for token in notes for k in KEYS}
+        return Vocabulary((END, *sorted(every.union(notes))), self.encoding)
 
     def transposed(self, semitones: int) -> np.ndarray:
         """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
@@ -149,8 +156,12 @@ def load_corpus(
     max_file_seconds: float = 20.0,
     min_notes: int = 0,
     scheduler: str | None = None,
+    transpose: bool = False,
 ) -> Corpus:
-    """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable."""
+    """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
+
+    With `transpose` the vocabulary has every token in every key.
+    """
     import numpy as np
 
     paths = _files(data_dir)
@@ -173,6 +184,8 @@ def load_corpus(
             f"the first, {first.path.name}: {first.detail}"
         )
     vocabulary = Vocabulary((END, *sorted(numbers)), name)
+    if transpose:
+        vocabulary = vocabulary.closed()
     ids_of = vocabulary.ids
     final = np.array([ids_of[token] for token in numbers], np.int32)
     arrays = {
@@ -328,7 +341,7 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def corpus_from(arguments: argparse.Namespace) -> Corpus:
+def corpus_from(arguments: argparse.Namespace, *, transpose: bool = False) -> Corpus:
     """Load the corpus that the flags of add_corpus_arguments describe."""
     return load_corpus(
         arguments.data_dir,
@@ -338,6 +351,7 @@ def corpus_from(arguments: argparse.Namespace) -> Corpus:
         max_file_seconds=arguments.max_file_seconds,
         min_notes=arguments.min_notes,
         scheduler=arguments.scheduler,
+        transpose=transpose,
     )
 
 

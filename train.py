@@ -30,6 +30,7 @@ def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "units": arguments.units,
         "layers": arguments.layers,
         "dropout": arguments.dropout,
+        "input_dropout": arguments.input_dropout,
     }
 
 
@@ -42,6 +43,9 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
             "batch_size": arguments.batch_size,
             "sequence_length": arguments.seq_length,
             "learning_rate": arguments.learning_rate,
+            "clip": arguments.clip,
+            "transpose": arguments.transpose,
+            "shuffle": arguments.shuffle,
             "validation": arguments.validation,
             "seed": arguments.seed,
         },
@@ -112,11 +116,14 @@ class Run:
             sequence_length=arguments.seq_length,
             **network_of(arguments),
         )
-        model.compile_for_training(self.model, arguments.learning_rate)
+        model.compile_for_training(self.model, arguments.learning_rate, arguments.clip)
         if done:
             model.load(self.model, checkpoints.path_of(arguments.model_dir, done))
         self._scorer = model.Scorer(self.model)
-        self._stream: np.ndarray = np.concatenate(list(corpus.training.values()))
+        self._pieces = list(corpus.training.values())
+        self._keys: np.ndarray | None = None
+        if arguments.transpose:
+            self._keys = np.array([corpus.vocabulary.transposed(k) for k in preprocess.KEYS])
         self._log = log.Log(arguments.log_dir)
         self._log.begin(done)
         self._at_epoch_end = model.snapshot(self.model)
@@ -128,7 +135,11 @@ class Run:
         import batches
 
         arguments = self._arguments
-        steps = batches.batch_count(len(self._stream), arguments.batch_size, arguments.seq_length)
+        if self._is_patience_over():
+            print(self._patience_line())
+            return
+        stream = sum(map(len, self._pieces))
+        steps = batches.batch_count(stream, arguments.batch_size, arguments.seq_length)
         bar = tqdm(
             total=steps * arguments.epochs,
             initial=steps * self.done,
@@ -142,6 +153,9 @@ class Run:
                     bar.set_description(f"epoch {epoch}/{arguments.epochs}")
                     row = self._epoch(epoch, steps, bar)
                     tqdm.write(self._end_epoch(row))
+                    if self._is_patience_over():
+                        tqdm.write(self._patience_line())
+                        break
         except KeyboardInterrupt:
             self._save_interrupted()
             raise
@@ -156,7 +170,10 @@ class Run:
         model.reseed(self.model, arguments.seed, epoch)
         loss = accuracy = 0.0
         made = batches.batches(
-            self._stream, arguments.batch_size, arguments.seq_length, len(self._corpus.vocabulary)
+            self._epoch_stream(epoch),
+            arguments.batch_size,
+            arguments.seq_length,
+            len(self._corpus.vocabulary),
         )
         for number, (step_loss, right) in enumerate(model.train_epoch(self.model, made), 1):
             loss, accuracy = loss + step_loss, accuracy + right
@@ -167,6 +184,25 @@ class Run:
         val_loss, val_accuracy = self._held_out()
         seconds = time.perf_counter() - began
         return log.Row(epoch, loss / steps, accuracy / steps, val_loss, val_accuracy, seconds)
+
+    def _epoch_stream(self, epoch: int) -> np.ndarray:
+        """Return an epoch's ids int32 [N], the same again when it is trained again."""
+        import numpy as np
+
+        import batches
+
+        rng = np.random.default_rng([self._arguments.seed % 2**63, epoch])
+        shuffle = self._arguments.shuffle
+        return batches.epoch_stream(self._pieces, rng, shuffle=shuffle, transpositions=self._keys)
+
+    def _is_patience_over(self) -> bool:
+        best = self._log.best()
+        patience = self._arguments.patience
+        return bool(patience and best and self.done - best.epoch >= patience)
+
+    def _patience_line(self) -> str:
+        patience = self._arguments.patience
+        return f"Stopped: no better held-out loss for {patience} epochs (--patience=0 goes on)"
 
     def _held_out(self) -> tuple[float, float]:
         """Score the held-out pieces: (nats a token, accuracy), nan where there are none."""
@@ -192,9 +228,16 @@ class Run:
         if self._corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
-        if row.epoch % arguments.freq == 0 or row.epoch == arguments.epochs:
+        if row == self._log.best():
+            model.save(self.model, checkpoints.path_of(arguments.model_dir, "best"))
+            line += "  best so far"
+        if (
+            row.epoch % arguments.freq == 0
+            or row.epoch == arguments.epochs
+            or self._is_patience_over()
+        ):
             line += f"  saved {self._save()}"
-        return line
+        return line + memorising(self._log.rows)
 
     def _save(self) -> Path:
         import model
@@ -219,11 +262,27 @@ class Run:
         )
 
 
+def memorising(rows: Sequence[log.Row], window: int = 5) -> str:
+    """Say so where the held-out loss has risen while the training loss fell, for `window` epochs.
+
+    Both are means over `window` epochs, against the window before, and the best is behind both.
+    """
+    if len(rows) < 2 * window:
+        return ""
+    before, now = rows[-2 * window : -window], rows[-window:]
+    best = min(row.val_loss for row in rows)
+    is_rising = sum(row.val_loss for row in now) > sum(row.val_loss for row in before)
+    is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)
+    if is_rising and is_learning and best < min(row.val_loss for row in now):
+        return "  memorising: it predicts its own pieces better, and unheard ones worse"
+    return ""
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Load the corpus, begin or resume the run in the model folder, and train."""
     if arguments.demo:
         arguments.data_dir = demo.make(arguments.jobs)
-    corpus = preprocess.corpus_from(arguments)
+    corpus = preprocess.corpus_from(arguments, transpose=arguments.transpose)
     stream = sum(map(len, corpus.training.values()))
     preprocess.require_batch(stream, arguments.batch_size, arguments.seq_length)
     print(preprocess.summary(corpus))
@@ -282,7 +341,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     network.add_argument(
         "--dropout", type=share, default=0.2, help="share dropped after a layer (0 = off)"
     )
-    network.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
+    network.add_argument(
+        "--input-dropout", type=share, default=0.0, help="share dropped of the embedding (0 = off)"
+    )
+    learning = parser.add_argument_group("learning")
+    learning.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
+    learning.add_argument(
+        "--clip", type=float, default=0.0, help="largest norm of a variable's gradient (0 = off)"
+    )
+    on_or_off = argparse.BooleanOptionalAction
+    learning.add_argument(
+        "--transpose", action=on_or_off, default=True, help="every piece in a random key each epoch"
+    )
+    learning.add_argument(
+        "--shuffle", action=on_or_off, default=True, help="pieces in a random order each epoch"
+    )
+    learning.add_argument(
+        "--patience",
+        type=preprocess.count,
+        default=0,
+        help="stop after so many epochs without a better held-out loss (0 = off)",
+    )
     preprocess.add_corpus_arguments(parser)
     arguments = parser.parse_args(argv)
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):

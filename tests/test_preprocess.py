@@ -192,3 +192,46 @@ def test_a_scheduler_that_does_not_answer_is_named(
     pytest.importorskip("distributed", reason="needs requirements-dask.txt")
     assert preprocess.main([f"--data-dir={music}", "--scheduler=tcp://127.0.0.1:9"]) == 2
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_closed_vocabulary_has_every_token_in_every_key() -> None:
+    closed = Vocabulary((END, "0.4.7", "C4")).closed()
+    assert closed.tokens[0] == END
+    assert {"F#3", "B-3", "C4", "F4"} < set(closed.tokens)
+    assert {"6.10.1", "11.3.6", "5.9.0"} < set(closed.tokens)
+    assert len(closed) == 1 + 12 + 12
+    assert closed.closed().closed().ids.keys() > closed.ids.keys()  # notes go on to other octaves
+
+
+def test_transposed_streams_are_the_same_music_in_other_keys(music: Path) -> None:
+    corpus = preprocess.load_corpus(music, jobs=1, transpose=True)
+    vocabulary, pieces = corpus.vocabulary, list(corpus.training.values())
+    keys = np.array([vocabulary.transposed(k) for k in preprocess.KEYS])
+    stream = batches.epoch_stream(
+        pieces, np.random.default_rng(3), shuffle=True, transpositions=keys
+    )
+    assert len(stream) == sum(map(len, pieces))
+    assert stream.max() < len(vocabulary)
+    found = set()
+    for piece in np.split(stream, np.flatnonzero(stream == 0) + 1)[:-1]:
+        tokens = [vocabulary.tokens[i] for i in piece[:-1]]
+        same = [
+            (number, k)
+            for number, ids in enumerate(pieces)
+            for k in preprocess.KEYS
+            if [encoding.transpose(vocabulary.tokens[i], k) for i in ids[:-1]] == tokens
+        ]
+        assert len(same) == 1
+        found.add(same[0])
+    assert {number for number, _ in found} == set(range(len(pieces)))
+    assert len({k for _, k in found}) > 1
+
+
+def test_streams_keep_the_order_unless_asked() -> None:
+    pieces = [np.array([number, 0], np.int32) for number in range(1, 9)]
+    rng = np.random.default_rng(0)
+    plain = batches.epoch_stream(pieces, rng, shuffle=False)
+    np.testing.assert_array_equal(plain, np.concatenate(pieces))
+    shuffled = batches.epoch_stream(pieces, rng, shuffle=True)
+    assert sorted(shuffled) == sorted(plain)
+    assert list(shuffled) != list(plain)

@@ -63,6 +63,7 @@ def test_a_run_leaves_checkpoints_log_and_picture(
 ) -> None:
     assert run("--epochs=5", "--freq=2") == 0
     assert sorted(path.name for path in (folder / "model").iterdir()) == [
+        "best.keras",
         "epoch-0002.keras",
         "epoch-0004.keras",
         "epoch-0005.keras",
@@ -198,6 +199,49 @@ def test_a_half_written_log_line_is_dropped(folder: Path) -> None:
     assert run("--epochs=3") == 0
     assert [row["epoch"] for row in rows(folder)] == ["1", "2", "3"]
     assert None not in rows(folder)[2].values()
+
+
+def test_the_best_checkpoint_is_of_the_lowest_held_out_loss(folder: Path) -> None:
+    flags = ["--freq=1", "--learning-rate=0.3", "--dropout=0"]  # bounces up and down
+    assert run("--epochs=6", *flags) == 0
+    losses = [float(row["val_loss"]) for row in rows(folder)]
+    lowest = losses.index(min(losses)) + 1
+    assert lowest < 6
+    best = weights(folder / "model" / "best.keras")
+    assert best == weights(folder / "model" / f"epoch-{lowest:04d}.keras")
+
+
+def test_patience_stops_a_run_and_is_remembered(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    flags = ["--epochs=40", "--learning-rate=0.3", "--patience=2", "--dropout=0"]
+    assert run(*flags) == 0
+    losses = [float(row["val_loss"]) for row in rows(folder)]
+    assert len(losses) < 40
+    assert losses.index(min(losses)) == len(losses) - 3
+    assert (folder / "model" / f"epoch-{len(losses):04d}.keras").exists()
+    assert "no better held-out loss for 2 epochs" in capsys.readouterr().out
+    assert run(*flags) == 0
+    assert "no better held-out loss for 2 epochs" in capsys.readouterr().out
+    assert len(rows(folder)) == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("losses", "held_out", "expected"),
+    [
+        ([5, 4, 3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], [3, 2, 2, 2, 2, 2.5, 3, 3, 3, 3], True),
+        ([5, 4, 3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], [5, 4, 4, 4, 4, 3, 3, 3, 3, 3], False),
+        ([1, 1, 1, 1, 1, 2, 2, 2, 2, 2], [3, 2, 2, 2, 2, 3, 3, 3, 3, 3], False),
+        ([5, 4, 3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], [9, 2, 2, 2, 2, 3, 3, 3, 3, 1.9], False),
+        ([5, 4, 3], [2, 3, 4], False),
+    ],
+)
+def test_memorising_is_said_in_words(
+    losses: list[float], held_out: list[float], expected: bool
+) -> None:
+    both = enumerate(zip(losses, held_out, strict=True), 1)
+    said = train.memorising([log.Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
+    assert ("memorising" in said) is expected
 
 
 def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
