@@ -160,6 +160,21 @@ class Scorer:
         """Compile the sums once for the model's [B, T]."""
         self._model = model
         self._sums = tf.function(self._batch_sums)
+        self._ranks = tf.function(self._batch_ranks)
+
+    def _batch_ranks(self, x: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        probabilities = self._model(x, training=False)
+        right = tf.gather(probabilities, targets[..., None], batch_dims=2)
+        # Nothing is cut off but true zeros, so that a model is charged for what it excludes.
+        nats = -tf.math.log(tf.maximum(right[..., 0], np.finfo(np.float32).tiny))
+        likelier = tf.reduce_sum(tf.cast(probabilities > right, tf.float32), -1)
+        return tf.stack([nats, likelier])
+
+    def each(self, first: bool, x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return float32 [2, B, T] of a batch: each target's nats, how many are likelier."""
+        if first:
+            reset_states(self._model)
+        return self._ranks(x, targets).numpy()
 
     def _batch_sums(self, x: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         probabilities = self._model(x, training=False)

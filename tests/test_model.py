@@ -98,6 +98,17 @@ def test_dropout_masks_differ_between_epochs_and_seeds() -> None:
     assert len({loss(0, 1), loss(0, 2), loss(1, 1)}) == 3
 
 
+def test_a_network_without_dropout_needs_no_masks() -> None:
+    network = model.build_model(
+        9, batch_size=3, sequence_length=4, **{**SIZES, "dropout": 0.0, "layers": 1}
+    )
+    model.reseed(network, 0, 1)
+    x = np.zeros((3, 4), np.int32)
+    trained = network(x, training=True)
+    model.reset_states(network)
+    np.testing.assert_array_equal(trained, network(x, training=False))
+
+
 def test_a_snapshot_undoes_training() -> None:
     network = small()
     before = model.snapshot(network)
