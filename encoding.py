@@ -124,10 +124,18 @@ def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
     return _normal_order(sum(1 << pitch for pitch in {(pitch + semitones) % 12 for pitch in found}))
 
 
-def pitches(token: str, encoding: str = "notes") -> list[int]:
-    """Return the MIDI pitches that `write` gives a token; raise ValueError for an unknown one."""
+def played(tokens: Iterable[str], encoding: str = "notes") -> list[tuple[float, float, int]]:
+    """Return the notes that `write` gives tokens, each (start, length, pitch), in quarter notes.
+
+    Raise ValueError for an unknown token.
+    """
     _check_encoding(encoding)
-    return _pitches(token)
+    length = STEP / TICKS_PER_QUARTER
+    return [
+        (number * length, length, pitch)
+        for number, token in enumerate(tokens)
+        for pitch in _pitches(token)
+    ]
 
 
 def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:

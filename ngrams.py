@@ -173,6 +173,15 @@ class RepeatLast:
         self.share = (repeats + 1) / (sum(map(len, pieces)) + 2)
         self._frequencies = unigram.distribution(())
 
+    def distribution(self, context: Sequence[int]) -> np.ndarray:
+        """Return float64 [V], the probabilities of all ids after those of a piece's beginning."""
+        last = context[-1] if len(context) else -1
+        if not 0 <= last < len(self._frequencies):
+            return self._frequencies.copy()
+        result = (1 - self.share) * self._frequencies / (1 - self._frequencies[last])
+        result[last] = self.share
+        return result
+
     def probabilities(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
         """Return float64 [N], the probability of each id; the first of a piece goes by frequency.
 

@@ -123,6 +123,14 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much music a piece is, whatever its encoding."""
+
+    notes: int
+    quarters: float
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A collection ready for training: each piece int32 [n], its last id 0 (END)."""
 
@@ -130,6 +138,7 @@ class Corpus:
     training: dict[str, np.ndarray]  # file name → ids
     held_out: dict[str, np.ndarray]
     report: Report
+    sizes: dict[str, Size] = field(default_factory=dict)  # file name → notes and quarters
 
     @property
     def tokens(self) -> int:
@@ -169,12 +178,15 @@ def load_corpus(
     report = Report(found=len(paths))
     numbers: dict[str, int] = {}  # token → provisional number, in order of appearance
     pieces: dict[str, array[int]] = {}
+    sizes: dict[str, Size] = {}
     for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds, scheduler):
         outcome = gated(outcome, min_notes)
         report.add(outcome)
         if isinstance(outcome, Parsed):
-            pieces[outcome.path.relative_to(data_dir).as_posix()] = array(
-                "i", (numbers.setdefault(token, len(numbers)) for token in outcome.piece.tokens)
+            piece, path = outcome.piece, outcome.path.relative_to(data_dir).as_posix()
+            sizes[path] = Size(piece.notes, piece.quarters)
+            pieces[path] = array(
+                "i", (numbers.setdefault(token, len(numbers)) for token in piece.tokens)
             )
     report.seconds = time.perf_counter() - began
     if not pieces:
@@ -198,6 +210,7 @@ def load_corpus(
         {path: ids for path, ids in arrays.items() if path not in held_out},
         {path: ids for path, ids in arrays.items() if path in held_out},
         report,
+        sizes,
     )
 
 
@@ -317,14 +330,20 @@ def share(text: str) -> float:
 
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which files are read and how they are split and batched."""
-    group = parser.add_argument_group("music")
-    group.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of MIDI files")
+    add_reading_arguments(parser)
+    group = parser.add_argument_group("pieces")
     group.add_argument(
         "--validation", type=share, default=0.1, help="share of the pieces held out (0 = none)"
     )
     group.add_argument("--seed", type=int, default=0, help="fixes every random choice")
     group.add_argument("--batch-size", type=positive_int, default=16, help="lanes side by side")
     group.add_argument("--seq-length", type=positive_int, default=64, help="tokens a step")
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which files are read, and how."""
+    group = parser.add_argument_group("music")
+    group.add_argument("--data-dir", type=Path, default=Path("data"), help="folder of MIDI files")
     group.add_argument(
         "--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes that read MIDI"
     )

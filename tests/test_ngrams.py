@@ -150,6 +150,10 @@ def test_repeat_last_is_a_distribution_that_has_learned_how_often() -> None:
     after_two = [model.probabilities([np.array([2, number], np.int32)])[1] for number in range(4)]
     assert after_two[2] == pytest.approx(model.share)
     assert sum(after_two) == pytest.approx(1)
+    for context in ((), (1,), (1, 2), (3,), (4,)):  # 4 has no id
+        distribution = model.distribution(context)
+        ids = [np.array([*context, number]) for number in range(4)]
+        np.testing.assert_allclose(distribution, [model.probabilities([one])[-1] for one in ids])
     first = [model.probabilities([np.array([number], np.int32)])[0] for number in range(4)]
     assert sum(first) == pytest.approx(1)
     after_unknown = [model.probabilities([np.array([4, number])])[1] for number in range(4)]

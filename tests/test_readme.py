@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import evaluate
 import preprocess
 import render
 import sample
@@ -21,6 +22,7 @@ SCRIPTS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "preprocess.py": (preprocess.main, ["--batch-size=2", "--seq-length=8", "--jobs=1"]),
     "train.py": (train.main, [*SMALL, "--jobs=1"]),
     "sample.py": (sample.main, []),
+    "evaluate.py": (evaluate.main, ["--jobs=1", "--samples=2"]),
     "render.py": (render.main, []),
 }
 

@@ -67,11 +67,6 @@ def test_an_unknown_token_cannot_be_transposed(token: str) -> None:
         encoding.transpose(token, 1)
 
 
-def test_pitches_are_those_that_are_written() -> None:
-    assert encoding.pitches("A4") == [69]
-    assert encoding.pitches("9.0.4") == [69, 60, 64]
-
-
 def test_ids_go_to_the_transposed_tokens_id_or_to_none() -> None:
     vocabulary = Vocabulary((END, "0.4.7", "2.6.9", "C4", "D4"))
     assert vocabulary.transposed(2).tolist() == [0, 2, 5, 4, 5]

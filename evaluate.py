@@ -1,0 +1,348 @@
+"""How good a trained model is: held-out score, yardsticks, novelty, musical statistics.
+
+Knows no file formats and no layers.
+"""
+
+from __future__ import annotations
+
+import preprocess  # isort: skip  # first: it says so when Python is too old
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import checkpoints
+import encoding
+import sample
+from collection import write_atomically
+from preprocess import Corpus, InputError, Vocabulary, count
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scores import Music, Scored
+
+BATCH = (16, 64)  # pieces side by side, tokens a step
+KEYS = range(-6, 6)  # semitones: the twelve keys that the n-grams also see
+
+Pieces = dict[str, "np.ndarray"]  # name → ids
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checkpoint and all that belongs to it."""
+
+    checkpoint: Path
+    settings: dict[str, Any]
+    vocabulary: Vocabulary
+
+
+def find_run(arguments: argparse.Namespace) -> Run:
+    """Return the run in the model folder; raise InputError where it does not fit together."""
+    folder = arguments.model_dir
+    checkpoint = checkpoints.choose(folder, arguments.checkpoint)
+    settings = checkpoints.load_settings(folder)
+    vocabulary = Vocabulary.load(folder / preprocess.VOCABULARY)
+    size = settings["network"]["vocabulary_size"]
+    if len(vocabulary) != size:
+        raise InputError(
+            f"{folder} mixes two runs: {preprocess.VOCABULARY} has {len(vocabulary)} tokens "
+            f"and {checkpoints.SETTINGS} says {size}"
+        )
+    return Run(checkpoint, settings, vocabulary)
+
+
+def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:
+    """Load the pieces with the run's own split; raise InputError where they are others."""
+    trained = run.settings["training"]
+    corpus = preprocess.load_corpus(
+        arguments.data_dir,
+        name=run.vocabulary.encoding,
+        validation=0 if arguments.other_corpus else trained["validation"],
+        seed=trained["seed"],
+        jobs=arguments.jobs,
+        max_file_seconds=arguments.max_file_seconds,
+        min_notes=arguments.min_notes,
+        scheduler=arguments.scheduler,
+    )
+    if not arguments.other_corpus and corpus.digest() != run.settings["corpus"]["sha256"]:
+        before, now = run.settings["corpus"], len(corpus.training) + len(corpus.held_out)
+        raise InputError(
+            f"{arguments.data_dir} does not hold the music that {arguments.model_dir} was trained "
+            f"on ({before['pieces']:,} pieces with {before['tokens']:,} tokens; here {now:,} with "
+            f"{corpus.tokens:,}): give that folder with --data-dir, and the --min-notes it was "
+            "read with, or add --other-corpus to take every piece here as held out"
+        )
+    return corpus
+
+
+def music_of(corpus: Corpus, pieces: Pieces) -> Music:
+    """Put pieces together with how much music each is."""
+    import numpy as np
+
+    from scores import Music
+
+    sizes = [corpus.sizes[name] for name in pieces]
+    return Music(
+        tuple(pieces),
+        tuple(pieces.values()),
+        np.array([size.notes for size in sizes], int),
+        np.array([size.quarters for size in sizes], float),
+    )
+
+
+def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary) -> tuple[Pieces, list[str]]:
+    """Return all pieces of another corpus in this vocabulary, and a note on what it lacks."""
+    import numpy as np
+
+    known = vocabulary.ids
+    table = np.array([known.get(token, -1) for token in corpus.vocabulary.tokens], np.int32)
+    pieces = {name: table[ids] for name, ids in (corpus.training | corpus.held_out).items()}
+    unknown = [token for token in corpus.vocabulary.tokens if token not in known]
+    if not unknown:
+        return pieces, []
+    missing = sum(int(np.count_nonzero(ids < 0)) for ids in pieces.values())
+    note = (
+        f"Left out: {missing:,} of {corpus.tokens:,} tokens, of {len(unknown):,} kinds that the "
+        f"model does not know ({', '.join(unknown[:10])}{' ...' if len(unknown) > 10 else ''}). "
+        "What a note and a quarter cost is too low by what these would have."
+    )
+    return {name: ids[ids >= 0] for name, ids in pieces.items()}, [note]
+
+
+class Player:
+    """The checkpoint's network, to be asked for scores and for new pieces."""
+
+    def __init__(self, run: Run) -> None:
+        """Build the network once for scoring and once for sampling."""
+        import model  # here, not above: TensorFlow takes seconds, and --help and mistakes need none
+
+        self._model = model
+        network = run.settings["network"]
+        self._scoring = model.build_model(batch_size=BATCH[0], sequence_length=BATCH[1], **network)
+        model.load(self._scoring, run.checkpoint)
+        self._scorer = model.Scorer(self._scoring)
+        self._sampling = model.build_model(batch_size=1, sequence_length=1, **network)
+        self._sampling.set_weights(self._scoring.get_weights())
+        self._step = model.stepper(self._sampling)
+
+    def score(self, music: Music, label: str) -> Scored:
+        """Predict whole pieces, each from a state of zeros."""
+        import batches
+        from scores import Scored, progress
+
+        results = batches.score_pieces(music.ids, *BATCH, self._scorer.each)
+        scored = Scored.collect(len(music.ids), progress(results, label, len(music.ids)))
+        self._model.reset_states(self._scoring)
+        return scored
+
+    def generate(self, number: int, length: int, seed: int, temperature: float) -> Pieces:
+        """Draw new pieces, each repeatable by the seed and its place."""
+        import numpy as np
+
+        from scores import progress
+
+        made: Pieces = {}
+        for place in progress(range(1, number + 1), "Sampling", number):
+            self._model.reset_states(self._sampling)
+            rng = np.random.default_rng([seed % 2**63, place])
+            ids = sample.generate(self._step, length, rng, temperature=temperature)
+            made[f"generated piece {place}"] = np.array(ids, np.int32)
+        return made
+
+
+def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Vocabulary]:
+    """Read the files of --generated; return them and a vocabulary that has all their tokens."""
+    import numpy as np
+
+    corpus = preprocess.load_corpus(
+        arguments.generated, name=run.vocabulary.encoding, validation=0, jobs=arguments.jobs
+    )
+    known = run.vocabulary.ids
+    new = [token for token in corpus.vocabulary.tokens if token not in known]
+    larger = Vocabulary((*run.vocabulary.tokens, *new), run.vocabulary.encoding)
+    ids_of = larger.ids
+    table = np.array([ids_of[token] for token in corpus.vocabulary.tokens], np.int32)
+    return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger
+
+
+def listen(pieces: Pieces, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
+    """Return the musical statistics of each piece."""
+    import measures
+
+    tokens, name = vocabulary.tokens, vocabulary.encoding
+    heard = [(encoding.played([tokens[i] for i in ids], name), ids) for ids in pieces.values()]
+    return measures.measured(heard)
+
+
+def score_all(
+    arguments: argparse.Namespace, run: Run, player: Player, training: Music, held_out: Music
+) -> dict[str, Any]:
+    """Return the model's scores and, where there is something to count, the yardsticks'."""
+    import numpy as np
+
+    import scores
+
+    rng = np.random.default_rng([arguments.seed % 2**63, 0])
+    result: dict[str, Any] = {"scores": {}, "notes": []}
+    some = training.some(arguments.training_pieces, rng)
+    if 0 < len(some.names) < len(training.names):
+        result["notes"] += [
+            f"The training score is of {len(some.names):,} of {len(training.names):,} training "
+            "pieces, drawn; --training-pieces takes more."
+        ]
+    if some.names:
+        scored = player.score(some, "Scoring training pieces")
+        result["scores"]["training"] = scores.summary(scored, some, rng)
+    if held_out.names:
+        scored = player.score(held_out, "Scoring held-out pieces")
+        result["scores"]["held_out"] = scores.summary(scored, held_out, rng)
+        if training.names:
+            tables = {shift: run.vocabulary.transposed(shift) for shift in KEYS}
+            result["yardsticks"] = scores.against_yardsticks(
+                scored, training, held_out, tables, rng
+            )
+    return result
+
+
+def made_pieces(
+    arguments: argparse.Namespace, run: Run, player: Player, human: Music
+) -> tuple[Pieces, Vocabulary, int]:
+    """Read or draw the pieces to examine; return them, their vocabulary and the common length."""
+    import numpy as np
+
+    if arguments.generated:
+        made, vocabulary = read_generated(arguments, run)
+        length = arguments.length or int(np.median([len(ids) for ids in made.values()]))
+        return {name: ids[:length] for name, ids in made.items()}, vocabulary, length
+    length = arguments.length or max(1, int(np.median(human.tokens)) - 1)
+    made = player.generate(arguments.samples, length, arguments.seed, arguments.temperature)
+    return made, run.vocabulary, length
+
+
+def compare_music(
+    arguments: argparse.Namespace, run: Run, player: Player, training: Music, held_out: Music
+) -> dict[str, Any]:
+    """Return novelty and musical statistics of generated pieces beside those of people's."""
+    import numpy as np
+
+    import measures
+    import novelty
+
+    human = held_out if held_out.names else training
+    made, vocabulary, length = made_pieces(arguments, run, player, human)
+    sets = {"generated": made}
+    for name, music in (("held_out", held_out), ("training", training)):
+        if beginnings := {of: ids[:length] for of, ids in music.bodies().items() if len(ids)}:
+            sets[name] = beginnings
+    rng = np.random.default_rng([arguments.seed % 2**63, 1])
+    heard = {name: listen(pieces, vocabulary) for name, pieces in sets.items()}
+    result: dict[str, Any] = {
+        "generated": {"pieces": len(made), "length": length},
+        "statistics": {
+            "pieces": {name: len(pieces) for name, pieces in sets.items()},
+            "resamples": measures.RESAMPLES,
+            "measures": measures.comparison(heard.pop("generated"), heard, rng),
+        },
+    }
+    if sets.pop("training", None):
+        none = len(vocabulary)
+        tables = {by: np.append(vocabulary.transposed(by), none) for by in novelty.SHIFTS}
+        result["novelty"] = novelty.compare(training.bodies(), sets, tables, rng)
+    return result
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Measure all that the folders allow, print it, and write it where --json says."""
+    import report
+
+    run = find_run(arguments)
+    corpus = load_corpus(arguments, run)
+    notes: list[str] = []
+    training, held_out = corpus.training, corpus.held_out
+    if arguments.other_corpus:
+        training, (held_out, notes) = {}, in_vocabulary(corpus, run.vocabulary)
+    music = music_of(corpus, training), music_of(corpus, held_out)
+    print(f"Evaluating {run.checkpoint}: starting TensorFlow ...", flush=True)
+    player = Player(run)
+    result: dict[str, Any] = {
+        "checkpoint": str(run.checkpoint),
+        "encoding": run.vocabulary.encoding,
+        "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
+        "other_corpus": arguments.other_corpus,
+        "seed": arguments.seed,
+    }
+    result |= score_all(arguments, run, player, *music)
+    if arguments.samples or arguments.generated:
+        result |= compare_music(arguments, run, player, *music)
+    result["notes"] += notes
+    result["verdict"] = report.verdict(result)
+    report.show(result)
+    if arguments.json:
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(arguments.json, text + "\n")
+        print(f"Wrote {arguments.json}")
+
+
+def add_piece_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which generated pieces are examined."""
+    group = parser.add_argument_group("pieces to examine")
+    group.add_argument(
+        "--samples", type=count, default=20, help="pieces to generate and examine (0 = none)"
+    )
+    group.add_argument(
+        "--generated",
+        type=Path,
+        metavar="FOLDER",
+        help="examine the MIDI files of this folder instead (none = generate)",
+    )
+    group.add_argument(
+        "--length", type=count, default=0, help="tokens of each piece examined (0 = as is typical)"
+    )
+    group.add_argument(
+        "--temperature", type=sample.temperature, default=1.0, help="of the pieces to generate"
+    )
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Say how well a trained model predicts music it has never seen, how much of "
+        "what it writes is copied, and how far its music lies from people's. "
+        "The pieces are split as they were for training.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model-dir", type=Path, default=Path("model"), help="checkpoints")
+    parser.add_argument(
+        "--checkpoint", default="latest", help="latest, best, or the number of an epoch"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
+    parser.add_argument("--seed", type=int, default=0, help="fixes sampling and intervals")
+    parser.add_argument(
+        "--training-pieces",
+        type=count,
+        default=100,
+        help="training pieces scored at most (0 = none)",
+    )
+    parser.add_argument(
+        "--other-corpus",
+        action="store_true",
+        help="the folder holds other music than was trained on: take every piece as held out",
+    )
+    add_piece_arguments(parser)
+    preprocess.add_reading_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the evaluation; return the exit status."""
+    arguments = parse_args(argv)
+    return preprocess.run(lambda: evaluate(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

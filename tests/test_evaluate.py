@@ -1,0 +1,203 @@
+"""The whole evaluation on tiny models: what it says of memory, of chance, and of mistakes."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import encoding
+import evaluate
+import preprocess
+import train
+
+NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
+TRAINING = ["--batch-size=1", "--seq-length=8", "--learning-rate=0.01", "--validation=0.25"]
+EPOCHS = 45
+LENGTH = 48
+
+
+def random_piece(path: Path, seed: int) -> None:
+    names = [*encoding.NAMES[55:75], "0.4.7", "2.5.9", "7.11.2"]
+    encoding.write(np.random.default_rng(seed).choice(names, LENGTH).tolist(), path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model that has three pieces by heart; a fourth is held out."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "data").mkdir()
+    for seed in range(4):
+        random_piece(folder / "data" / f"piece{seed}.mid", seed)
+    flags = [f"--data-dir={folder / 'data'}", f"--model-dir={folder / 'model'}"]
+    flags += [f"--log-dir={folder}", "--jobs=1", f"--epochs={EPOCHS}", f"--freq={EPOCHS - 1}"]
+    assert train.main([*NETWORK, *TRAINING, *flags]) == 0
+    return folder
+
+
+Evaluation = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def evaluated(trained: Path, tmp_path: Path) -> Evaluation:
+    """Return a function that evaluates with these flags and gives what --json holds."""
+
+    def run(*flags: str) -> dict[str, Any]:
+        written = tmp_path / "evaluation.json"
+        places = [f"--data-dir={trained / 'data'}", f"--model-dir={trained / 'model'}"]
+        assert evaluate.main([*places, "--jobs=1", f"--json={written}", *flags]) == 0
+        return json.loads(written.read_text(encoding="utf-8"))
+
+    return run
+
+
+def test_a_model_that_has_pieces_by_heart_is_found_out(
+    trained: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture
+) -> None:
+    result = evaluated("--samples=6")
+    settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
+    (held_out,) = settings["corpus"]["held_out"]
+    longest = result["novelty"]["generated"]["longest"]
+    assert longest["length"] >= 24
+    assert longest["piece"] in {f"piece{seed}.mid" for seed in range(4)} - {held_out}
+    original = encoding.read(trained / "data" / longest["piece"])
+    assert longest["piece_start"] + longest["length"] <= len(original)
+    assert "it has memorised" in result["verdict"]
+    assert longest["piece"] in result["verdict"]
+    assert "worse than the best yardstick" in result["verdict"]
+    assert result["novelty"]["held_out"]["grams"]["8"]["exact"]["value"] == 0
+    scores = result["scores"]
+    assert scores["training"]["nats_a_token"]["value"] < 1
+    assert scores["held_out"]["nats_a_token"]["value"] > 3
+    assert scores["held_out"]["pieces"] == 1
+    printed = capsys.readouterr().out
+    assert f"{longest['length']} tokens of {longest['piece']}" in printed
+    assert result["verdict"][1:] in printed
+
+
+def test_of_random_notes_it_says_the_opposite(evaluated: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    for seed in range(3):
+        random_piece(tmp_path / "made" / f"{seed}.mid", 100 + seed)
+    encoding.write(["C1", "C8"] * 10, tmp_path / "made" / "unknown.mid")  # tokens it never met
+    result = evaluated(f"--generated={tmp_path / 'made'}")
+    assert "it has not memorised" in result["verdict"]
+    assert result["novelty"]["generated"]["longest"]["length"] < 8
+    assert result["novelty"]["generated"]["pieces"] == 4
+    assert result["statistics"]["measures"]["pitch range (semitones)"]["generated"]["value"] > 20
+
+
+def test_a_transposed_copy_is_memory_too(
+    trained: Path, evaluated: Evaluation, tmp_path: Path
+) -> None:
+    settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
+    (held_out,) = settings["corpus"]["held_out"]
+    name = next(f"piece{seed}.mid" for seed in range(4) if f"piece{seed}.mid" != held_out)
+    tokens = [encoding.transpose(t, 5) for t in encoding.read(trained / "data" / name)]
+    (tmp_path / "made").mkdir()
+    encoding.write(tokens, tmp_path / "made" / "a.mid")
+    result = evaluated(f"--generated={tmp_path / 'made'}")
+    found = result["novelty"]["generated"]
+    assert found["longest_transposed"]["length"] == LENGTH
+    assert found["longest_transposed"]["piece"] == name
+    assert found["longest_transposed"]["semitones"] == -5
+    assert found["grams"]["12"]["exact"]["value"] == 0
+    assert "it has memorised" in result["verdict"]
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
+    evaluated: Evaluation,
+) -> None:
+    first, again = evaluated("--samples=2", "--seed=3"), evaluated("--samples=2", "--seed=3")
+    other = evaluated("--samples=2", "--seed=4")
+    assert first == again
+    assert (
+        first["scores"]["held_out"]["nats_a_token"] == other["scores"]["held_out"]["nats_a_token"]
+    )
+    assert first["statistics"] != other["statistics"]
+
+
+def test_scores_are_those_that_training_logged(trained: Path, evaluated: Evaluation) -> None:
+    rows = (trained / "training.csv").read_text(encoding="utf-8").splitlines()
+    columns = rows[0].split(",")
+    logged = dict(zip(columns, map(float, rows[-1].split(",")), strict=True))
+    found = evaluated("--samples=0")
+    assert found["scores"]["held_out"]["accuracy"]["value"] == pytest.approx(
+        logged["val_accuracy"], abs=1e-5
+    )
+    # The log cuts off what is less likely than one in ten million; the evaluation does not.
+    assert found["scores"]["held_out"]["nats_a_token"]["value"] > logged["val_loss"] - 1e-3
+    assert "novelty" not in found
+
+
+def test_an_earlier_checkpoint_can_be_evaluated(evaluated: Evaluation) -> None:
+    result = evaluated("--samples=0", f"--checkpoint={EPOCHS - 1}")
+    assert result["checkpoint"].endswith(f"epoch-{EPOCHS - 1:04d}.keras")
+
+
+def test_other_music_is_refused_unless_it_is_meant(
+    trained: Path, evaluated: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    random_piece(other / "new.mid", 50)
+    encoding.write(["C4", "C1", "C8", "C1", "D4"] * 9, other / "strange.mid")
+    flags = [f"--data-dir={other}", f"--model-dir={trained / 'model'}", "--jobs=1"]
+    assert evaluate.main(flags) == 2
+    refusal = capsys.readouterr().err
+    assert refusal.count("\n") == 1
+    assert "4 pieces with 196 tokens; here 2 with 95" in refusal
+    assert "--other-corpus" in refusal
+    result = evaluated(f"--data-dir={other}", "--other-corpus", "--samples=2")
+    assert result["scores"]["held_out"]["pieces"] == 2
+    assert result["scores"]["held_out"]["tokens"] == 95 - 27
+    assert "training" not in result["scores"]
+    assert "yardsticks" not in result
+    assert "novelty" not in result
+    (note,) = result["notes"]
+    assert "27 of 95 tokens, of 2 kinds that the model does not know (C1, C8)" in note
+
+
+def test_without_held_out_pieces_it_says_so(
+    trained: Path, tmp_path: Path, evaluated: Evaluation
+) -> None:
+    flags = [f"--data-dir={trained / 'data'}", f"--model-dir={tmp_path / 'all'}", "--jobs=1"]
+    few = [f"--log-dir={tmp_path}", "--epochs=1", "--validation=0"]
+    assert train.main([*NETWORK, *TRAINING, *flags, *few]) == 0
+    result = evaluated(f"--model-dir={tmp_path / 'all'}", "--samples=2", "--training-pieces=3")
+    assert "no pieces were held out" in result["verdict"]
+    assert result["scores"]["training"]["pieces"] == 3
+    assert "3 of 4 training pieces" in result["notes"][0]
+    assert "held_out" not in result["novelty"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--model-dir=nowhere", "python train.py"),
+        ("--data-dir=nowhere", "--data-dir"),
+        ("--generated=nowhere", "nowhere is not a folder"),
+        ("--checkpoint=999", "--checkpoint can be"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    trained: Path, flag: str, words: str, capsys: pytest.CaptureFixture
+) -> None:
+    places = [f"--data-dir={trained / 'data'}", f"--model-dir={trained / 'model'}", "--jobs=1"]
+    assert evaluate.main([*places, flag]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert words in error
+
+
+def test_a_folder_that_mixes_two_runs_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(trained / "model", mixed)
+    preprocess.Vocabulary((preprocess.END, "C4")).save(mixed / preprocess.VOCABULARY)
+    assert evaluate.main([f"--model-dir={mixed}", f"--data-dir={trained / 'data'}"]) == 2
+    assert "has 2 tokens and settings.json says" in capsys.readouterr().err

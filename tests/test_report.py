@@ -1,0 +1,66 @@
+"""The sentence that an evaluation ends with."""
+
+from typing import Any
+
+import pytest
+
+import report
+
+
+def grams(value: float | None, interval: list[float] | None = None) -> dict[str, Any]:
+    fact = {"value": value, "interval": interval}
+    return {str(report.COPIED): {"exact": fact, "transposed": fact}}
+
+
+def facts(made: dict[str, Any], human: dict[str, Any] | None) -> dict[str, Any]:
+    longest = {"length": 30, "piece": "a.mid"}
+    sets = {"generated": {"grams": made, "longest": longest}}
+    return sets | ({"held_out": {"grams": human}} if human else {})
+
+
+@pytest.mark.parametrize(
+    ("made", "human", "expected"),
+    [
+        (grams(0.6, [0.5, 0.7]), grams(0.0, [0, 0]), True),
+        (grams(0.6, [0.5, 0.7]), grams(0.6, [0.5, 0.7]), False),  # as people do
+        (grams(0.05, [0.04, 0.06]), grams(0.0, [0, 0]), False),  # too little to matter
+        (grams(0.6, [0.1, 0.9]), grams(0.2, [0.1, 0.3]), False),  # perhaps chance
+        (grams(0.6), None, True),
+        (grams(None), None, False),  # too short to tell
+    ],
+)
+def test_memory_is_more_than_people_repeat(
+    made: dict[str, Any], human: dict[str, Any] | None, expected: bool
+) -> None:
+    found = facts(made, human)
+    assert report.memorised(found) is expected
+    assert report.copying(found).startswith("it has memorised" if expected else "it has not")
+    assert "30 tokens of a.mid" in report.copying(found)
+
+
+@pytest.mark.parametrize(
+    ("mine", "interval", "pieces", "words", "certain"),
+    [
+        (4.0, [-1.2, -0.8], 20, "20.0% better than", True),
+        (6.0, [0.8, 1.2], 20, "20.0% worse than", True),
+        (4.0, [-1.2, 0.1], 20, "better than", False),
+        (4.0, [-1.2, -0.8], 2, "better than", False),
+        (4.0, None, 1, "better than", False),
+    ],
+)
+def test_better_or_worse_and_how_sure(
+    mine: float, interval: list[float] | None, pieces: int, words: str, certain: bool
+) -> None:
+    held_out = {"pieces": pieces, "nats_a_token": {"value": mine}}
+    best = {"name": "kneser-ney", "order": 3, "keys": 12, "nats_a_token": {"value": 5.0}}
+    yardsticks = {"best": best, "model_minus_best": {"interval": interval}}
+    said = report.prediction({"scores": {"held_out": held_out}, "yardsticks": yardsticks})
+    assert words in said
+    assert "3-gram Kneser-Ney, 12 keys, 5.000" in said
+    assert ("cannot make certain" not in said) is certain
+
+
+def test_a_number_shows_its_interval_where_it_has_one() -> None:
+    assert report.number({"value": 0.5, "interval": [0.25, 0.75]}, ".0%") == "50% (25% to 75%)"
+    assert report.number({"value": 1.5, "interval": None}) == "1.500"
+    assert report.number({"value": None, "interval": None}) == "–"
