@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from scores import Music, Scored
 
 BATCH = (16, 64)  # pieces side by side, tokens a step
-KEYS = range(-6, 6)  # semitones: the twelve keys that the n-grams also see
 
 Pieces = dict[str, "np.ndarray"]  # name → ids
 
@@ -66,16 +65,17 @@ def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:
         seed=trained["seed"],
         jobs=arguments.jobs,
         max_file_seconds=arguments.max_file_seconds,
-        min_notes=arguments.min_notes,
+        min_notes=arguments.min_notes if arguments.other_corpus else trained["min_notes"],
         scheduler=arguments.scheduler,
+        transpose=trained["transpose"] and not arguments.other_corpus,
     )
     if not arguments.other_corpus and corpus.digest() != run.settings["corpus"]["sha256"]:
         before, now = run.settings["corpus"], len(corpus.training) + len(corpus.held_out)
         raise InputError(
             f"{arguments.data_dir} does not hold the music that {arguments.model_dir} was trained "
             f"on ({before['pieces']:,} pieces with {before['tokens']:,} tokens; here {now:,} with "
-            f"{corpus.tokens:,}): give that folder with --data-dir, and the --min-notes it was "
-            "read with, or add --other-corpus to take every piece here as held out"
+            f"{corpus.tokens:,}): give that folder with --data-dir, "
+            "or add --other-corpus to take every piece here as held out"
         )
     return corpus
 
@@ -202,7 +202,7 @@ def score_all(
         scored = player.score(held_out, "Scoring held-out pieces")
         result["scores"]["held_out"] = scores.summary(scored, held_out, rng)
         if training.names:
-            tables = {shift: run.vocabulary.transposed(shift) for shift in KEYS}
+            tables = {shift: run.vocabulary.transposed(shift) for shift in preprocess.KEYS}
             result["yardsticks"] = scores.against_yardsticks(
                 scored, training, held_out, tables, rng
             )

@@ -157,9 +157,8 @@ class Scorer:
     """Measure a model on whole pieces without leaving a trace in its states."""
 
     def __init__(self, model: keras.Model) -> None:
-        """Compile the sums once for the model's [B, T]."""
+        """Compile the measuring once for the model's [B, T]."""
         self._model = model
-        self._sums = tf.function(self._batch_sums)
         self._ranks = tf.function(self._batch_ranks)
 
     def _batch_ranks(self, x: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -176,21 +175,12 @@ class Scorer:
             reset_states(self._model)
         return self._ranks(x, targets).numpy()
 
-    def _batch_sums(self, x: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        probabilities = self._model(x, training=False)
-        nats = keras.losses.sparse_categorical_crossentropy(targets, probabilities)
-        right = tf.cast(tf.equal(tf.argmax(probabilities, -1, tf.int32), targets), tf.float32)
-        return tf.stack(
-            [tf.reduce_sum(weights * what) for what in (nats, right, tf.ones_like(right))]
-        )
-
     def __call__(self, batches: Iterable[ScoringBatch]) -> tuple[float, float]:
         """Return (loss in nats a token, accuracy) over preprocess.scoring_batches' batches."""
         sums = np.zeros(3)
         for first, x, targets, weights in batches:
-            if first:
-                reset_states(self._model)
-            sums += self._sums(x, targets, weights).numpy()
+            nats, likelier = self.each(first, x, targets)
+            sums += [np.sum(weights * what) for what in (nats, likelier == 0, 1)]
         reset_states(self._model)
         return float(sums[0] / sums[2]), float(sums[1] / sums[2])
 

@@ -47,6 +47,7 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
             "transpose": arguments.transpose,
             "shuffle": arguments.shuffle,
             "validation": arguments.validation,
+            "min_notes": arguments.min_notes,
             "seed": arguments.seed,
         },
         "corpus": {

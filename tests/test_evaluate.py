@@ -15,7 +15,13 @@ import preprocess
 import train
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
-TRAINING = ["--batch-size=1", "--seq-length=8", "--learning-rate=0.01", "--validation=0.25"]
+TRAINING = [
+    "--no-transpose",
+    "--batch-size=1",
+    "--seq-length=8",
+    "--learning-rate=0.01",
+    "--validation=0.25",
+]
 EPOCHS = 45
 LENGTH = 48
 
