@@ -75,17 +75,24 @@ def lstm(
     parts = 1 if recurrent.shape[0] % PARTS else PARTS
     steps = tf.transpose(inputs, [1, 0, 2])
     flat = tf.reshape(steps, [-1, inputs.shape[-1]])
-    projected = tf.matmul(flat, group(kernel, parts)) + group(bias, parts)
-    projected = tf.reshape(projected, tf.concat([tf.shape(steps)[:2], tf.shape(bias)], 0))
-    outputs, hidden, carry = recur(projected, group(recurrent, parts), hidden, carry, parts)
+    shape = tf.concat([tf.shape(steps)[:2], tf.shape(bias)], 0)
+    projected = tf.reshape(tf.matmul(flat, kernel) + bias, shape)
+    outputs, hidden, carry = recur(projected, recurrent, hidden, carry, parts)
     return tf.transpose(outputs, [1, 0, 2]), hidden, carry
 
 
-def group(weights: Any, parts: int) -> Any:
-    """Reorder the last axis of weights [..., 4H] from (gate, part, unit) to (part, gate, unit)."""
-    *rows, columns = weights.shape
-    split = tf.reshape(weights, [-1, 4, parts, columns // (4 * parts)])
-    return tf.reshape(tf.transpose(split, [0, 2, 1, 3]), [*rows, columns])
+def split_units(gates: Any, parts: int) -> list[Any]:
+    """Cut gates [N, 4H] by unit, not by gate, into parts of [N, 4H/P]."""
+    columns = gates.shape[1] // parts
+    by_part = tf.reshape(gates, [-1, 4, parts, columns // 4])
+    return [tf.reshape(by_part[:, :, part], [-1, columns]) for part in range(parts)]
+
+
+def join_units(gates: list[Any]) -> Any:
+    """Undo `split_units`."""
+    parts, columns = len(gates), gates[0].shape[1]
+    by_part = tf.stack([tf.reshape(part, [-1, 4, columns // 4]) for part in gates], 2)
+    return tf.reshape(by_part, [-1, parts * columns])
 
 
 def recur(
@@ -124,12 +131,12 @@ def run_forward(
     """
     units = recurrent.shape[0] // parts
     scale = tf.constant([0.5] * 2 * units + [1.0] * units + [0.5] * units)
-    kernels = tf.split(recurrent, parts, 1)
+    kernels = split_units(recurrent, parts)
 
     def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
         hidden, *carries = state
         outputs, gates = [], []
-        for part, projection in enumerate(tf.split(inputs[0], parts, 1)):
+        for part, projection in enumerate(split_units(inputs[0], parts)):
             z = projection + tf.matmul(hidden, kernels[part])
             gates.append(tf.tanh(z * scale) * scale + (1 - scale))
             i, f, g, o = tf.split(gates[part], 4, 1)
@@ -156,7 +163,7 @@ def run_backward(
 ) -> tuple[Any, Any, Any]:
     """Return the gradients of projected [T, B, 4H] and of the first hidden and carry [B, H]."""
     parts = len(gates)
-    kernels = [tf.transpose(kernel) for kernel in tf.split(recurrent, parts, 1)]
+    kernels = [tf.transpose(kernel) for kernel in split_units(recurrent, parts)]
     factors = [
         get_factors(*arrays)
         for arrays in zip(tf.split(carry, parts, 1), carries, gates, strict=True)
@@ -172,7 +179,7 @@ def run_backward(
             d_gates.append(tf.concat([d_carry, d_carry, d_carry, d_part], 1) * to_gates)
             d_hiddens[part] = tf.matmul(d_gates[part], kernels[part])
             d_carries[part] = d_carry * forget
-        return [*d_hiddens, *d_carries], [tf.concat(d_gates, 1)]
+        return [*d_hiddens, *d_carries], [join_units(d_gates)]
 
     # The gradient by h is a sum over parts; the incoming one counts once.
     state = [d_hidden, *[tf.zeros_like(d_hidden)] * (parts - 1), *tf.split(d_carry, parts, 1)]
