@@ -179,12 +179,14 @@ def load_corpus(
     numbers: dict[str, int] = {}  # token → provisional number, in order of appearance
     pieces: dict[str, array[int]] = {}
     sizes: dict[str, Size] = {}
+    music: dict[str, str] = {}  # the hash of each piece's tokens
     for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds, scheduler):
         outcome = gated(outcome, min_notes)
         report.add(outcome)
         if isinstance(outcome, Parsed):
             piece, path = outcome.piece, outcome.path.relative_to(data_dir).as_posix()
             sizes[path] = Size(piece.notes, piece.quarters)
+            music[path] = hashlib.sha256("\n".join(piece.tokens).encode()).hexdigest()
             pieces[path] = array(
                 "i", (numbers.setdefault(token, len(numbers)) for token in piece.tokens)
             )
@@ -204,7 +206,7 @@ def load_corpus(
         path: np.append(final[np.frombuffer(ids, np.int32)], np.int32(0))
         for path, ids in pieces.items()
     }
-    held_out = held_out_names(arrays, validation, seed)
+    held_out = held_out_names(music, validation, seed)
     return Corpus(
         vocabulary,
         {path: ids for path, ids in arrays.items() if path not in held_out},
@@ -257,19 +259,20 @@ def gated(outcome: collection.Outcome, min_notes: int) -> collection.Outcome:
     return outcome
 
 
-def held_out_names(pieces: dict[str, np.ndarray], share: float, seed: int) -> set[str]:
-    """Choose the held-out pieces by a hash of their music, so that a new file moves no old one.
+def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
+    """Choose the held-out pieces by the hash of their tokens, so that a new file moves no old one.
 
-    At least one of three or more pieces; none when `share` is 0 or there are fewer.
+    `music` maps a name to that hash. At least one of three or more pieces; none when `share` is 0
+    or there are fewer.
     """
-    if share == 0 or len(pieces) < 3:
+    if share == 0 or len(music) < 3:
         return set()
-    count = max(1, round(share * len(pieces)))
+    count = max(1, round(share * len(music)))
 
-    def rank(path: str) -> str:
-        return hashlib.sha256(f"{seed}".encode() + pieces[path].tobytes()).hexdigest()
+    def rank(name: str) -> str:
+        return hashlib.sha256(f"{seed} {music[name]}".encode()).hexdigest()
 
-    return set(sorted(pieces, key=rank)[:count])
+    return set(sorted(music, key=rank)[:count])
 
 
 def summary(corpus: Corpus) -> str:

@@ -55,18 +55,28 @@ def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
     [(2, 0.1, 0), (3, 0.1, 1), (10, 0.1, 1), (20, 0.25, 5), (20, 0, 0)],
 )
 def test_split_sizes(pieces: int, share: float, held_out: int) -> None:
-    arrays = {str(number): np.array([number, 0], np.int32) for number in range(pieces)}
-    assert len(preprocess.held_out_names(arrays, share, seed=0)) == held_out
+    music = {str(number): f"hash {number}" for number in range(pieces)}
+    assert len(preprocess.held_out_names(music, share, seed=0)) == held_out
 
 
 def test_split_is_by_music_and_seed() -> None:
-    arrays = {str(number): np.array([number, 0], np.int32) for number in range(20)}
-    chosen = preprocess.held_out_names(arrays, 0.2, seed=0)
-    assert chosen == preprocess.held_out_names(dict(reversed(arrays.items())), 0.2, seed=0)
-    assert chosen != preprocess.held_out_names(arrays, 0.2, seed=1)
-    # A new piece may join the held-out ones, and push one out, but reshuffles nothing else.
-    more = preprocess.held_out_names({**arrays, "new": np.array([99, 0], np.int32)}, 0.2, seed=0)
-    assert len(more - chosen) <= 1
+    music = {str(number): f"hash {number}" for number in range(20)}
+    chosen = preprocess.held_out_names(music, 0.2, seed=0)
+    assert chosen == preprocess.held_out_names(dict(reversed(music.items())), 0.2, seed=0)
+    assert chosen != preprocess.held_out_names(music, 0.2, seed=1)
+
+
+def test_neither_a_new_file_nor_the_vocabulary_reshuffles_the_split(
+    music: Path, make_piece: Callable[..., list[str]]
+) -> None:
+    def held_out(**options: bool) -> set[str]:
+        return set(preprocess.load_corpus(music, validation=0.34, **options).held_out)  # type: ignore[arg-type]
+
+    before = held_out()
+    assert len(before) == 2
+    assert held_out(transpose=True) == before
+    encoding.write(["A0", *make_piece(music / "new.mid", seed=50)], music / "new.mid")
+    assert len(held_out() - before) <= 1
 
 
 def test_lanes_go_on_from_batch_to_batch() -> None:
