@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from collection import InputError
 
 SETTINGS = "settings.json"
+SCORES = "scores.json"  # inside a checkpoint's archive: what its epoch's row in the log says
 NUMBERED = re.compile(r"epoch-(\d+)\.keras")
 
 
@@ -26,21 +28,49 @@ def numbered(model_dir: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
-def choose(model_dir: Path, which: str) -> Path:
-    """Return the checkpoint 'latest', 'best' or of an epoch; raise InputError for any other."""
-    saved = numbered(model_dir)
-    if not saved or not (model_dir / SETTINGS).exists():
+def choose(model_dir: Path, which: str | None = None) -> Path:
+    """Return the checkpoint 'latest', 'best' or of an epoch; raise InputError for any other.
+
+    None stands for the best where there is one, and for the latest otherwise.
+    """
+    saved, best = numbered(model_dir), path_of(model_dir, "best")
+    if not (saved or best.exists()) or not (model_dir / SETTINGS).exists():
         raise InputError(
             f"no trained model in {model_dir}: run 'python train.py' first "
             "('python train.py --demo' needs no files of your own), or name another --model-dir"
         )
-    if which == "latest":
+    if which == "latest" and saved:
         return saved[max(saved)]
-    path = path_of(model_dir, int(which) if which.isdigit() else which)
-    if not path.exists():
-        epochs = ", ".join(map(str, saved))
-        raise InputError(f"{path} does not exist; --checkpoint can be latest or one of {epochs}")
+    if best.exists() and which in (None, "best"):
+        return best
+    if which is None:
+        return saved[max(saved)]
+    path = path_of(model_dir, int(which) if which.isdecimal() else which)
+    if not which.isdecimal() or not path.exists():
+        words = ["latest"] * bool(saved) + ["best"] * best.exists()
+        epochs = f" or one of {', '.join(map(str, saved))}" if saved else ""
+        missing = f"{path} does not exist" if which.isdecimal() else f"there is no {which!r}"
+        raise InputError(f"{missing}; --checkpoint can be {' or '.join(words)}{epochs}")
     return path
+
+
+def scores(row: Any) -> dict[str, str]:
+    """Return what model.save takes along of an epoch's log.Row, for held_out_loss to find."""
+    finite = {name: value for name, value in vars(row).items() if value == value}  # JSON has no nan
+    return {SCORES: json.dumps(finite)}
+
+
+def held_out_loss(checkpoint: Path) -> float | None:
+    """Return the held-out loss, nats a token, that train.py saved in a checkpoint; None for none.
+
+    It travels inside the .keras archive, so the two cannot be parted or mixed up.
+    """
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            loss = json.loads(archive.read(SCORES))["val_loss"]
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None  # saved without any, or damaged, which reading its weights will report
+    return float(loss) if isinstance(loss, int | float) else None
 
 
 def load_settings(model_dir: Path) -> dict[str, Any]:

@@ -164,6 +164,32 @@ def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
     )
 
 
+def nearest(token: str, known: Iterable[str], encoding: str = "notes") -> str | None:
+    """Return the known token that sounds most like `token`; None where nothing comes near.
+
+    For a note, that is the same pitch class in the nearest octave, or else the nearest pitch; for a
+    chord, the token that shares the largest part of the pitch classes of both.
+    """
+    _check_encoding(encoding)
+    sounding = {name: _pitches(name) for name in sorted(known)}
+    wanted = _pitches(token)
+    classes = {pitch % 12 for pitch in wanted}
+    if len(wanted) == 1:
+        notes = [(name, pitches[0]) for name, pitches in sounding.items() if name in PITCHES]
+        return min(
+            notes,
+            key=lambda note: (note[1] % 12 not in classes, abs(note[1] - wanted[0])),
+            default=(None, 0),
+        )[0]
+
+    def shared(name: str) -> float:
+        others = {pitch % 12 for pitch in sounding[name]}
+        return len(classes & others) / len(classes | others)
+
+    best = max(sounding, key=shared, default=None)
+    return best if best is not None and shared(best) else None
+
+
 def chorales() -> list[str]:
     """Return the sorted names of music21's Bach chorales, the built-in corpus, each once."""
     from music21 import corpus  # inside, because --help and cached runs must not wait for it

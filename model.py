@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,11 +116,17 @@ def reseed(model: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign(words.astype(layer.seed_generator.state.dtype))
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Write weights and optimizer state as a .keras file, in one atomic step."""
+def save(model: keras.Model, path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write weights and optimizer state as a .keras file, in one atomic step.
+
+    `notes` are small texts by name that go into the archive, where Keras leaves them alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")
     model.save(partial)
+    with zipfile.ZipFile(partial, "a") as archive:
+        for name, text in (notes or {}).items():
+            archive.writestr(name, text)
     partial.replace(path)
 
 

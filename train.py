@@ -244,7 +244,7 @@ class Run:
         import model
 
         path = checkpoints.path_of(self._arguments.model_dir, self.done)
-        model.save(self.model, path)
+        model.save(self.model, path, checkpoints.scores(self._log.rows[-1]))
         self._saved = self.done
         self._log.draw()
         return path

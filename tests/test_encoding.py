@@ -454,3 +454,23 @@ def test_reading_does_not_import_music21(tmp_path: Path) -> None:
     code = f"import sys, encoding; encoding.read({str(path)!r}); print('music21' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("token", "known", "expected"),
+    [
+        ("C#4", ["C4", "D4", "C#6", "1.5"], "C#6"),  # the same pitch class, octaves away
+        ("C#4", ["C4", "G4", "1.5"], "C4"),  # or else the nearest pitch
+        ("C#9", ["C#2", "C#8", "C9"], "C#8"),
+        ("C#4", ["1.5.8"], None),
+        ("0.4.7", ["0.4", "0.4.7.10", "2.5.9"], "0.4.7.10"),  # 3 of 4 against 2 of 3
+        ("0.4.7", ["C4", "2.5.9"], "C4"),
+        ("0.4.7", ["2.5.9", "D4"], None),
+        ("0.4.7", [], None),
+    ],
+)
+def test_the_nearest_known_token_sounds_most_like_it(
+    token: str, known: list[str], expected: str | None
+) -> None:
+    assert encoding.nearest(token, known) == expected
+    assert encoding.nearest(token, known[::-1]) == expected
