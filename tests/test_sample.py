@@ -31,8 +31,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "data").mkdir()
     for number in range(4):
-        tokens = np.random.default_rng(number).choice(["C4", "E4", "0.4.7", "2.5.9"], 60)
-        encoding.write(tokens.tolist(), folder / "data" / f"{number}.mid")
+        steps = np.random.default_rng(number).choice([1, 2], 200, p=[0.8, 0.2])
+        tokens = [("C4", "E4", "0.4.7", "2.5.9")[place % 4] for place in steps.cumsum()]
+        encoding.write(tokens, folder / "data" / f"{number}.mid")
     flags = [f"--data-dir={folder / 'data'}", f"--model-dir={folder / 'model'}"]
     assert train.main([*SMALL, *flags, f"--log-dir={folder}", "--epochs=2", "--freq=1"]) == 0
     return folder
