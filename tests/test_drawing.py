@@ -191,3 +191,17 @@ def test_progress_counts_the_tokens() -> None:
     length = 3 * drawing.CHUNK
     drawing.generate(FakeNetwork(), range(2), length, Knobs(), progress=told.append)
     assert sum(told) == 2 * length
+
+
+def test_ctrl_c_stops_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing.os, "cpu_count", lambda: 2)
+    told: list[int] = []
+
+    def interrupt(tokens: int) -> None:
+        told.append(tokens)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drawing.generate(FakeNetwork(), range(40), 400, Knobs(), progress=interrupt)
+    assert len(told) < 400 // drawing.CHUNK  # the group that was not interrupted stopped as well
