@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import checkpoints
 import encoding
-import sample
 from collection import write_atomically
 from preprocess import Corpus, InputError, Vocabulary, count
 
@@ -114,11 +113,11 @@ def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary) -> tuple[Pieces, list[
     return {name: ids[ids >= 0] for name, ids in pieces.items()}, [note]
 
 
-class Player:
-    """The checkpoint's network, to be asked for scores and for new pieces."""
+class Judge:
+    """The checkpoint's network, to be asked for scores."""
 
     def __init__(self, run: Run) -> None:
-        """Build the network once for scoring and once for sampling."""
+        """Build the network that scores."""
         import model  # here, not above: TensorFlow takes seconds, and --help and mistakes need none
 
         self._model = model
@@ -126,9 +125,6 @@ class Player:
         self._scoring = model.build_model(batch_size=BATCH[0], sequence_length=BATCH[1], **network)
         model.load(self._scoring, run.checkpoint)
         self._scorer = model.Scorer(self._scoring)
-        self._sampling = model.build_model(batch_size=1, sequence_length=1, **network)
-        self._sampling.set_weights(self._scoring.get_weights())
-        self._step = model.stepper(self._sampling)
 
     def score(self, music: Music, label: str) -> Scored:
         """Predict whole pieces, each from a state of zeros."""
@@ -140,19 +136,25 @@ class Player:
         self._model.reset_states(self._scoring)
         return scored
 
-    def generate(self, number: int, length: int, seed: int, temperature: float) -> Pieces:
-        """Draw new pieces, each repeatable by the seed and its place."""
-        import numpy as np
 
-        from scores import progress
+def generate(arguments: argparse.Namespace, run: Run, length: int) -> Pieces:
+    """Draw new pieces, each repeatable with sample.py by its seed."""
+    import numpy as np
+    from tqdm import tqdm
 
-        made: Pieces = {}
-        for place in progress(range(1, number + 1), "Sampling", number):
-            self._model.reset_states(self._sampling)
-            rng = np.random.default_rng([seed % 2**63, place])
-            ids = sample.generate(self._step, length, rng, temperature=temperature)
-            made[f"generated piece {place}"] = np.array(ids, np.int32)
-        return made
+    import drawing
+    import inference
+
+    network = inference.load(run.checkpoint, run.settings["network"])
+    seeds = range(arguments.seed, arguments.seed + arguments.samples)
+    knobs = drawing.Knobs(temperature=arguments.temperature)
+    total = len(seeds) * length
+    with tqdm(
+        total=total, desc="Sampling", unit="token", delay=2, leave=False, disable=None
+    ) as bar:
+        pieces = drawing.generate(network, seeds, length, knobs, progress=bar.update)
+    named = zip(seeds, pieces, strict=True)
+    return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
 
 
 def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Vocabulary]:
@@ -180,7 +182,7 @@ def listen(pieces: Pieces, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
 
 
 def score_all(
-    arguments: argparse.Namespace, run: Run, player: Player, training: Music, held_out: Music
+    arguments: argparse.Namespace, run: Run, judge: Judge, training: Music, held_out: Music
 ) -> dict[str, Any]:
     """Return the model's scores and, where there is something to count, the yardsticks'."""
     import numpy as np
@@ -196,10 +198,10 @@ def score_all(
             "pieces, drawn; --training-pieces takes more."
         ]
     if some.names:
-        scored = player.score(some, "Scoring training pieces")
+        scored = judge.score(some, "Scoring training pieces")
         result["scores"]["training"] = scores.summary(scored, some, rng)
     if held_out.names:
-        scored = player.score(held_out, "Scoring held-out pieces")
+        scored = judge.score(held_out, "Scoring held-out pieces")
         result["scores"]["held_out"] = scores.summary(scored, held_out, rng)
         if training.names:
             tables = {shift: run.vocabulary.transposed(shift) for shift in preprocess.KEYS}
@@ -210,7 +212,7 @@ def score_all(
 
 
 def made_pieces(
-    arguments: argparse.Namespace, run: Run, player: Player, human: Music
+    arguments: argparse.Namespace, run: Run, human: Music
 ) -> tuple[Pieces, Vocabulary, int]:
     """Read or draw the pieces to examine; return them, their vocabulary and the common length."""
     import numpy as np
@@ -220,12 +222,12 @@ def made_pieces(
         length = arguments.length or int(np.median([len(ids) for ids in made.values()]))
         return {name: ids[:length] for name, ids in made.items()}, vocabulary, length
     length = arguments.length or max(1, int(np.median(human.tokens)) - 1)
-    made = player.generate(arguments.samples, length, arguments.seed, arguments.temperature)
+    made = generate(arguments, run, length)
     return made, run.vocabulary, length
 
 
 def compare_music(
-    arguments: argparse.Namespace, run: Run, player: Player, training: Music, held_out: Music
+    arguments: argparse.Namespace, run: Run, training: Music, held_out: Music
 ) -> dict[str, Any]:
     """Return novelty and musical statistics of generated pieces beside those of people's."""
     import numpy as np
@@ -234,7 +236,7 @@ def compare_music(
     import novelty
 
     human = held_out if held_out.names else training
-    made, vocabulary, length = made_pieces(arguments, run, player, human)
+    made, vocabulary, length = made_pieces(arguments, run, human)
     sets = {"generated": made}
     for name, music in (("held_out", held_out), ("training", training)):
         if beginnings := {of: ids[:length] for of, ids in music.bodies().items() if len(ids)}:
@@ -268,7 +270,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         training, (held_out, notes) = {}, in_vocabulary(corpus, run.vocabulary)
     music = music_of(corpus, training), music_of(corpus, held_out)
     print(f"Evaluating {run.checkpoint}: starting TensorFlow ...", flush=True)
-    player = Player(run)
+    judge = Judge(run)
     result: dict[str, Any] = {
         "checkpoint": str(run.checkpoint),
         "encoding": run.vocabulary.encoding,
@@ -276,9 +278,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
         "other_corpus": arguments.other_corpus,
         "seed": arguments.seed,
     }
-    result |= score_all(arguments, run, player, *music)
+    result |= score_all(arguments, run, judge, *music)
     if arguments.samples or arguments.generated:
-        result |= compare_music(arguments, run, player, *music)
+        result |= compare_music(arguments, run, *music)
     result["notes"] += notes
     result["verdict"] = report.verdict(result)
     report.show(result)
@@ -304,7 +306,10 @@ def add_piece_arguments(parser: argparse.ArgumentParser) -> None:
         "--length", type=count, default=0, help="tokens of each piece examined (0 = as is typical)"
     )
     group.add_argument(
-        "--temperature", type=sample.temperature, default=1.0, help="of the pieces to generate"
+        "--temperature",
+        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
+        default=1.0,
+        help="of the pieces to generate",
     )
 
 
@@ -318,7 +323,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     parser.add_argument(
-        "--checkpoint", default="latest", help="latest, best, or the number of an epoch"
+        "--checkpoint",
+        help="latest, best, or the number of an epoch (none = best where there is one)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
     parser.add_argument("--seed", type=int, default=0, help="fixes sampling and intervals")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-NETWORK = {"vocabulary_size", "embedding_size", "units", "layers", "dropout"}
+NETWORK = {"vocabulary_size", "embedding_size", "units", "layers", "dropout", "input_dropout"}
 ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
 
 

@@ -331,6 +331,19 @@ def share(text: str) -> float:
     return number
 
 
+def number_from(low: float, high: float, what: str) -> Callable[[str], float]:
+    """Return a reader of numbers from low to high, both allowed, for the command line."""
+
+    def read(text: str) -> float:
+        number = float(text)
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not {what}")
+        return number
+
+    read.__name__ = "number"  # argparse names it where the text is none
+    return read
+
+
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which files are read and how they are split and batched."""
     add_reading_arguments(parser)

@@ -10,7 +10,7 @@ import secrets
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -218,19 +218,6 @@ def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict
     print(f"Wrote {path}" + (f" (--seed={body['seed']})" if arguments.count > 1 else ""))
 
 
-def number_from(low: float, high: float, what: str) -> Callable[[str], float]:
-    """Return a reader of numbers from low to high, both allowed, for the command line."""
-
-    def read(text: str) -> float:
-        number = float(text)
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not {what}")
-        return number
-
-    read.__name__ = "number"  # argparse names it where the text is none
-    return read
-
-
 def program(text: str) -> int:
     """Read a General MIDI program, a number or the beginning of one name, from the command line."""
     if text.isdecimal():
@@ -261,7 +248,7 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperature",
-        type=number_from(0, sys.float_info.max, "zero or a positive number"),
+        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
         default=1.0,
         help="below 1 safer, above 1 wilder (0 = always the likeliest)",
     )
@@ -270,13 +257,13 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--top-p",
-        type=number_from(sys.float_info.min, 1, "a share above 0, up to 1"),
+        type=preprocess.number_from(sys.float_info.min, 1, "a share above 0, up to 1"),
         default=1.0,
         help="draw from the likeliest tokens that together have this probability (1.0 = off)",
     )
     group.add_argument(
         "--repetition-penalty",
-        type=number_from(1, 100, "a number from 1 to 100"),
+        type=preprocess.number_from(1, 100, "a number from 1 to 100"),
         default=1.0,
         help="raise the probability of each of the last 64 tokens to this power (1.0 = off)",
     )
@@ -309,7 +296,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bpm",
-        type=number_from(4, 1000, "a tempo from 4 to 1000"),
+        type=preprocess.number_from(4, 1000, "a tempo from 4 to 1000"),
         default=120.0,
         help="quarter notes a minute",
     )

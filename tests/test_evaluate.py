@@ -54,6 +54,7 @@ def evaluated(trained: Path, tmp_path: Path) -> Evaluation:
     def run(*flags: str) -> dict[str, Any]:
         written = tmp_path / "evaluation.json"
         places = [f"--data-dir={trained / 'data'}", f"--model-dir={trained / 'model'}"]
+        places += ["--checkpoint=latest"]  # the one that has pieces by heart
         assert evaluate.main([*places, "--jobs=1", f"--json={written}", *flags]) == 0
         return json.loads(written.read_text(encoding="utf-8"))
 
