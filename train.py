@@ -20,6 +20,15 @@ from preprocess import Corpus, InputError, positive_int, share
 if TYPE_CHECKING:
     import numpy as np
 
+# The recipe of this family of programs: it learns its own pieces by heart.
+CLASSIC = {
+    "layers": 3,
+    "dropout": 0.2,
+    "input_dropout": 0.0,
+    "learning_rate": 1e-3,
+    "transpose": False,
+    "shuffle": False,
+}
 RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", checkpoints.SETTINGS)
 
 
@@ -331,6 +340,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="move the run in the model folder aside, begin again"
     )
+    parser.add_argument(
+        "--classic",
+        action="store_true",
+        help="three layers, one key, no shuffling: up to 90 %% right on its own pieces, by heart",
+    )
     parser.add_argument("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
     network = parser.add_argument_group("network")
@@ -338,15 +352,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--embedding-size", type=positive_int, default=512, help="numbers that stand for a token"
     )
     network.add_argument("--units", type=positive_int, default=256, help="units an LSTM layer")
-    network.add_argument("--layers", type=positive_int, default=3, help="stacked LSTM layers")
+    network.add_argument("--layers", type=positive_int, default=2, help="stacked LSTM layers")
     network.add_argument(
-        "--dropout", type=share, default=0.2, help="share dropped after a layer (0 = off)"
+        "--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)"
     )
     network.add_argument(
-        "--input-dropout", type=share, default=0.0, help="share dropped of the embedding (0 = off)"
+        "--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)"
     )
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam")
+    learning.add_argument("--learning-rate", type=float, default=3e-3, help="of Adam")
     learning.add_argument(
         "--clip", type=float, default=0.0, help="largest norm of a variable's gradient (0 = off)"
     )
@@ -364,6 +378,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="stop after so many epochs without a better held-out loss (0 = off)",
     )
     preprocess.add_corpus_arguments(parser)
+    if parser.parse_args(argv).classic:
+        parser.set_defaults(**CLASSIC)
     arguments = parser.parse_args(argv)
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")

@@ -156,7 +156,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     [
         (["--units=7"], "network.units was 6 and is now 7"),
         (["--seed=3"], "training.seed was 0 and is now 3"),
-        (["--learning-rate=0.1"], "training.learning_rate was 0.001 and is now 0.1"),
+        (["--learning-rate=0.1"], "training.learning_rate was 0.003 and is now 0.1"),
     ],
 )
 def test_other_settings_are_refused_by_name(
@@ -282,3 +282,10 @@ def test_equal_rows_survive_writing_and_reading(tmp_path: Path) -> None:
     again = log.Log(tmp_path)
     again.begin(5)
     assert again.rows == first.rows
+
+
+def test_classic_changes_the_defaults_and_no_flag() -> None:
+    assert vars(train.parse_args(["--classic"])).items() >= train.CLASSIC.items()
+    own = train.parse_args(["--classic", "--layers=1", "--transpose"])
+    assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
+    assert train.parse_args([]).layers == 2
