@@ -113,9 +113,9 @@ def children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
+def commands(folder: Path, output: Path) -> dict[str, list[str]]:
     """Return the command lines whose whole wall time is measured."""
-    places = [f"--model-dir={folder}", f"--output-dir={folder / 'output'}"]
+    places = [f"--model-dir={folder}", f"--output-dir={output}"]
     python = sys.executable
     return {
         "import tensorflow": [python, "-c", "import tensorflow"],
@@ -124,11 +124,11 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def measure(folder: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return seconds by contender and by command: one (wall, processor) pair a round."""
     from tqdm import tqdm
 
-    works, lines = contenders(folder), commands(folder)
+    works, lines = contenders(folder), commands(folder, output)
     drawn: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     waited: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
     for number in tqdm(range(-1, rounds), unit="round", disable=None):
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         folder = args.model_dir or Path(temporary)
         if not args.model_dir:
             make_model(folder, args.vocabulary)
-        drawn, waited = measure(folder, args.rounds)
+        drawn, waited = measure(folder, Path(temporary) / "output", args.rounds)
     show("tokens a second", drawn, 1)
     show("seconds from typing to the end", waited, 3)
     load = os.getloadavg()[0]
