@@ -75,10 +75,14 @@ def lstm(
     parts = 1 if recurrent.shape[0] % PARTS else PARTS
     steps = tf.transpose(inputs, [1, 0, 2])
     flat = tf.reshape(steps, [-1, inputs.shape[-1]])
-    shape = tf.concat([tf.shape(steps)[:2], tf.shape(bias)], 0)
-    projected = tf.reshape(tf.matmul(flat, kernel) + bias, shape)
+    projected = tf.reshape(tf.matmul(flat, kernel) + bias, [*get_shape(steps)[:2], *bias.shape])
     outputs, hidden, carry = recur(projected, recurrent, hidden, carry, parts)
     return tf.transpose(outputs, [1, 0, 2]), hidden, carry
+
+
+def get_shape(x: Any) -> list[Any]:
+    """Return the shape of x, each number known now as an int: only such shapes are compiled."""
+    return [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
 
 
 def split_units(gates: Any, parts: int) -> list[Any]:
@@ -211,7 +215,7 @@ def scan(
     reverse: bool = False,
 ) -> tuple[list[Any], list[Any]]:
     """Fold step over the first axis of inputs; return the last state and the stacked outputs."""
-    length = tf.shape(inputs[0])[0]
+    length = get_shape(inputs[0])[0]
     readers = [
         tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs
     ]

@@ -185,6 +185,13 @@ def test_default_options_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> 
         lstm.LSTM(4)(np.zeros((2, 3, 3), "float32"))
 
 
+def test_every_layer_of_a_stack_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A shape that gets lost on the way leaves the layers above to the slow loop, silently.
+    monkeypatch.setattr(lstm, "run_forward", refuse)
+    monkeypatch.setattr(lstm, "run_backward", refuse)
+    train(make_model(lstm.LSTM, layers=3), 1)
+
+
 @pytest.mark.parametrize(
     "options",
     [
