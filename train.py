@@ -239,7 +239,8 @@ class Run:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
         if row == self._log.best():
-            model.save(self.model, checkpoints.path_of(arguments.model_dir, "best"))
+            best = checkpoints.path_of(arguments.model_dir, "best")
+            model.save(self.model, best, checkpoints.scores(row))
             line += "  best so far"
         if (
             row.epoch % arguments.freq == 0

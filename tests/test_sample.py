@@ -15,7 +15,7 @@ import sample
 import train
 
 SMALL = [
-    "--no-transpose",
+    "--classic",
     "--embedding-size=8",
     "--units=6",
     "--layers=1",
