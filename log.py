@@ -75,6 +75,7 @@ class Log:
                 if any(value == value for value in values):  # not all nan
                     axes.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
             axes.set(xlabel="epoch", ylabel="nats a token" if name == "loss" else "share right")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_title(name.capitalize(), loc="left")
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.3)
