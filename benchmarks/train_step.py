@@ -51,6 +51,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each contender")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60,
+        help="seconds to wait, for each size, for rounds undisturbed by other programs",
+    )
     parser.add_argument("--quick", action="store_true", help="the default size alone, 5 rounds")
     return parser.parse_args(argv)
 
@@ -146,46 +152,73 @@ def make_steps(size: Size) -> dict[str, Callable[[], Any]]:
     return {**steps, "peak": lambda: multiply().numpy()}
 
 
-def time_steps(size: Size, rounds: int) -> dict[str, Any]:
-    """Return medians in seconds by contender, first-step seconds, and the machine's peak."""
+def read_busy_seconds() -> float:
+    """Return the processor seconds that all other programs have used since start (Linux only)."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, *interrupts = (int(x) / os.sysconf("SC_CLK_TCK") for x in fields)
+    return user + nice + system + sum(interrupts) - time.process_time()
+
+
+def time_rounds(
+    steps: dict[str, Callable[[], Any]], rounds: int, patience: float
+) -> tuple[list[dict[str, float]], float]:
+    """Return seconds by contender for each round, and other programs' mean share of the machine.
+
+    Rounds in which others took over a tenth of the machine are left out and repeated, for at most
+    `patience` seconds; if fewer than three quiet ones come, all rounds are returned.
+    """
+    kept: list[tuple[dict[str, float], float]] = []
+    noisy: list[tuple[dict[str, float], float]] = []
+    end = time.monotonic() + patience
+    while len(kept) < rounds and not (time.monotonic() > end and len(kept + noisy) >= rounds):
+        seconds, busy, began = {}, read_busy_seconds(), time.perf_counter()
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[name] = time.perf_counter() - start
+        capacity = (time.perf_counter() - began) * (os.cpu_count() or 1)
+        others = max(0.0, read_busy_seconds() - busy) / capacity
+        (kept if others < 0.1 else noisy).append((seconds, others))
+    chosen = kept if len(kept) >= 3 else kept + noisy
+    return [seconds for seconds, _ in chosen], statistics.mean(others for _, others in chosen)
+
+
+def time_steps(size: Size, rounds: int, patience: float) -> dict[str, Any]:
+    """Return median seconds by contender, first-step seconds, ratios and the machine's peak."""
     steps = make_steps(size)
     first: dict[str, float] = {}
-    times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         start = time.perf_counter()
         step()
         first[name] = time.perf_counter() - start
         step()
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    # The fastest of each: what the machine can do when nobody else is on it.
-    peak = 2 * PEAK_SIDE**3 / min(times.pop("peak"))
-    seconds = {name: statistics.median(values) for name, values in times.items()}
+    timed, others = time_rounds(steps, rounds, patience)
+    names = [name for name in steps if name != "peak"]
     # A ratio within each round, since the machine's load changes between rounds.
     ratios = {
-        f"{name}/{base}": statistics.median(
-            a / b for a, b in zip(times[name], times[base], strict=True)
-        )
+        f"{name}/{base}": statistics.median(round_[name] / round_[base] for round_ in timed)
         for name, base in [("stock", "ours"), ("ours", "torch"), ("ours_jit", "ours")]
-        if base in times
+        if base in names
     }
+    peak = 2 * PEAK_SIDE**3 / statistics.median(round_["peak"] for round_ in timed)
+    seconds = {name: statistics.median(round_[name] for round_ in timed) for name in names}
     return {
         **asdict(size),
         "seconds": seconds,
-        "fastest": {name: min(values) for name, values in times.items()},
-        "first": {name: first[name] for name in times},
+        "first": {name: first[name] for name in names},
         "ratios": ratios,
         "peak_gflops": peak / 1e9,
-        "share_of_peak": size.operations / min(times["ours"]) / peak,
-        "load": os.getloadavg()[0],
+        "share_of_peak": size.operations / seconds["ours"] / peak,
+        "rounds": len(timed),
+        "others": others,
     }
 
 
 def format_row(result: dict[str, Any]) -> str:
-    """Return one Markdown table row: sizes, median milliseconds, ratios, share of peak."""
+    """Return one Markdown table row: sizes, median milliseconds, ratios, shares."""
     sizes = [str(result[name]) for name in asdict(Size())]
     times = [
         f"{result['seconds'][name] * 1e3:.0f}" if name in result["seconds"] else ""
@@ -195,7 +228,8 @@ def format_row(result: dict[str, Any]) -> str:
         f"{result['ratios'][name]:.2f}" if name in result["ratios"] else ""
         for name in ("stock/ours", "ours/torch", "ours_jit/ours")
     ]
-    return "| " + " | ".join([*sizes, *times, *ratios, f"{result['share_of_peak']:.0%}"]) + " |"
+    shares = [f"{result['share_of_peak']:.0%}", f"{result['others']:.0%}"]
+    return "| " + " | ".join([*sizes, *times, *ratios, *shares]) + " |"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -203,11 +237,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     columns = [*asdict(Size()), "stock ms", "ours ms", "ours, jit ms", "torch ms"]
-    columns += ["stock/ours", "ours/torch", "jit/ours", "of peak"]
+    columns += ["stock/ours", "ours/torch", "jit/ours", "of peak", "others"]
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     results = []
     for size in get_sizes(quick=args.quick):
-        results.append(time_steps(size, 5 if args.quick else args.rounds))
+        results.append(time_steps(size, 5 if args.quick else args.rounds, args.patience))
         print(format_row(results[-1]), flush=True)
     print(json.dumps(results))
 
