@@ -6,8 +6,12 @@ Knows no files, no Keras and not what a token means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
@@ -29,6 +33,15 @@ def batches(
             lanes[:, start:stop],
             one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size),
         )
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Make each next item in a thread while the last one is used; at most two exist at a time."""
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = worker.submit(next, items, None)
+            yield item
 
 
 def epoch_stream(

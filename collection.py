@@ -205,8 +205,10 @@ def dask_cluster(name: str, address: str) -> Iterator[Submit]:
         return wait
 
     with client:
-        for room in (encoding.__file__, __file__):  # later workers get them too
-            client.upload_file(room)
+        for room in ("encoding", "cache", "collection"):  # in the order in which they are imported
+            client.upload_file(
+                str(Path(__file__).with_name(f"{room}.py"))
+            )  # for later workers, too
         yield submit
 
 

@@ -185,7 +185,9 @@ class Run:
             arguments.seq_length,
             len(self._corpus.vocabulary),
         )
-        for number, (step_loss, right) in enumerate(model.train_epoch(self.model, made), 1):
+        for number, (step_loss, right) in enumerate(
+            model.train_epoch(self.model, batches.ahead(made)), 1
+        ):
             loss, accuracy = loss + step_loss, accuracy + right
             bar.set_postfix(
                 loss=f"{loss / number:.3f}", accuracy=f"{accuracy / number:.3f}", refresh=False

@@ -1,7 +1,8 @@
 """Vocabulary, split, batches and report."""
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +246,32 @@ def test_streams_keep_the_order_unless_asked() -> None:
     shuffled = batches.epoch_stream(pieces, rng, shuffle=True)
     assert sorted(shuffled) == sorted(plain)
     assert list(shuffled) != list(plain)
+
+
+def test_the_next_batch_is_made_while_the_last_is_used() -> None:
+    made: list[int] = []
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(4):
+            made.append(number)
+            if number == 1:
+                second.set()
+            yield number
+
+    coming = batches.ahead(items())
+    assert next(coming) == 0
+    assert second.wait(10)  # without anyone asking for it
+    assert list(coming) == [1, 2, 3]
+    assert made == [0, 1, 2, 3]
+
+
+def test_an_error_in_making_a_batch_is_raised_where_it_is_used() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    coming = batches.ahead(items())
+    assert next(coming) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(coming)
