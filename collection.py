@@ -15,7 +15,7 @@ from typing import Any
 
 import encoding
 from cache import Cache
-from encoding import MidiError, Piece
+from encoding import Piece
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
 
@@ -98,7 +98,8 @@ def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
     """Parse one file's bytes in the encoding `name`; a refusal comes back as (reason, detail)."""
     try:
         return encoding.read_piece(data, name)
-    except MidiError as error:
+    # Not a name of its own: a Dask worker that loads encoding.py again has a new MidiError.
+    except encoding.MidiError as error:
         return Refusal(error.reason, str(error))
     except MemoryError:
         limit = f"needs more than {MEMORY_LIMIT // 1024**2} MB"
