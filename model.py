@@ -80,15 +80,19 @@ def build_model(
     return keras.Model(inputs, outputs, name="music")
 
 
-def compile_for_training(model: keras.Model, learning_rate: float, clip: float = 0.0) -> None:
+def compile_for_training(
+    model: keras.Model, learning_rate: float, *, clip: float = 0.0, jit: bool = False
+) -> None:
     """Give the model its loss, its accuracy and an Adam with all its variables made.
 
-    Each variable's gradient is cut to the norm `clip`; 0 for as it is.
+    Each variable's gradient is cut to the norm `clip`; 0 for as it is. `jit` compiles the whole
+    step with XLA; without it only the layers' recurrence is.
     """
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, clipnorm=clip or None),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=jit,
     )
     model.optimizer.build(model.trainable_variables)
 

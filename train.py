@@ -53,6 +53,7 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
             "sequence_length": arguments.seq_length,
             "learning_rate": arguments.learning_rate,
             "clip": arguments.clip,
+            "jit": arguments.jit,
             "transpose": arguments.transpose,
             "shuffle": arguments.shuffle,
             "validation": arguments.validation,
@@ -126,7 +127,9 @@ class Run:
             sequence_length=arguments.seq_length,
             **network_of(arguments),
         )
-        model.compile_for_training(self.model, arguments.learning_rate, arguments.clip)
+        model.compile_for_training(
+            self.model, arguments.learning_rate, clip=arguments.clip, jit=arguments.jit
+        )
         if done:
             model.load(self.model, checkpoints.path_of(arguments.model_dir, done))
         self._scorer = model.Scorer(self.model)
@@ -373,6 +376,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     learning.add_argument(
         "--shuffle", action=on_or_off, default=True, help="pieces in a random order each epoch"
+    )
+    learning.add_argument(
+        "--jit", action=on_or_off, default=False, help="compile the whole training step with XLA"
     )
     learning.add_argument(
         "--patience",

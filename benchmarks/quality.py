@@ -137,7 +137,7 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
         network = model.build_model(
             vocabulary_size, batch_size=BATCH, sequence_length=LENGTH, **settings
         )
-    model.compile_for_training(network, change["learning_rate"], change["clip"])
+    model.compile_for_training(network, change["learning_rate"], clip=change["clip"])
     if "label_smoothing" in change:
         network.loss.label_smoothing = change["label_smoothing"]
     return network

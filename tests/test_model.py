@@ -88,6 +88,17 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     assert same(values(resumed), values(straight))
 
 
+def test_a_step_compiled_whole_learns_the_same() -> None:
+    sizes = {**SIZES, "dropout": 0}  # XLA draws other masks
+    losses = []
+    for jit in (False, True):
+        model.set_seed(0)
+        network = model.build_model(9, batch_size=3, sequence_length=4, **sizes)
+        model.compile_for_training(network, 1e-2, jit=jit)
+        losses.append(list(model.train_epoch(network, some_batches(3))))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
 def test_dropout_masks_differ_between_epochs_and_seeds() -> None:
     def loss(seed: int, epoch: int) -> float:
         network = small()
