@@ -41,7 +41,9 @@ class LSTM(keras.layers.LSTM):
         self, sequences: Any, initial_state: list[Any], mask: Any, training: bool = False
     ) -> tuple[Any, Any, list[Any]]:
         """Return last output [B, H], outputs [B, T, H] and states [h, c] for inputs [B, T, D]."""
-        if mask is not None or (training and self.dropout) or not self.is_fast:
+        # A single step, as in sampling, has no loop to speed up: starting XLA would cost more.
+        stock = mask is not None or (training and self.dropout) or sequences.shape[1] == 1
+        if stock or not self.is_fast:
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
         outputs, hidden, carry = lstm(
             tf.convert_to_tensor(sequences),
@@ -233,7 +235,8 @@ def scan(
 
 
 if keras.backend.backend() == "tensorflow":
-    # XLA makes one kernel of a step's small operations and runs the parts side by side. Each shape
-    # is compiled once, for all layers; a shape unknown until run time is left to TensorFlow.
+    # XLA makes one kernel of a step's small operations and runs the parts side by side. In a model
+    # with jit_compile=True these are part of its program; else each shape is compiled once, for
+    # all layers, and a shape unknown until run time is left to TensorFlow.
     compiled_forward = tf.function(run_forward, jit_compile=True)
     compiled_backward = tf.function(run_backward, jit_compile=True)
