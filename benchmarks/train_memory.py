@@ -1,0 +1,72 @@
+"""Measure the peak memory of training, for a small corpus and a large one.
+
+    python benchmarks/train_memory.py
+
+Each corpus, random ids of a vocabulary of 4,000, is trained on for some steps in a process of its
+own, with the default network and the batches, targets and prefetching that train.py uses.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Measure the peak memory of training.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--tokens", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--vocabulary", type=int, default=4_000)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60, help="training steps, at most an epoch")
+    parser.add_argument("--here", action="store_true", help="measure in this process")
+    return parser.parse_args(argv)
+
+
+def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[str, int]:
+    """Train, and return this process's peak memory."""
+    import itertools
+    import resource
+
+    import numpy as np
+
+    sys.path.insert(0, str(ROOT))
+    import batches
+    import model
+
+    rng = np.random.default_rng(0)
+    pieces = [rng.integers(1, vocabulary, 1000).astype(np.int32) for _ in range(tokens // 1000)]
+    keys = np.tile(np.arange(vocabulary, dtype=np.int32), (12, 1))
+    network = model.build_model(vocabulary, batch_size=16, sequence_length=64, layers=layers)
+    model.compile_for_training(network, 1e-3)
+    stream = batches.epoch_stream(pieces, rng, shuffle=True, transpositions=keys)
+    made = batches.ahead(batches.batches(stream, 16, 64, vocabulary))
+    trained = sum(1 for _ in model.train_epoch(network, itertools.islice(made, steps)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"tokens": tokens, "steps": trained, "peak_mb": peak}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a line and a JSON line for each corpus."""
+    args = parse_args(argv)
+    if args.here:
+        print(json.dumps(train_here(args.tokens[0], args.vocabulary, args.layers, args.steps)))
+        return 0
+    for tokens in args.tokens:
+        sizes = [f"--vocabulary={args.vocabulary}", f"--layers={args.layers}"]
+        command = [sys.executable, __file__, "--here", f"--tokens={tokens}", *sizes]
+        command.append(f"--steps={args.steps}")
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(done.stdout.splitlines()[-1], flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
