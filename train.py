@@ -29,6 +29,7 @@ CLASSIC = {
     "transpose": False,
     "shuffle": False,
 }
+SHAPING = ("encoding", "network", "training")  # settings that equal runs share, music apart
 RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", checkpoints.SETTINGS)
 
 
@@ -99,8 +100,15 @@ def begin_or_resume(
 
 def refuse_other_run(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise InputError naming what differs, unless both runs have the same settings and corpus."""
-    old = {key: value for key, value in old.items() if key != "versions"}
-    different = checkpoints.differences(old, new)
+    before, after = ({part: run.get(part) for part in SHAPING} for run in (old, new))
+    different = checkpoints.differences(before, after)
+    then, now = old.get("corpus", {}), new["corpus"]
+    if then != now:
+        # What follows from other music, such as the vocabulary, is not named again.
+        different = [text for text in different if "vocabulary_size" not in text]
+        was = f"{then.get('pieces', 0):,} pieces with {then.get('tokens', 0):,} tokens"
+        here = f"{now['pieces']:,} with {now['tokens']:,}"
+        different.insert(0, f"the music was {was} and is now {here}, or others of that size")
     if different:
         raise InputError(
             f"the run in {folder} was begun differently: {'; '.join(different)}. Give the same "
