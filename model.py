@@ -86,13 +86,13 @@ def compile_for_training(
     """Give the model its loss, its accuracy and an Adam with all its variables made.
 
     Each variable's gradient is cut to the norm `clip`; 0 for as it is. `jit` compiles the whole
-    step with XLA; without it only the layers' recurrence is.
+    step with XLA, without a GPU; otherwise only the layers' recurrence is.
     """
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate, clipnorm=clip or None),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=jit,
+        jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # cuDNN's is no XLA
     )
     model.optimizer.build(model.trainable_variables)
 

@@ -386,7 +386,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--shuffle", action=on_or_off, default=True, help="pieces in a random order each epoch"
     )
     learning.add_argument(
-        "--jit", action=on_or_off, default=False, help="compile the whole training step with XLA"
+        "--jit",
+        action=on_or_off,
+        help="compile the whole training step with XLA (none = with more than one layer)",
     )
     learning.add_argument(
         "--patience",
@@ -398,6 +400,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if parser.parse_args(argv).classic:
         parser.set_defaults(**CLASSIC)
     arguments = parser.parse_args(argv)
+    if arguments.jit is None:
+        arguments.jit = arguments.layers > 1  # measured in benchmarks/README.md
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")
     return arguments

@@ -17,7 +17,14 @@ DASK = re.compile("dask |--scheduler")  # run by tests/test_dask.py
 ROOT = Path(preprocess.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-SMALL = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=2", "--seq-length=8"]
+SMALL = [
+    "--no-jit",
+    "--embedding-size=8",
+    "--units=6",
+    "--layers=1",
+    "--batch-size=2",
+    "--seq-length=8",
+]
 SCRIPTS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
     "preprocess.py": (preprocess.main, ["--batch-size=2", "--seq-length=8", "--jobs=1"]),
     "train.py": (train.main, [*SMALL, "--jobs=1"]),

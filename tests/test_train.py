@@ -21,6 +21,7 @@ import train
 
 ROOT = Path(train.__file__).parent
 SMALL = [
+    "--no-jit",
     "--embedding-size=8",
     "--units=6",
     "--layers=2",
@@ -98,9 +99,9 @@ def test_a_finished_run_says_how_to_go_on(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_killed_between_checkpoints_it_goes_on_bit_for_bit(folder: Path) -> None:
-    assert run("--epochs=6", "--freq=3") == 0
+    assert run("--epochs=6", "--freq=3", "--jit") == 0
     expected, expected_rows = weights(folder / "model" / "epoch-0006.keras"), rows(folder)
-    flags = [*SMALL, "--epochs=6", "--freq=3", "--model-dir=killed", "--log-dir=logs2"]
+    flags = [*SMALL, "--jit", "--epochs=6", "--freq=3", "--model-dir=killed", "--log-dir=logs2"]
     rows_file = folder / "logs2" / "training.csv"
     # A second process, slowed down so that the kill falls between two checkpoints.
     code = (
