@@ -388,7 +388,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     learning.add_argument(
         "--jit",
         action=on_or_off,
-        help="compile the whole training step with XLA (none = with more than one layer)",
+        default=False,
+        help="compile the whole training step with XLA: measure it, see benchmarks/README.md",
     )
     learning.add_argument(
         "--patience",
@@ -400,8 +401,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if parser.parse_args(argv).classic:
         parser.set_defaults(**CLASSIC)
     arguments = parser.parse_args(argv)
-    if arguments.jit is None:
-        arguments.jit = arguments.layers > 1  # measured in benchmarks/README.md
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")
     return arguments

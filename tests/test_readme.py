@@ -18,7 +18,6 @@ ROOT = Path(preprocess.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SMALL = [
-    "--no-jit",
     "--embedding-size=8",
     "--units=6",
     "--layers=1",

@@ -21,7 +21,6 @@ import train
 
 ROOT = Path(train.__file__).parent
 SMALL = [
-    "--no-jit",
     "--embedding-size=8",
     "--units=6",
     "--layers=2",
