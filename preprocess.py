@@ -171,8 +171,6 @@ def load_corpus(
 
     With `transpose` the vocabulary has every token in every key.
     """
-    import numpy as np
-
     paths = _files(data_dir)
     began = time.perf_counter()
     report = Report(found=len(paths))
@@ -200,12 +198,7 @@ def load_corpus(
     vocabulary = Vocabulary((END, *sorted(numbers)), name)
     if transpose:
         vocabulary = vocabulary.closed()
-    ids_of = vocabulary.ids
-    final = np.array([ids_of[token] for token in numbers], np.int32)
-    arrays = {
-        path: np.append(final[np.frombuffer(ids, np.int32)], np.int32(0))
-        for path, ids in pieces.items()
-    }
+    arrays = _renumbered(pieces, list(numbers), vocabulary)
     held_out = held_out_names(music, validation, seed)
     return Corpus(
         vocabulary,
@@ -214,6 +207,20 @@ def load_corpus(
         report,
         sizes,
     )
+
+
+def _renumbered(
+    pieces: dict[str, array[int]], tokens: list[str], vocabulary: Vocabulary
+) -> dict[str, np.ndarray]:
+    """Turn each piece's places in `tokens` into ids of the vocabulary, an END after them."""
+    import numpy as np
+
+    ids_of = vocabulary.ids
+    table = np.array([ids_of[token] for token in tokens], np.int32)
+    return {
+        path: np.append(table[np.frombuffer(places, np.int32)], np.int32(0))
+        for path, places in pieces.items()
+    }
 
 
 def _files(data_dir: Path) -> list[Path]:

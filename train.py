@@ -339,6 +339,58 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("keras", "tensorflow", "music21")}
 
 
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that build_model takes."""
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--embedding-size", type=positive_int, default=512, help="numbers that stand for a token"
+    )
+    network.add_argument("--units", type=positive_int, default=256, help="units an LSTM layer")
+    network.add_argument("--layers", type=positive_int, default=2, help="stacked LSTM layers")
+    network.add_argument(
+        "--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)"
+    )
+    network.add_argument(
+        "--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)"
+    )
+
+
+def add_learning_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how the network learns."""
+    learning = parser.add_argument_group("learning")
+    learning.add_argument(
+        "--learning-rate",
+        type=preprocess.number_from(1e-9, 10, "a learning rate above 0, up to 10"),
+        default=3e-3,
+        help="of Adam",
+    )
+    learning.add_argument(
+        "--clip",
+        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
+        default=0.0,
+        help="largest norm of a variable's gradient (0 = off)",
+    )
+    on_or_off = argparse.BooleanOptionalAction
+    learning.add_argument(
+        "--transpose", action=on_or_off, default=True, help="every piece in a random key each epoch"
+    )
+    learning.add_argument(
+        "--shuffle", action=on_or_off, default=True, help="pieces in a random order each epoch"
+    )
+    learning.add_argument(
+        "--jit",
+        action=on_or_off,
+        default=False,
+        help="compile the whole training step with XLA: measure it, see benchmarks/README.md",
+    )
+    learning.add_argument(
+        "--patience",
+        type=preprocess.count,
+        default=0,
+        help="stop after so many epochs without a better held-out loss (0 = off)",
+    )
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -361,42 +413,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--embedding-size", type=positive_int, default=512, help="numbers that stand for a token"
-    )
-    network.add_argument("--units", type=positive_int, default=256, help="units an LSTM layer")
-    network.add_argument("--layers", type=positive_int, default=2, help="stacked LSTM layers")
-    network.add_argument(
-        "--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)"
-    )
-    network.add_argument(
-        "--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)"
-    )
-    learning = parser.add_argument_group("learning")
-    learning.add_argument("--learning-rate", type=float, default=3e-3, help="of Adam")
-    learning.add_argument(
-        "--clip", type=float, default=0.0, help="largest norm of a variable's gradient (0 = off)"
-    )
-    on_or_off = argparse.BooleanOptionalAction
-    learning.add_argument(
-        "--transpose", action=on_or_off, default=True, help="every piece in a random key each epoch"
-    )
-    learning.add_argument(
-        "--shuffle", action=on_or_off, default=True, help="pieces in a random order each epoch"
-    )
-    learning.add_argument(
-        "--jit",
-        action=on_or_off,
-        default=False,
-        help="compile the whole training step with XLA: measure it, see benchmarks/README.md",
-    )
-    learning.add_argument(
-        "--patience",
-        type=preprocess.count,
-        default=0,
-        help="stop after so many epochs without a better held-out loss (0 = off)",
-    )
+    add_network_arguments(parser)
+    add_learning_arguments(parser)
     preprocess.add_corpus_arguments(parser)
     if parser.parse_args(argv).classic:
         parser.set_defaults(**CLASSIC)
