@@ -44,14 +44,7 @@ def find_run(arguments: argparse.Namespace) -> Run:
     folder = arguments.model_dir
     checkpoint = checkpoints.choose(folder, arguments.checkpoint)
     settings = checkpoints.load_settings(folder)
-    vocabulary = Vocabulary.load(folder / preprocess.VOCABULARY)
-    size = settings["network"]["vocabulary_size"]
-    if len(vocabulary) != size:
-        raise InputError(
-            f"{folder} mixes two runs: {preprocess.VOCABULARY} has {len(vocabulary)} tokens "
-            f"and {checkpoints.SETTINGS} says {size}"
-        )
-    return Run(checkpoint, settings, vocabulary)
+    return Run(checkpoint, settings, preprocess.vocabulary_of(folder, settings["network"]))
 
 
 def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:

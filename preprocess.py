@@ -94,6 +94,17 @@ class Vocabulary:
         return Vocabulary(tokens, name)
 
 
+def vocabulary_of(model_dir: Path, network: dict[str, Any]) -> Vocabulary:
+    """Read a model folder's vocabulary; raise InputError where its network is of another size."""
+    vocabulary, size = Vocabulary.load(model_dir / VOCABULARY), network.get("vocabulary_size")
+    if len(vocabulary) != size:
+        raise InputError(
+            f"{model_dir} mixes two runs: {VOCABULARY} has {len(vocabulary)} tokens "
+            f"and its settings say {size}"
+        )
+    return vocabulary
+
+
 @dataclass
 class Report:
     """What happened to the files of a folder."""

@@ -39,12 +39,7 @@ def open_model(folder: Path, which: str | None) -> Trained:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
     checkpoint = checkpoints.choose(folder, which)
     settings = checkpoints.load_settings(folder)
-    vocabulary = Vocabulary.load(folder / preprocess.VOCABULARY)
-    if len(vocabulary) != settings["network"].get("vocabulary_size"):
-        raise InputError(
-            f"{folder} mixes two runs: {preprocess.VOCABULARY} has {len(vocabulary)} tokens "
-            f"and {checkpoints.SETTINGS} says {settings['network'].get('vocabulary_size')}"
-        )
+    vocabulary = preprocess.vocabulary_of(folder, settings["network"])
     import inference
 
     network = inference.load(checkpoint, settings["network"])

@@ -20,39 +20,20 @@ from typing import Any
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import train as trainer
 
 BATCH, LENGTH = 16, 64
 # What train.py does when nothing is asked for, but for the number of steps.
-RECIPE: dict[str, Any] = {
-    "layers": 2,
-    "units": 256,
-    "dropout": 0.3,
-    "input_dropout": 0.3,
-    "learning_rate": 3e-3,
-    "clip": 0.0,
-    "transpose": True,
-    "shuffle": True,
-}
+SHAPING = [
+    *("layers", "units", "dropout", "input_dropout"),
+    *("learning_rate", "clip", "transpose", "shuffle"),
+]
+RECIPE: dict[str, Any] = {name: getattr(trainer.parse_args([]), name) for name in SHAPING}
 # One change at a time; what build_model has no setting for is built in `variant` below.
 CHANGES: dict[str, dict[str, Any]] = {
     "recipe": {},
-    "classic, as it was": {
-        "layers": 3,
-        "dropout": 0.2,
-        "input_dropout": 0.0,
-        "learning_rate": 1e-3,
-        "transpose": False,
-        "shuffle": False,
-        "spread": 0.0,
-    },
-    "classic, embeddings spread": {
-        "layers": 3,
-        "dropout": 0.2,
-        "input_dropout": 0.0,
-        "learning_rate": 1e-3,
-        "transpose": False,
-        "shuffle": False,
-    },
+    "classic, as it was": {**trainer.CLASSIC, "spread": 0.0},
+    "classic, embeddings spread": trainer.CLASSIC,
     "Keras's small embeddings": {"spread": 0.0},
     "no transposition": {"transpose": False},
     "pieces in order": {"shuffle": False},

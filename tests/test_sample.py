@@ -132,7 +132,7 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_numbers(
         (mixed / path.name).write_bytes(path.read_bytes())
     (mixed / "vocabulary.json").write_text('{"encoding": "notes", "tokens": ["<end>", "C4"]}')
     assert sample.main(["--model-dir=mixed"]) == 2
-    assert "has 2 tokens and settings.json says " in capsys.readouterr().err
+    assert "has 2 tokens and its settings say " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
