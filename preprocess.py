@@ -416,7 +416,7 @@ def run(work: Callable[[], None]) -> int:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return 130
     return 0
 

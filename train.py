@@ -277,11 +277,11 @@ class Run:
         import model
 
         if self.done == self._saved:
-            print(f"\nStopped; epoch {self.done} is the last one saved.", file=sys.stderr)
+            print(f"\nEpoch {self.done} is the last one saved.", file=sys.stderr)
             return
         model.restore(self.model, self._at_epoch_end)
         print(
-            f"\nStopped; saved {self._save()}. The same command goes on from there.",
+            f"\nSaved {self._save()}: the same command goes on from there.",
             file=sys.stderr,
         )
 

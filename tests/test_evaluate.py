@@ -207,4 +207,4 @@ def test_a_folder_that_mixes_two_runs_is_refused(
     shutil.copytree(trained / "model", mixed)
     preprocess.Vocabulary((preprocess.END, "C4")).save(mixed / preprocess.VOCABULARY)
     assert evaluate.main([f"--model-dir={mixed}", f"--data-dir={trained / 'data'}"]) == 2
-    assert "has 2 tokens and settings.json says" in capsys.readouterr().err
+    assert "has 2 tokens and its settings say" in capsys.readouterr().err

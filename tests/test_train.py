@@ -143,7 +143,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
 
     monkeypatch.setattr(model, "train_epoch", interrupted)
     assert run("--epochs=4") == 130
-    assert "saved model/epoch-0002.keras" in capsys.readouterr().err
+    assert "Saved model/epoch-0002.keras" in capsys.readouterr().err
     monkeypatch.setattr(model, "train_epoch", whole_epoch)
     assert run("--epochs=4") == 0
     assert "Going on from model/epoch-0002.keras" in capsys.readouterr().out
