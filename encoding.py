@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 ENCODINGS: tuple[str, ...] = ("notes",)
 # Raise it whenever the same bytes would give other tokens, counts or reasons: caches go by it.
@@ -63,6 +64,22 @@ Gunshot""".replace("\n", "").split(",")
 )
 
 
+State = tuple[
+    object, ...
+]  # what a grammar remembers of a piece so far; START before its first token
+START: State = ()
+DRUMS = 128  # the program of a Note of percussion
+
+
+class Note(NamedTuple):
+    """A note as it is written: quarter notes, MIDI pitch, General MIDI program or DRUMS."""
+
+    start: float
+    length: float
+    pitch: int
+    program: int = 0
+
+
 class MidiError(ValueError):
     """Say in one plain sentence why some bytes give no piece; `reason` is the short category."""
 
@@ -91,14 +108,17 @@ def write(
     path: Path | str,
     encoding: str = "notes",
     *,
-    bpm: float = 120,
-    instrument: int = 0,
-) -> None:
-    """Write tokens as a MIDI file, half a quarter note each, for General MIDI program 0..127.
+    bpm: float | None = None,
+    instrument: int | None = None,
+) -> int:
+    """Write tokens as a MIDI file; return how many were left out because they are no music.
 
+    `bpm` and `instrument`, a General MIDI program 0..127, override what the tokens say; where
+    neither says, 120 and piano. In `notes` each token lasts half a quarter note.
     Raise ValueError for an unknown token, and for a tempo or program that MIDI cannot hold.
     """
     _check_encoding(encoding)
+    bpm, instrument = 120 if bpm is None else bpm, instrument or 0
     chords = [_pitches(token) for token in tokens]
     if not chords:
         raise ValueError("there are no tokens to write")
@@ -109,6 +129,7 @@ def write(
             f"a tempo of {bpm} beats a minute does not fit in a MIDI file: use 4 to 60000"
         )
     Path(path).write_bytes(_midi_bytes(chords, bpm, instrument))
+    return 0
 
 
 def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
@@ -124,18 +145,40 @@ def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
     return _normal_order(sum(1 << pitch for pitch in {(pitch + semitones) % 12 for pitch in found}))
 
 
-def played(tokens: Iterable[str], encoding: str = "notes") -> list[tuple[float, float, int]]:
-    """Return the notes that `write` gives tokens, each (start, length, pitch), in quarter notes.
-
-    Raise ValueError for an unknown token.
-    """
+def played(tokens: Iterable[str], encoding: str = "notes") -> list[Note]:
+    """Return the notes that `write` gives tokens; raise ValueError for an unknown token."""
     _check_encoding(encoding)
     length = STEP / TICKS_PER_QUARTER
     return [
-        (number * length, length, pitch)
+        Note(number * length, length, pitch)
         for number, token in enumerate(tokens)
         for pitch in _pitches(token)
     ]
+
+
+class Clock:
+    """Tell where in a piece each of its tokens stands, as they come."""
+
+    def __init__(self, encoding: str = "notes", bpm: float | None = None) -> None:
+        """Begin a piece at `bpm` quarter notes a minute (None: as its tokens say, or 120)."""
+        _check_encoding(encoding)
+        self._bpm = bpm or 120
+        self._tokens = 0
+
+    def tell(self, token: str) -> tuple[float, float]:  # noqa: ARG002 - other encodings will
+        """Return the bars and the seconds after the beginning at which the next token stands."""
+        quarters = self._tokens * STEP / TICKS_PER_QUARTER
+        self._tokens += 1
+        return quarters / 4, quarters * 60 / self._bpm
+
+
+def follow(state: State, token: str, encoding: str = "notes") -> State | None:  # noqa: ARG001
+    """Return the grammar's state after `token` in `state`, None where it may not stand there.
+
+    The empty token stands for the end of the piece.
+    """
+    _check_encoding(encoding)
+    return state
 
 
 def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:

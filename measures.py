@@ -1,6 +1,7 @@
 """Musical statistics and how far apart two sets of pieces are. Knows no files, tokens, networks.
 
-A played note is (start, length, pitch): quarter notes, quarter notes, MIDI number.
+A played note is (start, length, pitch, program): quarter notes, quarter notes, MIDI numbers (128:
+percussion).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-Note = tuple[float, float, int]
+Note = tuple[float, float, int, int]
 Measure = Callable[[Sequence[Note], np.ndarray], float]
 
 RESAMPLES = 1000  # B of the bootstrap
@@ -21,7 +22,7 @@ MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 
 def _classes(played: Sequence[Note]) -> np.ndarray:
     """Return int [12], how many notes each pitch class has."""
-    return np.bincount([pitch % 12 for _, _, pitch in played], minlength=12)
+    return np.bincount([pitch % 12 for _, _, pitch, _ in played], minlength=12)
 
 
 def pitch_class_entropy(played: Sequence[Note], _ids: np.ndarray) -> float:
@@ -32,7 +33,7 @@ def pitch_class_entropy(played: Sequence[Note], _ids: np.ndarray) -> float:
 
 def pitch_range(played: Sequence[Note], _ids: np.ndarray) -> float:
     """Return the semitones from the lowest to the highest note, as MusPy does."""
-    pitches = [pitch for _, _, pitch in played]
+    pitches = [pitch for _, _, pitch, _ in played]
     return float(max(pitches) - min(pitches))
 
 
@@ -47,7 +48,7 @@ def scale_consistency(played: Sequence[Note], _ids: np.ndarray) -> float:
 
 def note_density(played: Sequence[Note], _ids: np.ndarray) -> float:
     """Return how many notes begin in a quarter note."""
-    end = max(start + length for start, length, _ in played)
+    end = max(start + length for start, length, *_ in played)
     return len(played) / end
 
 

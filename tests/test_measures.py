@@ -13,8 +13,8 @@ import measures
 IDS = np.array([1])
 
 
-def notes(*pitches: int) -> list[tuple[float, float, int]]:
-    return [(i / 2, 0.5, pitch) for i, pitch in enumerate(pitches)]
+def notes(*pitches: int) -> list[tuple[float, float, int, int]]:
+    return [(i / 2, 0.5, pitch, 0) for i, pitch in enumerate(pitches)]
 
 
 def test_pitch_class_entropy() -> None:
@@ -64,7 +64,7 @@ def test_what_is_played_is_what_is_written(tmp_path: Path) -> None:
     for message in midi.tracks[0]:
         now += message.time / midi.ticks_per_beat
         if message.type == "note_on" and message.velocity:
-            found.append((now, 0.5, message.note))
+            found.append((now, 0.5, message.note, 0))
     assert encoding.played(tokens) == found
 
 
