@@ -113,7 +113,7 @@ def cache_for(folder: Path, name: str) -> Cache:
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(base) / "midi-lstm"
-    return Cache(home / f"{name}-{encoding.VERSION}.sqlite")
+    return Cache(home / f"{name}-{encoding.version(name)}.sqlite")
 
 
 def _remembered(entry: dict[str, Any] | None) -> Piece | Refusal | None:
@@ -206,7 +206,12 @@ def dask_cluster(name: str, address: str) -> Iterator[Submit]:
         return wait
 
     with client:
-        for room in ("encoding", "cache", "collection"):  # in the order in which they are imported
+        for room in (
+            "band",
+            "encoding",
+            "cache",
+            "collection",
+        ):  # in the order in which they are imported
             client.upload_file(
                 str(Path(__file__).with_name(f"{room}.py"))
             )  # for later workers, too

@@ -1,6 +1,7 @@
 """The room of encodings: one MIDI file ⇄ a list of token strings.
 
-It is the only importer of music21, and knows nothing of ids, arrays, networks or folders.
+It is the only importer of music21, and knows nothing of ids, arrays, networks or folders. Each
+function takes an encoding's name: `notes`, which is here, or `tsd` or `remi`, which are band.py's.
 
 `notes`, the classic encoding, is the sequence of a piece's onsets. An onset with one pitch is that
 pitch's music21 name (`C#4`, `B-3`), an onset with several is its chord's normal order (`1.5.6`).
@@ -8,19 +9,23 @@ Every pitched part counts, percussion does not, and neither rhythm nor a chord's
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-ENCODINGS: tuple[str, ...] = ("notes",)
+import band
+
+ENCODINGS: tuple[str, ...] = ("notes", *band.NAMES)
 # Raise it whenever the same bytes would give other tokens, counts or reasons: caches go by it.
 VERSION = 1
 
 MAX_BYTES = 4 * 2**20  # so that the worst such file takes less than 5 seconds and 300 MB
 MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
 MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
+END_OF_TRACK, TEMPO, SIGNATURE = 0x2F, 0x51, 0x58  # kinds of meta event
+METAS = {TEMPO: 6, SIGNATURE: 7}  # those that are heard, and the least bytes they take
 PERCUSSION = 9  # MIDI channel 10, counted from 0
 
 TICKS_PER_QUARTER = 480
@@ -63,12 +68,9 @@ Guitar Fret Noise,Breath Noise,Seashore,Bird Tweet,Telephone Ring,Helicopter,App
 Gunshot""".replace("\n", "").split(",")
 )
 
-
-State = tuple[
-    object, ...
-]  # what a grammar remembers of a piece so far; START before its first token
-START: State = ()
 DRUMS = 128  # the program of a Note of percussion
+State = band.State  # what a grammar remembers of a piece; START before its first token
+START = State()
 
 
 class Note(NamedTuple):
@@ -118,36 +120,58 @@ def write(
     Raise ValueError for an unknown token, and for a tempo or program that MIDI cannot hold.
     """
     _check_encoding(encoding)
-    bpm, instrument = 120 if bpm is None else bpm, instrument or 0
-    chords = [_pitches(token) for token in tokens]
-    if not chords:
+    tokens = list(tokens)
+    if not tokens:
         raise ValueError("there are no tokens to write")
-    if not 0 <= instrument <= 127:
+    if instrument is not None and not 0 <= instrument <= 127:
         raise ValueError(f"instrument {instrument} is not a General MIDI program from 0 to 127")
-    if not 4 <= bpm <= 60_000:
+    if bpm is not None and not 4 <= bpm <= 60_000:
         raise ValueError(
             f"a tempo of {bpm} beats a minute does not fit in a MIDI file: use 4 to 60000"
         )
-    Path(path).write_bytes(_midi_bytes(chords, bpm, instrument))
-    return 0
+    kept = music(tokens, encoding)
+    if not kept:
+        raise ValueError(f"none of {len(tokens)} tokens is music")
+    if encoding == "notes":
+        chords = [_pitches(token) for token in kept]
+        data = _midi_bytes(chords, band.BPM if bpm is None else bpm, instrument or 0)
+    else:
+        data = band.midi_of(kept, encoding, bpm, instrument)
+    Path(path).write_bytes(data)
+    return len(tokens) - len(kept)
+
+
+def music(tokens: Sequence[str], encoding: str = "notes") -> Sequence[str]:
+    """Return the tokens without those that are no music, such as a duration without a pitch.
+
+    Raise ValueError for an unknown token.
+    """
+    _check_encoding(encoding)
+    return tokens if encoding == "notes" else band.repaired(tokens, encoding)
 
 
 def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
-    """Return the token that reading the same music, transposed, would give.
+    """Return the token that reading the same music, transposed, would give; drums stay.
 
     A note that would leave MIDI's range stays in the nearest octave that fits.
     Raise ValueError for an unknown token.
     """
     _check_encoding(encoding)
+    if encoding != "notes":
+        kind, value = band.parts(token)
+        return f"Pitch_{_nearest(int(value) + semitones)}" if kind == "Pitch" else token
     found = _pitches(token)
     if token in PITCHES:
         return NAMES[_nearest(found[0] + semitones)]
     return _normal_order(sum(1 << pitch for pitch in {(pitch + semitones) % 12 for pitch in found}))
 
 
-def played(tokens: Iterable[str], encoding: str = "notes") -> list[Note]:
+def played(tokens: Sequence[str], encoding: str = "notes") -> list[Note]:
     """Return the notes that `write` gives tokens; raise ValueError for an unknown token."""
     _check_encoding(encoding)
+    if encoding != "notes":
+        found = band.played(music(tokens, encoding), encoding)
+        return [Note(*note[:3], DRUMS if note[3] == band.DRUMS else note[3]) for note in found]
     length = STEP / TICKS_PER_QUARTER
     return [
         Note(number * length, length, pitch)
@@ -160,25 +184,37 @@ class Clock:
     """Tell where in a piece each of its tokens stands, as they come."""
 
     def __init__(self, encoding: str = "notes", bpm: float | None = None) -> None:
-        """Begin a piece at `bpm` quarter notes a minute (None: as its tokens say, or 120)."""
+        """Begin a piece at `bpm` quarter notes a minute (None: as its tokens say, or 120).
+
+        Where an encoding has no bars, they are of four quarter notes.
+        """
         _check_encoding(encoding)
-        self._bpm = bpm or 120
+        self._band = None if encoding == "notes" else band.Clock(encoding, bpm)
+        self._quarter = 60 / (band.BPM if bpm is None else bpm)
         self._tokens = 0
 
-    def tell(self, token: str) -> tuple[float, float]:  # noqa: ARG002 - other encodings will
+    def tell(self, token: str) -> tuple[float, float]:
         """Return the bars and the seconds after the beginning at which the next token stands."""
+        if self._band:
+            return self._band.tell(token)
         quarters = self._tokens * STEP / TICKS_PER_QUARTER
         self._tokens += 1
-        return quarters / 4, quarters * 60 / self._bpm
+        return quarters / 4, quarters * self._quarter
 
 
-def follow(state: State, token: str, encoding: str = "notes") -> State | None:  # noqa: ARG001
+def follow(state: State, token: str, encoding: str = "notes") -> State | None:
     """Return the grammar's state after `token` in `state`, None where it may not stand there.
 
-    The empty token stands for the end of the piece.
+    The empty token stands for the end of the piece. In `notes` any token may follow any other.
     """
     _check_encoding(encoding)
-    return state
+    return state if encoding == "notes" else band.follow(state, token, encoding)
+
+
+def version(encoding: str = "notes") -> str:
+    """Return a text that is another whenever the same bytes might give other tokens."""
+    _check_encoding(encoding)
+    return str(VERSION) if encoding == "notes" else f"{VERSION}-{band.version()}"
 
 
 def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
@@ -192,17 +228,40 @@ def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
     if len(data) > MAX_BYTES:
         raise MidiError("too large", f"more than {MAX_BYTES // 2**20} MiB")
     header, promised, ticks_per_quarter = _read_header(data)
-    heard, found = _Heard(), 0
-    for track in _tracks(data, header):
+    tracks = list(_tracks(data, header))
+    if encoding != "notes":
+        return _band_piece(tracks, promised, ticks_per_quarter, encoding)
+    heard = _Heard()
+    for track in tracks:
         _listen(track, heard, ticks_per_quarter)
-        found += 1
-    if found < promised:
-        raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
+    _check_promised(promised, len(tracks))
     _check_heard(heard)
     return Piece(
         tokens=tuple(_token(heard.onsets[slot]) for slot in sorted(heard.onsets)),
         instruments=tuple(sorted(heard.instruments)),
         notes=heard.notes,
+        quarters=heard.end / ticks_per_quarter,
+    )
+
+
+def _band_piece(
+    tracks: Sequence[tuple[bytes, bool]], promised: int, ticks_per_quarter: int, encoding: str
+) -> Piece:
+    """Return the Piece of a file's tracks in one of band.py's encodings."""
+    heard = band.Heard()
+    for track in tracks:
+        band.listen(_checked(_events(*track)), heard)
+    _check_promised(promised, len(tracks))
+    if not heard.notes:
+        raise _nothing_heard(heard.unended)
+    _check_length(heard.end, ticks_per_quarter)
+    programs = {note[0] for note in heard.notes}
+    return Piece(
+        tokens=tuple(band.tokens_of(heard, ticks_per_quarter, encoding)),
+        instruments=tuple(
+            sorted("Percussion" if p == band.DRUMS else INSTRUMENTS[p] for p in programs)
+        ),
+        notes=len(heard.notes),
         quarters=heard.end / ticks_per_quarter,
     )
 
@@ -214,6 +273,8 @@ def nearest(token: str, known: Iterable[str], encoding: str = "notes") -> str | 
     chord, the token that shares the largest part of the pitch classes of both.
     """
     _check_encoding(encoding)
+    if encoding != "notes":
+        return band.nearest(token, known)
     sounding = {name: _pitches(name) for name in sorted(known)}
     wanted = _pitches(token)
     classes = {pitch % 12 for pitch in wanted}
@@ -327,9 +388,13 @@ def _events(track: bytes, believed: bool) -> Iterator[tuple[int, int, int, int]]
             tick += delta
             byte = track[position]
             if byte >= 0xF0:
-                if byte == 0xFF and track[position + 1] == 0x2F:
+                kind = track[position + 1] if byte == 0xFF else 0
+                if kind == END_OF_TRACK:
                     return
+                begin = position
                 position = _skip_payload(track, position)
+                if kind in METAS and position <= len(track):
+                    yield tick, 0xFF00 | kind, *_meta(kind, track[begin:position])
                 continue
             if byte > 127:
                 status = byte
@@ -357,6 +422,15 @@ def _variable_length(track: bytes, position: int) -> tuple[int, int]:
     raise MidiError("damaged", "a time or length takes more than four bytes")
 
 
+def _meta(kind: int, event: bytes) -> tuple[int, int]:
+    """Return what a tempo or time signature event says; zeros where it is too short."""
+    if len(event) < METAS[kind]:
+        return 0, 0
+    if kind == TEMPO:
+        return int.from_bytes(event[3:6]), 0
+    return event[3], 1 << min(event[4], 7)
+
+
 def _skip_payload(track: bytes, position: int) -> int:
     """Return the position after the meta or system exclusive event at `position`."""
     if track[position] not in (0xF0, 0xF7, 0xFF):
@@ -372,8 +446,10 @@ def _listen(track: tuple[bytes, bool], heard: _Heard, ticks_per_quarter: int) ->
     pitches: list[int] = []
     sounding: dict[tuple[int, int], list[int]] = {}  # (channel, pitch) → unended notes
     for tick, status, data, velocity in _events(*track):
+        if status > 0xFF:
+            continue
         if data > 127:
-            raise MidiError("damaged", f"a data byte of {data}; 127 is the highest")
+            raise _no_data_byte(data)
         channel = status & 15
         if status >= 0xC0:
             heard.programs[channel] = data
@@ -393,8 +469,7 @@ def _listen(track: tuple[bytes, bool], heard: _Heard, ticks_per_quarter: int) ->
     heard.notes += len(notes)
     heard.unended += len(starts) - len(notes)
     heard.end = max(heard.end, max(ends, default=0))
-    if heard.end > MAX_QUARTERS * ticks_per_quarter:
-        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
+    _check_length(heard.end, ticks_per_quarter)
     _add_onsets(notes, heard.onsets, ticks_per_quarter)
 
 
@@ -446,15 +521,43 @@ def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
     return quantise
 
 
+def _checked(
+    events: Iterable[tuple[int, int, int, int]],
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the events; raise MidiError at a note or program that is none."""
+    for event in events:
+        if event[2] > 127 and event[1] < 0x100:
+            raise _no_data_byte(event[2])
+        yield event
+
+
+def _no_data_byte(data: int) -> MidiError:
+    return MidiError("damaged", f"a data byte of {data}; 127 is the highest")
+
+
+def _check_promised(promised: int, found: int) -> None:
+    if found < promised:
+        raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
+
+
+def _check_length(end: int, ticks_per_quarter: int) -> None:
+    if end > MAX_QUARTERS * ticks_per_quarter:
+        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
+
+
 def _check_heard(heard: _Heard) -> None:
     """Raise MidiError if there is nothing to make tokens from."""
     if heard.notes:
         return
-    if heard.unended:
-        raise MidiError("hanging notes", "its notes begin and never end")
-    if heard.instruments:
+    if heard.instruments and not heard.unended:
         raise MidiError("only percussion")
-    raise MidiError("no notes")
+    raise _nothing_heard(heard.unended)
+
+
+def _nothing_heard(unended: int) -> MidiError:
+    if unended:
+        return MidiError("hanging notes", "its notes begin and never end")
+    return MidiError("no notes")
 
 
 @lru_cache(maxsize=2**16)

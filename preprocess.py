@@ -365,6 +365,12 @@ def number_from(low: float, high: float, what: str) -> Callable[[str], float]:
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which files are read and how they are split and batched."""
     add_reading_arguments(parser)
+    parser.add_argument(
+        "--encoding",
+        choices=encoding.ENCODINGS,
+        default="notes",
+        help="notes: pitches alone; tsd: rhythm, too; remi: bars, tempo and the whole band, too",
+    )
     group = parser.add_argument_group("pieces")
     group.add_argument(
         "--validation", type=share, default=0.1, help="share of the pieces held out (0 = none)"
@@ -398,6 +404,7 @@ def corpus_from(arguments: argparse.Namespace, *, transpose: bool = False) -> Co
     """Load the corpus that the flags of add_corpus_arguments describe."""
     return load_corpus(
         arguments.data_dir,
+        name=arguments.encoding,
         validation=arguments.validation,
         seed=arguments.seed,
         jobs=arguments.jobs,

@@ -18,18 +18,20 @@ HEAVY = {
     "miditok",
     "music21",
     "numpy",
+    "symusic",
     "tensorflow",
 }
 
 # file → the rooms of ours it may import
 OURS = {
+    "band": set(),
     "batches": set(),
     "cache": set(),
     "collection": {"cache", "encoding"},
     "demo": {"encoding"},
     "checkpoints": {"collection"},
     "drawing": set(),
-    "encoding": set(),
+    "encoding": {"band"},
     "evaluate": {
         "batches",
         "checkpoints",
@@ -65,7 +67,8 @@ LIBRARIES = {
     "tensorflow": {"model", "lstm"},
     "h5py": {"inference"},
     "music21": {"encoding", "render"},
-    "miditok": {"encoding"},
+    "miditok": {"band"},
+    "symusic": {"band"},
     "argparse": {"evaluate", "preprocess", "render", "sample", "train"},
 }
 

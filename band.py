@@ -1,0 +1,357 @@
+"""The encodings `tsd` and `remi`: what is heard in a MIDI file ⇄ MidiTok's token strings.
+
+The only importer of MidiTok and of symusic, MidiTok's reader and writer; knows nothing of ids,
+arrays, networks or folders. Both encodings hold every instrument, percussion, velocities and
+durations in one stream. `tsd` moves on in time by shifts; `remi` by bars and positions, and holds
+tempos and time signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import miditok
+    import symusic
+
+NAMES = ("tsd", "remi")
+# Raise it whenever the same bytes would give other tokens: caches go by it.
+VERSION = 1
+
+PERCUSSION = 9  # MIDI channel 10, counted from 0
+DRUMS = -1  # MidiTok's program of percussion
+# Positions in a beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
+POSITIONS = 12
+# Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
+RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
+VELOCITIES = 16
+TEMPOS = (16, 300)  # each whole number of quarter notes a minute between them
+SIGNATURES = {2: range(1, 13), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
+COMMON_TIME = (4, 4)
+BPM = 120.0  # what MIDI takes a file to be in that says nothing
+
+TEMPO_EVENT, SIGNATURE_EVENT = 0xFF51, 0xFF58  # status of such an event, beyond any channel's
+
+
+@dataclass
+class Heard:
+    """Collect what the tracks of one file sound like, times in ticks."""
+
+    # (program, start, length, pitch, velocity)
+    notes: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    tempos: dict[int, float] = field(default_factory=dict)  # tick → quarter notes a minute
+    signatures: dict[int, tuple[int, int]] = field(default_factory=dict)  # tick → 3, 4 for 3/4
+    programs: list[int] = field(default_factory=lambda: [0] * 16)  # by channel
+    unended: int = 0
+
+    @property
+    def end(self) -> int:
+        """Return the tick at which the last note ends."""
+        return max((start + length for _, start, length, *_ in self.notes), default=0)
+
+
+def listen(events: Iterable[tuple[int, int, int, int]], heard: Heard) -> None:
+    """Add the notes, tempos and time signatures of a track's (tick, status, data, data) events.
+
+    A note ends at the next end of its pitch, as in `notes`; one that has none is counted only.
+    """
+    sounding: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for tick, status, data, value in events:
+        channel = status & 15
+        if status == TEMPO_EVENT:
+            if data:
+                heard.tempos[tick] = 60_000_000 / data
+        elif status == SIGNATURE_EVENT:
+            if data in SIGNATURES.get(value, ()):
+                heard.signatures[tick] = (data, value)
+        elif status >= 0xC0:
+            heard.programs[channel] = data
+        elif status >= 0x90 and value:
+            program = DRUMS if channel == PERCUSSION else heard.programs[channel]
+            sounding.setdefault((channel, data), []).append((program, tick, min(value, 127)))
+        else:
+            for program, start, velocity in sounding.pop((channel, data), ()):
+                heard.notes.append((program, start, tick - start, data, velocity))
+    heard.unended += sum(map(len, sounding.values()))
+
+
+def version() -> str:
+    """Return the versions that tokens depend on, this room's and MidiTok's."""
+    from importlib.metadata import version
+
+    return f"{VERSION}-miditok-{version('miditok')}"
+
+
+@cache
+def tokenizer(name: str) -> miditok.MusicTokenizer:
+    """Return MidiTok's tokenizer of an encoding."""
+    import miditok  # inside, because --help and cached runs must not wait a second for it
+
+    kind = {"tsd": miditok.TSD, "remi": miditok.REMI}[name]
+    return kind(
+        miditok.TokenizerConfig(
+            pitch_range=(0, 127),
+            drums_pitch_range=(0, 127),
+            beat_res=RESOLUTIONS,
+            num_velocities=VELOCITIES,
+            special_tokens=["PAD"],  # MidiTok wants one; it is never used
+            use_programs=True,
+            one_token_stream_for_programs=True,
+            program_changes=True,
+            use_tempos=name == "remi",
+            tempo_range=TEMPOS,
+            num_tempos=TEMPOS[1] - TEMPOS[0] + 1,
+            use_time_signatures=name == "remi",
+            time_signature_range={beat: list(beats) for beat, beats in SIGNATURES.items()},
+        )
+    )
+
+
+def tokens_of(heard: Heard, ticks_per_quarter: int, name: str) -> list[str]:
+    """Return the tokens of what was heard, which must hold a note."""
+    import numpy as np
+    import symusic
+
+    score = symusic.Score(ticks_per_quarter)
+    rows = np.array(heard.notes, np.int32)
+    rows = rows[np.lexsort((rows[:, 2], rows[:, 3], rows[:, 1]))]  # by start, then pitch, length
+    for program in np.unique(rows[:, 0]).tolist():
+        times, lengths, pitches, velocities = rows[rows[:, 0] == program, 1:].T
+        small = pitches.astype(np.int8), velocities.astype(np.int8)
+        notes = symusic.Note.from_numpy(times.copy(), lengths.copy(), *small)
+        track = symusic.Track(program=max(0, program), is_drum=program == DRUMS, notes=notes)
+        score.tracks.append(track)
+    for tick, bpm in sorted(heard.tempos.items()):
+        score.tempos.append(symusic.Tempo(tick, bpm))
+    for tick, signature in sorted(heard.signatures.items()):
+        score.time_signatures.append(symusic.TimeSignature(tick, *signature))
+    return tokenizer(name).encode(score).tokens
+
+
+def score_of(tokens: Sequence[str], name: str) -> symusic.Score:
+    """Return the music that tokens stand for, which the grammar must allow.
+
+    A note that is struck again ends there: in a MIDI file the first end would end both.
+    """
+    import miditok
+    import numpy as np
+    import symusic
+
+    score = tokenizer(name).decode(miditok.TokSequence(tokens=list(tokens)))
+    for track in score.tracks:
+        rows = track.notes.numpy()
+        order = np.lexsort((rows["time"], rows["pitch"]))
+        times, lengths, pitches, velocities = (
+            rows[key][order] for key in ("time", "duration", "pitch", "velocity")
+        )
+        waits = np.diff(times)
+        again = (np.diff(pitches) == 0) & (waits > 0)
+        lengths[:-1][again] = np.minimum(lengths[:-1], waits)[again]
+        track.notes = symusic.Note.from_numpy(times, lengths, pitches, velocities)
+        track.notes.sort()
+    return score
+
+
+def midi_of(tokens: Sequence[str], name: str, bpm: float | None, instrument: int | None) -> bytes:
+    """Return a MIDI file of tokens that the grammar allows; see encoding.write."""
+    import symusic
+
+    score = score_of(tokens, name)
+    if bpm is not None or name == "tsd":
+        score.tempos = symusic.Score(1).tempos
+        score.tempos.append(symusic.Tempo(0, BPM if bpm is None else bpm))
+    if instrument is not None:
+        for track in score.tracks:
+            track.program = track.program if track.is_drum else instrument
+    return bytes(score.dumps_midi())
+
+
+class Played(NamedTuple):
+    """A note as it is written: quarter notes, quarter notes, MIDI pitch, program or DRUMS."""
+
+    start: float
+    length: float
+    pitch: int
+    program: int
+
+
+def played(tokens: Sequence[str], name: str) -> list[Played]:
+    """Return the notes of tokens that the grammar allows, in order."""
+    score = score_of(tokens, name)
+    quarter = score.ticks_per_quarter
+    found = [
+        Played(
+            note.start / quarter,
+            note.duration / quarter,
+            note.pitch,
+            DRUMS if track.is_drum else track.program,
+        )
+        for track in score.tracks
+        for note in track.notes
+    ]
+    return sorted(found)
+
+
+# Grammar: which token may follow which.
+
+
+class State(NamedTuple):
+    """What must be known of a piece to tell what may follow: its last token, and where it is."""
+
+    kind: str = ""
+    program: int | None = None
+    position: int = -1
+    beats: int = COMMON_TIME[0]
+
+
+# The kinds of token that may follow each kind; a note's three stand in order. "": start and end.
+_AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
+FOLLOWING = {
+    "tsd": {
+        "": {"TimeShift", "Program"},
+        "TimeShift": {"TimeShift", *_AFTER_NOTE},
+        "Program": {"Pitch", "PitchDrum"},
+        "Pitch": {"Velocity"},
+        "PitchDrum": {"Velocity"},
+        "Velocity": {"Duration"},
+        "Duration": {"TimeShift", "", *_AFTER_NOTE},
+    },
+    "remi": {
+        "": {"Bar"},
+        "Bar": {"Bar", "TimeSig", "Position"},
+        "TimeSig": {"Bar", "Position"},
+        "Position": {"Tempo", *_AFTER_NOTE},
+        "Tempo": {"Bar", "Position", "", *_AFTER_NOTE},
+        "Program": {"Pitch", "PitchDrum"},
+        "Pitch": {"Velocity"},
+        "PitchDrum": {"Velocity"},
+        "Velocity": {"Duration"},
+        "Duration": {"Bar", "Position", "", *_AFTER_NOTE},
+    },
+}
+# After these a piece would hold half a note, or say what nothing follows.
+INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
+
+
+def parts(token: str) -> tuple[str, str]:
+    """Return a token's kind and value."""
+    kind, _, value = token.partition("_")
+    return kind, value
+
+
+def follow(state: State, token: str, name: str) -> State | None:
+    """Return the state after a token, None where it may not stand; "" ends the piece."""
+    kind, value = parts(token)
+    if kind not in FOLLOWING[name][state.kind]:
+        return None
+    state = state._replace(kind=kind)
+    if kind == "Program":
+        return None if int(value) == state.program else state._replace(program=int(value))
+    if kind in ("Pitch", "PitchDrum"):
+        is_drum = state.program == DRUMS
+        return state if state.program is not None and is_drum == (kind == "PitchDrum") else None
+    if kind == "Bar":
+        return state._replace(position=-1)
+    if kind == "TimeSig":
+        return state._replace(beats=int(value.split("/")[0]))
+    if kind == "Position":
+        place = int(value)
+        return (
+            state._replace(position=place)
+            if state.position < place < POSITIONS * state.beats
+            else None
+        )
+    return state
+
+
+def repaired(tokens: Iterable[str], name: str) -> list[str]:
+    """Return the tokens without those that are no music: strays, and notes cut short."""
+    known = tokenizer(name).vocab
+    kept: list[str] = []
+    states = [State()]
+    for token in tokens:
+        if token not in known:
+            raise ValueError(f"{token!r} is no token of {name}")
+        while not (state := follow(states[-1], token, name)) and states[-1].kind in INCOMPLETE:
+            kept.pop()
+            states.pop()
+        if state:
+            kept.append(token)
+            states.append(state)
+    while states[-1].kind in INCOMPLETE:
+        kept.pop()
+        states.pop()
+    return kept
+
+
+class Clock:
+    """Tell where in a piece each token stands, as they come."""
+
+    def __init__(self, name: str, bpm: float | None) -> None:
+        """Begin a piece; `bpm` overrides what its tokens say of tempo."""
+        self._fixed, self._bpm = bpm is not None, BPM if bpm is None else bpm
+        self._name, self._quarters, self._seconds, self._bars = name, 0.0, 0.0, 0
+        self._bar = 0.0  # the quarter note at which the bar began
+        self._beats, self._beat = COMMON_TIME
+
+    def tell(self, token: str) -> tuple[float, float]:
+        """Return the bars and the seconds after the beginning at which the next token stands."""
+        kind, value = parts(token)
+        if kind == "TimeShift":
+            self._go(self._quarters + quarters_of(value))
+        elif kind == "Bar":
+            if self._bars:
+                self._bar += self._length
+            self._bars += 1
+            self._go(self._bar)
+        elif kind == "Position":
+            self._go(self._bar + int(value) / POSITIONS * 4 / self._beat)
+        elif kind == "TimeSig":
+            self._beats, self._beat = map(int, value.split("/"))
+        elif kind == "Tempo" and not self._fixed:
+            self._bpm = float(value)
+        if self._name == "tsd":
+            return self._quarters / self._length, self._seconds
+        within = (self._quarters - self._bar) / self._length
+        return max(0, self._bars - 1) + within, self._seconds
+
+    @property
+    def _length(self) -> float:
+        """Return the quarter notes in a bar."""
+        return self._beats * 4 / self._beat
+
+    def _go(self, quarters: float) -> None:
+        self._seconds += (quarters - self._quarters) * 60 / self._bpm
+        self._quarters = quarters
+
+
+def quarters_of(value: str) -> float:
+    """Return the beats of a length such as 1.6.12: one and six twelfths."""
+    whole, part, resolution = map(int, value.split("."))
+    return whole + part / resolution
+
+
+def nearest(token: str, known: Iterable[str]) -> str | None:
+    """Return the known token of the same kind whose value is nearest; None where there is none.
+
+    Of pitches the same class counts first, of instruments the family of General MIDI.
+    """
+    kind, wanted = parts(token)
+    same = sorted(name for name in known if parts(name)[0] == kind)
+
+    def distance(name: str) -> tuple[bool, float]:
+        value = parts(name)[1]
+        if kind in ("Duration", "TimeShift"):
+            return False, abs(quarters_of(value) - quarters_of(wanted))
+        if kind in ("Pitch", "Program"):
+            group = (lambda n: n % 12) if kind == "Pitch" else (lambda n: n // 8)
+            here, there = int(value), int(wanted)
+            return group(here) != group(there), abs(here - there)
+        return False, abs(float(value) - float(wanted))
+
+    if kind == "TimeSig" or not same or (kind == "Program" and wanted == str(DRUMS)):
+        return None
+    return min(same, key=distance)
