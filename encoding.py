@@ -129,6 +129,7 @@ def write(
         raise ValueError(
             f"a tempo of {bpm} beats a minute does not fit in a MIDI file: use 4 to 60000"
         )
+    tokens = _split(tokens)
     kept = music(tokens, encoding)
     if not kept:
         raise ValueError(f"none of {len(tokens)} tokens is music")
@@ -147,7 +148,21 @@ def music(tokens: Sequence[str], encoding: str = "notes") -> Sequence[str]:
     Raise ValueError for an unknown token.
     """
     _check_encoding(encoding)
-    return tokens if encoding == "notes" else band.repaired(tokens, encoding)
+    return tokens if encoding == "notes" else band.repaired(_split(tokens), encoding)
+
+
+def joins(token: str, encoding: str = "notes") -> bool:
+    """Tell whether byte-pair encoding may merge a token with its neighbours.
+
+    Pitches stay alone, so that a transposed piece has one token for each of the piece's.
+    """
+    _check_encoding(encoding)
+    return encoding != "notes" and band.parts(token)[0] != "Pitch"
+
+
+def _split(tokens: Iterable[str]) -> list[str]:
+    """Return the parts of tokens, of which byte-pair encoding has merged some."""
+    return [part for token in tokens for part in token.split(" ")]
 
 
 def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
@@ -158,7 +173,7 @@ def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
     """
     _check_encoding(encoding)
     if encoding != "notes":
-        kind, value = band.parts(token)
+        kind, value = band.parts(token)  # a merged token has no pitch
         return f"Pitch_{_nearest(int(value) + semitones)}" if kind == "Pitch" else token
     found = _pitches(token)
     if token in PITCHES:
@@ -196,7 +211,8 @@ class Clock:
     def tell(self, token: str) -> tuple[float, float]:
         """Return the bars and the seconds after the beginning at which the next token stands."""
         if self._band:
-            return self._band.tell(token)
+            told = [self._band.tell(part) for part in token.split(" ")]
+            return told[0]  # a merged token stands where its first part does
         quarters = self._tokens * STEP / TICKS_PER_QUARTER
         self._tokens += 1
         return quarters / 4, quarters * self._quarter
@@ -208,7 +224,12 @@ def follow(state: State, token: str, encoding: str = "notes") -> State | None:
     The empty token stands for the end of the piece. In `notes` any token may follow any other.
     """
     _check_encoding(encoding)
-    return state if encoding == "notes" else band.follow(state, token, encoding)
+    if encoding == "notes":
+        return state
+    after: State | None = state
+    for part in token.split(" "):
+        after = band.follow(after, part, encoding) if after else None
+    return after
 
 
 def version(encoding: str = "notes") -> str:

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:
         min_notes=arguments.min_notes if arguments.other_corpus else trained["min_notes"],
         scheduler=arguments.scheduler,
         transpose=trained["transpose"] and not arguments.other_corpus,
+        bpe=run.vocabulary.merges,
     )
     if not arguments.other_corpus and corpus.digest() != run.settings["corpus"]["sha256"]:
         before, now = run.settings["corpus"], len(corpus.training) + len(corpus.held_out)
@@ -155,11 +156,15 @@ def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Voc
     import numpy as np
 
     corpus = preprocess.load_corpus(
-        arguments.generated, name=run.vocabulary.encoding, validation=0, jobs=arguments.jobs
+        arguments.generated,
+        name=run.vocabulary.encoding,
+        validation=0,
+        jobs=arguments.jobs,
+        bpe=run.vocabulary.merges,
     )
     known = run.vocabulary.ids
     new = [token for token in corpus.vocabulary.tokens if token not in known]
-    larger = Vocabulary((*run.vocabulary.tokens, *new), run.vocabulary.encoding)
+    larger = replace(run.vocabulary, tokens=(*run.vocabulary.tokens, *new))
     ids_of = larger.ids
     table = np.array([ids_of[token] for token in corpus.vocabulary.tokens], np.int32)
     return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger

@@ -25,12 +25,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import collection
 import encoding
+import merging
 from collection import Duplicate, InputError, Parsed, Skipped, write_atomically
+from merging import Merges
 
 if TYPE_CHECKING:  # NumPy is imported where it is used, so that --help answers at once
     import numpy as np
@@ -46,6 +49,7 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
     encoding: str = "notes"
+    merges: Merges = ()  # of byte-pair encoding
 
     @property
     def ids(self) -> dict[str, int]:
@@ -59,7 +63,7 @@ class Vocabulary:
         """Return the vocabulary that also has every token of this one in every key."""
         notes = self.tokens[1:]
         every = {encoding.transpose(token, k, self.encoding) for token in notes for k in KEYS}
-        return Vocabulary((END, *sorted(every.union(notes))), self.encoding)
+        return Vocabulary((END, *sorted(every.union(notes))), self.encoding, self.merges)
 
     def transposed(self, semitones: int) -> np.ndarray:
         """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
@@ -71,7 +75,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
-        body = {"encoding": self.encoding, "tokens": self.tokens}
+        body = {"encoding": self.encoding, "merges": self.merges, "tokens": self.tokens}
         write_atomically(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
@@ -80,10 +84,11 @@ class Vocabulary:
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             tokens, name = tuple(body["tokens"]), body["encoding"]
+            pairs = tuple((first, second) for first, second in body.get("merges", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         if (
-            not all(isinstance(token, str) for token in tokens)
+            not all(isinstance(token, str) for token in (*tokens, *chain.from_iterable(pairs)))
             or len(set(tokens)) != len(tokens)
             or tokens[:1] != (END,)
             or name not in encoding.ENCODINGS
@@ -91,7 +96,13 @@ class Vocabulary:
             raise InputError(
                 f"{path} is not a vocabulary: expected unique tokens that begin with {END}"
             )
-        return Vocabulary(tokens, name)
+        return Vocabulary(tokens, name, pairs)
+
+    def spelled(self, tokens: Sequence[str]) -> list[str]:
+        """Return an encoding's tokens with the vocabulary's merges made."""
+        if not self.merges:
+            return list(tokens)
+        return merging.apply(tokens, self.merges, partial(encoding.joins, encoding=self.encoding))
 
 
 def vocabulary_of(model_dir: Path, network: dict[str, Any]) -> Vocabulary:
@@ -166,6 +177,32 @@ class Corpus:
         return whole.hexdigest()
 
 
+@dataclass
+class _Read:
+    """What was read of a folder, before there is a vocabulary."""
+
+    report: Report
+    numbers: dict[str, int] = field(default_factory=dict)  # token → provisional number
+    pieces: dict[str, array[int]] = field(default_factory=dict)  # file name → provisional numbers
+    sizes: dict[str, Size] = field(default_factory=dict)
+    music: dict[str, str] = field(default_factory=dict)  # the hash of each piece's tokens
+
+    def add(self, path: str, piece: encoding.Piece) -> None:
+        self.sizes[path] = Size(piece.notes, piece.quarters)
+        self.music[path] = hashlib.sha256("\n".join(piece.tokens).encode()).hexdigest()
+        self.pieces[path] = self._numbered(piece.tokens)
+
+    def _numbered(self, tokens: Sequence[str]) -> array[int]:
+        return array("i", (self.numbers.setdefault(token, len(self.numbers)) for token in tokens))
+
+    def merge(self, vocabulary: Vocabulary) -> None:
+        """Make the vocabulary's merges in every piece."""
+        names, self.numbers = list(self.numbers), {}
+        for path, piece in self.pieces.items():
+            tokens = vocabulary.spelled([names[number] for number in piece])
+            self.pieces[path] = self._numbered(tokens)
+
+
 def load_corpus(
     data_dir: Path,
     *,
@@ -177,47 +214,56 @@ def load_corpus(
     min_notes: int = 0,
     scheduler: str | None = None,
     transpose: bool = False,
+    bpe: int | Merges = 0,
 ) -> Corpus:
     """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
 
-    With `transpose` the vocabulary has every token in every key.
+    With `transpose` the vocabulary has every token in every key. `bpe` is the number of merges to
+    learn from the training pieces, or the merges to make.
     """
     paths = _files(data_dir)
     began = time.perf_counter()
-    report = Report(found=len(paths))
-    numbers: dict[str, int] = {}  # token → provisional number, in order of appearance
-    pieces: dict[str, array[int]] = {}
-    sizes: dict[str, Size] = {}
-    music: dict[str, str] = {}  # the hash of each piece's tokens
+    read = _Read(Report(found=len(paths)))
     for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds, scheduler):
         outcome = gated(outcome, min_notes)
-        report.add(outcome)
+        read.report.add(outcome)
         if isinstance(outcome, Parsed):
-            piece, path = outcome.piece, outcome.path.relative_to(data_dir).as_posix()
-            sizes[path] = Size(piece.notes, piece.quarters)
-            music[path] = hashlib.sha256("\n".join(piece.tokens).encode()).hexdigest()
-            pieces[path] = array(
-                "i", (numbers.setdefault(token, len(numbers)) for token in piece.tokens)
-            )
-    report.seconds = time.perf_counter() - began
-    if not pieces:
-        first = report.skipped[0]
+            read.add(outcome.path.relative_to(data_dir).as_posix(), outcome.piece)
+    read.report.seconds = time.perf_counter() - began
+    if not read.pieces:
+        first = read.report.skipped[0]
         raise InputError(
             f"none of the {len(paths)} MIDI files in {data_dir} could be used; "
             f"the first, {first.path.name}: {first.detail}"
         )
-    vocabulary = Vocabulary((END, *sorted(numbers)), name)
+    held_out = held_out_names(read.music, validation, seed)
+    pairs = _learned(read, held_out, name, bpe) if isinstance(bpe, int) else bpe
+    if pairs:
+        read.merge(Vocabulary((END,), name, pairs))
+    vocabulary = Vocabulary((END, *sorted(read.numbers)), name, pairs)
     if transpose:
         vocabulary = vocabulary.closed()
-    arrays = _renumbered(pieces, list(numbers), vocabulary)
-    held_out = held_out_names(music, validation, seed)
+    arrays = _renumbered(read.pieces, list(read.numbers), vocabulary)
     return Corpus(
         vocabulary,
         {path: ids for path, ids in arrays.items() if path not in held_out},
         {path: ids for path, ids in arrays.items() if path in held_out},
-        report,
-        sizes,
+        read.report,
+        read.sizes,
     )
+
+
+def _learned(read: _Read, held_out: set[str], name: str, count: int) -> Merges:
+    """Learn merges from the training pieces alone."""
+    if not count:
+        return ()
+    names = list(read.numbers)
+    training = (
+        [names[number] for number in piece]
+        for path, piece in read.pieces.items()
+        if path not in held_out
+    )
+    return merging.learn(training, count, partial(encoding.joins, encoding=name))
 
 
 def _renumbered(
@@ -371,6 +417,9 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
         default="notes",
         help="notes: pitches alone; tsd: rhythm, too; remi: bars, tempo and the whole band, too",
     )
+    parser.add_argument(
+        "--bpe", type=count, default=0, help="byte-pair merges to learn, not in notes (0 = off)"
+    )
     group = parser.add_argument_group("pieces")
     group.add_argument(
         "--validation", type=share, default=0.1, help="share of the pieces held out (0 = none)"
@@ -402,6 +451,8 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 def corpus_from(arguments: argparse.Namespace, *, transpose: bool = False) -> Corpus:
     """Load the corpus that the flags of add_corpus_arguments describe."""
+    if arguments.bpe and arguments.encoding == "notes":
+        raise InputError("--bpe is for --encoding=tsd and remi: in notes a token is a whole chord")
     return load_corpus(
         arguments.data_dir,
         name=arguments.encoding,
@@ -412,6 +463,7 @@ def corpus_from(arguments: argparse.Namespace, *, transpose: bool = False) -> Co
         min_notes=arguments.min_notes,
         scheduler=arguments.scheduler,
         transpose=transpose,
+        bpe=arguments.bpe,
     )
 
 

@@ -59,6 +59,7 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
             "shuffle": arguments.shuffle,
             "validation": arguments.validation,
             "min_notes": arguments.min_notes,
+            "bpe": arguments.bpe,
             "seed": arguments.seed,
         },
         "corpus": {

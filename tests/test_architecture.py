@@ -19,6 +19,7 @@ HEAVY = {
     "music21",
     "numpy",
     "symusic",
+    "tokenizers",
     "tensorflow",
 }
 
@@ -50,10 +51,11 @@ OURS = {
     "log": {"collection"},
     "lstm": set(),
     "measures": set(),
+    "merging": set(),
     "model": {"lstm"},
     "ngrams": set(),
     "novelty": {"measures"},
-    "preprocess": {"batches", "collection", "encoding"},
+    "preprocess": {"batches", "collection", "encoding", "merging"},
     "recipe": {"collection"},
     "render": set(),
     "report": set(),
@@ -69,6 +71,7 @@ LIBRARIES = {
     "music21": {"encoding", "render"},
     "miditok": {"band"},
     "symusic": {"band"},
+    "tokenizers": {"merging"},
     "argparse": {"evaluate", "preprocess", "render", "sample", "train"},
 }
 

@@ -1,0 +1,77 @@
+"""Byte-pair encoding: runs of tokens that are frequent become one token. Knows no MIDI, no ids.
+
+A merged token is its parts with a space between them, so it explains itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+
+Merges = tuple[tuple[str, str], ...]
+
+FIRST = 0x4E00  # tokens are letters of a word to the library, and these are neither space nor mark
+
+
+def learn(pieces: Iterable[Sequence[str]], count: int, joins: Callable[[str], bool]) -> Merges:
+    """Return at most `count` merges, that of the most frequent pair first (Sennrich et al. 2016).
+
+    Only tokens that `joins` allows are merged, and none across one that it does not.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    letters: dict[str, str] = {}
+
+    def spelled(piece: Sequence[str]) -> str:
+        words = (
+            "".join(letters.setdefault(token, chr(FIRST + len(letters))) for token in word)
+            for word in _words(piece, joins)
+            if len(word) > 1
+        )
+        return " ".join(words)
+
+    texts = [spelled(piece) for piece in pieces]
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    size = len(letters) + count
+    trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=2, show_progress=False)
+    library.train_from_iterator(texts, trainer)
+    names = {letter: token for token, letter in letters.items()}
+    pairs = json.loads(library.to_str())["model"]["merges"]
+    return tuple(
+        (" ".join(names[x] for x in first), " ".join(names[x] for x in second))
+        for first, second in pairs
+    )
+
+
+def apply(tokens: Sequence[str], merges: Merges, joins: Callable[[str], bool]) -> list[str]:
+    """Return the tokens with every merge made, in the order in which they were learned."""
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    known: dict[tuple[str, ...], list[str]] = {}  # words come again and again
+    found: list[str] = []
+    for word in _words(tokens, joins):
+        if word not in known:
+            known[word] = _merged(list(word), ranks)
+        found += known[word]
+    return found
+
+
+def _words(tokens: Sequence[str], joins: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
+    """Yield the runs of tokens that may be merged, and each that may not alone."""
+    for is_joined, run in groupby(tokens, joins):
+        if is_joined:
+            yield tuple(run)
+        else:
+            yield from ((token,) for token in run)
+
+
+def _merged(word: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
+    while len(word) > 1:
+        last = len(ranks)
+        pairs = [ranks.get(pair, last) for pair in pairwise(word)]
+        if (best := min(pairs)) == last:
+            break
+        place = pairs.index(best)
+        word[place : place + 2] = [f"{word[place]} {word[place + 1]}"]
+    return word
