@@ -238,9 +238,12 @@ def load_corpus(
         )
     held_out = held_out_names(read.music, validation, seed)
     pairs = _learned(read, held_out, name, bpe) if isinstance(bpe, int) else bpe
+    tokens = set(read.numbers)
     if pairs:
         read.merge(Vocabulary((END,), name, pairs))
-    vocabulary = Vocabulary((END, *sorted(read.numbers)), name, pairs)
+        # Also what is only ever a part of a larger token here: it may stand alone in other music.
+        tokens.update(read.numbers, map(" ".join, pairs))
+    vocabulary = Vocabulary((END, *sorted(tokens)), name, pairs)
     if transpose:
         vocabulary = vocabulary.closed()
     arrays = _renumbered(read.pieces, list(read.numbers), vocabulary)

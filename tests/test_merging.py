@@ -93,6 +93,10 @@ def test_a_merged_corpus_is_the_same_music_in_fewer_tokens(
     assert list(merged.held_out) == list(plain.held_out)
     assert 0 < len(merged.vocabulary.merges) <= 20
     assert not any(" " in token for token in merged.vocabulary.tokens if "Pitch_" in token)
+    assert set(merged.vocabulary.tokens) >= {
+        *plain.vocabulary.tokens,
+        *map(" ".join, merged.vocabulary.merges),
+    }
     for path, ids in (plain.training | plain.held_out).items():
         other = (merged.training | merged.held_out)[path]
         tokens = [plain.vocabulary.tokens[i] for i in ids[:-1]]
