@@ -118,14 +118,14 @@ class Judge:
         network = run.settings["network"]
         self._scoring = model.build_model(batch_size=BATCH[0], sequence_length=BATCH[1], **network)
         model.load(self._scoring, run.checkpoint)
-        self._scorer = model.Scorer(self._scoring)
+        self.each = model.Scorer(self._scoring).each
 
     def score(self, music: Music, label: str) -> Scored:
         """Predict whole pieces, each from a state of zeros."""
         import batches
         from scores import Scored, progress
 
-        results = batches.score_pieces(music.ids, *BATCH, self._scorer.each)
+        results = batches.score_pieces(music.ids, *BATCH, self.each)
         scored = Scored.collect(len(music.ids), progress(results, label, len(music.ids)))
         self._model.reset_states(self._scoring)
         return scored
