@@ -6,7 +6,7 @@ In `tsd` and `remi` a note is several tokens; the sum of their kinds is the mode
 """
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,16 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     music = evaluate.music_of(corpus, corpus.held_out)
     judge = evaluate.Judge(run)
     kinds = [kinds_of(token) for token in run.vocabulary.tokens]
-    nats, tokens = Counter[str](), Counter[str]()
+    nats, tokens = defaultdict[str, float](float), Counter[str]()
     for number, scored in batches.score_pieces(music.ids, *evaluate.BATCH, judge.each):
         for token, cost in zip(music.ids[number], scored[0], strict=True):
             nats[kinds[token]] += float(cost)
             tokens[kinds[token]] += 1
     notes = int(music.notes.sum())
     print(f"{run.checkpoint}: {len(music.names)} held-out pieces, {notes:,} notes")
-    for kind, total in nats.most_common():
+    for kind, total in sorted(nats.items(), key=lambda item: -item[1]):
         print(f"{kind:32}{tokens[kind]:>9,} tokens{total / notes:>9.3f} nats a note")
-    print(f"{'all':32}{tokens.total():>9,} tokens{nats.total() / notes:>9.3f} nats a note")
+    print(f"{'all':32}{tokens.total():>9,} tokens{sum(nats.values()) / notes:>9.3f} nats a note")
     return 0
 
 
