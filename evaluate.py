@@ -23,9 +23,11 @@ from preprocess import Corpus, InputError, Vocabulary, count
 if TYPE_CHECKING:
     import numpy as np
 
+    from measures import Played
     from scores import Music, Scored
 
 BATCH = (16, 64)  # pieces side by side, tokens a step
+LISTENED = 200  # pieces of a set whose music is described, at most: each is compared with each
 
 Pieces = dict[str, "np.ndarray"]  # name → ids
 
@@ -170,13 +172,44 @@ def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Voc
     return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger
 
 
-def listen(pieces: Pieces, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """Return the musical statistics of each piece."""
-    import measures
+def keeps_rhythm(vocabulary: Vocabulary) -> bool:
+    """Tell whether tokens say how long notes are and who plays them."""
+    return vocabulary.encoding != "notes"
+
+
+def listen(
+    pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
+) -> list[tuple[Played, np.ndarray]]:
+    """Return what each piece sounds like and its ids; of very many, some are drawn."""
+    from measures import Played
 
     tokens, name = vocabulary.tokens, vocabulary.encoding
-    heard = [(encoding.played([tokens[i] for i in ids], name), ids) for ids in pieces.values()]
-    return measures.measured(heard)
+    chosen = list(pieces.values())
+    if len(chosen) > LISTENED:
+        drawn = rng.choice(len(chosen), LISTENED, replace=False)
+        chosen = [chosen[i] for i in sorted(drawn.tolist())]
+    return [(Played.of(encoding.played([tokens[i] for i in ids], name)), ids) for ids in chosen]
+
+
+def describe(
+    sets: dict[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return musical statistics of each set."""
+    import measures
+    import overlaps
+
+    (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
+    rhythm = keeps_rhythm(vocabulary)
+    heard = {name: listen(pieces, vocabulary, other) for name, pieces in sets.items()}
+    found = {name: measures.measured(pieces, rhythm=rhythm) for name, pieces in heard.items()}
+    result: dict[str, Any] = {
+        "statistics": {
+            "pieces": {name: len(pieces) for name, pieces in heard.items()},
+            "resamples": measures.RESAMPLES,
+            "measures": overlaps.comparison(found.pop("generated"), found, rng),
+        }
+    }
+    return result
 
 
 def score_all(
@@ -227,10 +260,9 @@ def made_pieces(
 def compare_music(
     arguments: argparse.Namespace, run: Run, training: Music, held_out: Music
 ) -> dict[str, Any]:
-    """Return novelty and musical statistics of generated pieces beside those of people's."""
+    """Return what generated pieces sound like and copy, beside the same of people's."""
     import numpy as np
 
-    import measures
     import novelty
 
     human = held_out if held_out.names else training
@@ -240,15 +272,8 @@ def compare_music(
         if beginnings := {of: ids[:length] for of, ids in music.bodies().items() if len(ids)}:
             sets[name] = beginnings
     rng = np.random.default_rng([arguments.seed % 2**63, 1])
-    heard = {name: listen(pieces, vocabulary) for name, pieces in sets.items()}
-    result: dict[str, Any] = {
-        "generated": {"pieces": len(made), "length": length},
-        "statistics": {
-            "pieces": {name: len(pieces) for name, pieces in sets.items()},
-            "resamples": measures.RESAMPLES,
-            "measures": measures.comparison(heard.pop("generated"), heard, rng),
-        },
-    }
+    result: dict[str, Any] = {"generated": {"pieces": len(made), "length": length}}
+    result |= describe(sets, vocabulary, rng)
     if sets.pop("training", None):
         none = len(vocabulary)
         tables = {by: np.append(vocabulary.transposed(by), none) for by in novelty.SHIFTS}

@@ -20,6 +20,12 @@ def number(fact: dict[str, Any] | None, pattern: str = ".3f") -> str:
     return text
 
 
+def without(left_out: dict[str, int]) -> str:
+    """Say how many pieces of each set a row leaves out, having nothing to measure; "" for none."""
+    some = [f"{count} {group.replace('_', ' ')}" for group, count in left_out.items() if count]
+    return f"left out: {', '.join(some)}" if some else ""
+
+
 def yardstick_name(facts: dict[str, Any]) -> str:
     """Return a yardstick's name in words."""
     if facts["name"] == "repeat-last":
@@ -172,6 +178,8 @@ def show_statistics(facts: dict[str, Any]) -> None:
     for label, row in facts["measures"].items():
         cells = "".join(f"{number(row[group], '.2f'):>30}" for group in groups)
         print(f"  {label:26}{cells}")
+        if words := without({group: row[group]["left_out"] for group in groups}):
+            print(f"    {words}")
         for group in groups[1:]:
             alike = row[group]["similarity"]
             if alike:

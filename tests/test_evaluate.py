@@ -95,6 +95,7 @@ def test_of_random_notes_it_says_the_opposite(evaluated: Evaluation, tmp_path: P
     assert result["novelty"]["generated"]["longest"]["length"] < 8
     assert result["novelty"]["generated"]["pieces"] == 4
     assert result["statistics"]["measures"]["pitch range (semitones)"]["generated"]["value"] > 20
+    assert "polyphony" not in result["statistics"]["measures"]
 
 
 def test_a_transposed_copy_is_memory_too(
@@ -179,6 +180,27 @@ def test_without_held_out_pieces_it_says_so(
     assert result["scores"]["training"]["pieces"] == 3
     assert "3 of 4 training pieces" in result["notes"][0]
     assert "held_out" not in result["novelty"]
+
+
+def test_rhythm_is_described_where_an_encoding_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = preprocess.Vocabulary((preprocess.END, "C4", "0.4.7", "D4"))
+    assert not evaluate.keeps_rhythm(vocabulary)
+    monkeypatch.setattr(evaluate, "keeps_rhythm", lambda _: True)
+    monkeypatch.setattr(evaluate, "LISTENED", 5)
+    draw = np.random.default_rng(0)
+    sets = {
+        name: {f"{name} {i}": draw.integers(1, 4, 24) for i in range(count)}
+        for name, count in (("generated", 4), ("held_out", 5), ("training", 9))
+    }
+    sets["generated"]["empty"] = np.empty(0, int)
+    found = evaluate.describe(sets, vocabulary, np.random.default_rng(1))
+    json.dumps(found, allow_nan=False)
+    assert found["statistics"]["pieces"] == {"generated": 5, "held_out": 5, "training": 5}
+    statistics = found["statistics"]["measures"]
+    # Three bars of eighths, as this encoding has them; that is why it is not asked.
+    assert statistics["note length (quarters)"]["training"]["value"] == 0.5
+    assert statistics["groove consistency"]["held_out"]["value"] == 1
+    assert statistics["groove consistency"]["generated"]["left_out"] == 1
 
 
 @pytest.mark.parametrize(

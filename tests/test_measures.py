@@ -1,20 +1,37 @@
-"""Musical statistics by hand, and distances of sets with known answers."""
+"""Musical statistics by hand, and against slow ways to the same number."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import encoding
 import measures
+from measures import BAR, DRUMS, STEPS, Played
 
 IDS = np.array([1])
+DRUM = (0.0, 0.25, 38, DRUMS)
+EMPTY = Played.of([])
+
+# Off any beat, overlapping, doubled, with rests, silent notes and percussion.
+NOTES = st.lists(
+    st.tuples(
+        st.integers(0, 3 * BAR).map(lambda steps: steps / STEPS),
+        st.integers(0, BAR).map(lambda steps: steps / STEPS),
+        st.integers(58, 63),
+        st.sampled_from([0, 33, DRUMS]),
+    ),
+    max_size=12,
+)
 
 
-def notes(*pitches: int) -> list[tuple[float, float, int, int]]:
-    return [(i / 2, 0.5, pitch, 0) for i, pitch in enumerate(pitches)]
+def notes(*pitches: int) -> Played:
+    return Played.of([(i / 2, 0.5, pitch, 0) for i, pitch in enumerate(pitches)])
 
 
 def test_pitch_class_entropy() -> None:
@@ -45,15 +62,146 @@ def test_scale_consistency(pitches: tuple[int, ...], expected: float) -> None:
 
 def test_density_counts_what_is_written() -> None:
     # Three notes, then one, half a quarter each.
-    assert measures.note_density(encoding.played(["0.4.7", "C4"]), IDS) == 4
+    assert measures.note_density(Played.of(encoding.played(["0.4.7", "C4"])), IDS) == 4
 
 
 def test_repetition() -> None:
     ids = np.array([1, 1, 2, 3, 1, 1, 2, 3])
-    assert measures.repeated_tokens([], ids) == pytest.approx(2 / 7)
-    assert measures.repeated_phrases([], ids) == pytest.approx(1 / 5)  # 1 1 2 3 comes again
-    assert measures.repeated_tokens([], ids[:1]) == 0
-    assert measures.repeated_phrases([], ids[:3]) == 0
+    assert measures.repeated_tokens(EMPTY, ids) == pytest.approx(2 / 7)
+    assert measures.repeated_phrases(EMPTY, ids) == pytest.approx(1 / 5)  # 1 1 2 3 comes again
+    assert measures.repeated_tokens(EMPTY, ids[:1]) == 0
+    assert measures.repeated_phrases(EMPTY, ids[:3]) == 0
+
+
+def test_notes_of_any_order_lie_on_the_grid() -> None:
+    played = Played.of([(1 / 3, 1 / 8, 60, 5), (0, 4, 72, DRUMS), (1 / 3, 1 / 12, 48, 0)])
+    assert played.start.tolist() == [0, 8, 8]
+    assert played.length.tolist() == [96, 2, 3]
+    assert played.pitch.tolist() == [72, 48, 60]
+    assert played.program.tolist() == [DRUMS, 0, 5]
+    assert played.end == 96
+    assert DRUMS == encoding.DRUMS
+
+
+def test_percussion_has_no_pitch() -> None:
+    melody = [(0.0, 1.0, 60, 0), (1.0, 1.0, 67, 33)]
+    drummed = Played.of([*melody, (0.0, 1.0, 36, DRUMS), (1.5, 1.0, 81, DRUMS)])
+    for measure in (
+        measures.pitch_class_entropy,
+        measures.pitch_range,
+        measures.scale_consistency,
+        measures.note_length,
+        measures.polyphony,
+    ):
+        assert measure(drummed, IDS) == measure(Played.of(melody), IDS)
+    assert measures.pitch_range(drummed, IDS) == 7
+    assert measures.note_density(drummed, IDS) == 4 / 2.5
+
+
+def test_intervals_are_from_onset_to_onset() -> None:
+    played = Played.of([(0, 1, 60, 0), (0, 2, 64, 0), (0.5, 1, 36, DRUMS), (3, 1, 60, 0)])
+    assert measures.inter_onsets(played).tolist() == [STEPS // 2, 5 * STEPS // 2]
+    assert measures.inter_onset_interval(played, IDS) == 1.5
+    assert measures.note_length(played, IDS) == pytest.approx(4 / 3)
+
+
+def test_groove_counts_onsets_that_neighbouring_bars_do_not_share() -> None:
+    bar = [(0.0, 0.5, 60, 0), (1.5, 0.5, 62, 0), (3.0, 0.5, 36, DRUMS)]
+    same = Played.of(
+        [(4 * i + start, length, 60, 0) for i in range(3) for start, length, *_ in bar]
+    )
+    assert measures.groove_consistency(same, IDS) == 1
+    # Onsets at 0, 1.5, 3; 0, 2, 3; 0: the first two differ in two of 96 places, as the last two do.
+    other = [*bar, (4.0, 1, 60, 0), (6.0, 1, 60, 0), (7.0, 1, 60, 0), (8.0, 1, 60, 0)]
+    found = measures.groove_consistency(Played.of(other), IDS)
+    assert found == pytest.approx(1 - (2 + 2) / (2 * 96))
+    coarse = Played.of([(0.0, 1, 60, 0), (5.0, 1, 60, 0)])
+    assert measures.groove_consistency(coarse, IDS, bar=BAR // 2) == pytest.approx(1 - 2 / 2 / 48)
+    assert math.isnan(measures.groove_consistency(Played.of(bar), IDS))
+    # A silent note where the last bar ends is in no bar.
+    silent = Played.of([(0.0, 1, 60, 0), (4.0, 4, 60, 0), (8.0, 0, 60, 0)])
+    assert measures.groove_consistency(silent, IDS) == 1
+
+
+def test_polyphony_counts_pitches_that_sound_at_once() -> None:
+    # Two quarters of two pitches, one of one, one of silence, then one of three.
+    played = Played.of(
+        [
+            (0, 3, 60, 0),
+            (0, 2, 64, 0),
+            (1, 1, 64, 33),
+            *((4, 1, pitch, 0) for pitch in (50, 51, 52)),
+        ]
+    )
+    assert measures.polyphony(played, IDS) == (2 * 2 + 1 + 3) / 4
+    assert measures.polyphony_rate(played, IDS) == 3 / 5
+    # What overlaps on one pitch is one sound.
+    held = Played.of([(0, 2, 60, 0), (1, 2, 60, 0), (1, 0, 72, 0)])
+    assert measures.polyphony(held, IDS) == 1
+    assert measures.polyphony_rate(held, IDS) == 0
+
+
+def test_instruments_and_drums_are_counted() -> None:
+    played = Played.of([DRUM, (0, 1, 60, 0), (1, 1, 36, DRUMS), (2, 1, 62, 33), (3, 1, 62, 33)])
+    assert measures.instruments(played, IDS) == 3
+    assert measures.drum_share(played, IDS) == 0.4
+
+
+def test_every_measure_of_drums_alone_and_of_nothing_is_defined() -> None:
+    drums = Played.of([DRUM, (1.0, 0.25, 36, DRUMS), (5.0, 0.25, 38, DRUMS)])
+    found = measures.measured([(drums, IDS), (EMPTY, np.empty(0, int))])
+    values = {name: values.tolist() for name, values in found.items()}
+    nan = pytest.approx(math.nan, nan_ok=True)
+    assert values == {
+        "pitch-class entropy (bits)": [nan, nan],
+        "pitch range (semitones)": [nan, nan],
+        "scale consistency": [nan, nan],
+        "notes a quarter": [3 / 5.25, nan],
+        "repeated tokens": [0, 0],
+        "repeated 4-grams": [0, 0],
+        "inter-onset (quarters)": [2.5, nan],
+        "note length (quarters)": [nan, nan],
+        "groove consistency": [1 - 1 / 96, nan],  # onsets at 0 and 1, then at 1 only
+        "polyphony": [nan, nan],
+        "polyphony rate": [0, nan],
+        "instruments": [1, 0],
+        "drum share": [1, nan],
+    }
+
+
+def test_what_needs_rhythm_can_be_left_out() -> None:
+    found = measures.measured([(notes(60, 62), IDS)], rhythm=False)
+    assert set(found) == set(measures.MEASURES)
+
+
+@given(NOTES)
+def test_polyphony_is_that_of_a_piano_roll(played: list[measures.Note]) -> None:
+    steps = round(max((start + length for start, length, *_ in played), default=0) * STEPS)
+    roll = np.zeros((steps, 128), bool)
+    for start, length, pitch, program in played:
+        if program != DRUMS:
+            roll[round(start * STEPS) : round((start + length) * STEPS), pitch] = True
+    sounding = roll.sum(1)
+    on, two = np.count_nonzero(sounding), np.count_nonzero(sounding >= 2)
+    expected = [sounding.sum() / on if on else math.nan, two / steps if steps else math.nan]
+    piece = Played.of(played)
+    found = [measures.polyphony(piece, IDS), measures.polyphony_rate(piece, IDS)]
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+@given(NOTES)
+def test_groove_is_that_of_bars_written_out(played: list[measures.Note]) -> None:
+    piece = Played.of(played)
+    bars = math.ceil(piece.end / BAR)
+    grid = np.zeros((bars + 1, BAR), bool)  # a silent note may begin where the piece ends
+    for start in piece.start.tolist():
+        grid[divmod(start, BAR)] = True
+    grid = grid[:bars]
+    expected = math.nan
+    if bars > 1:
+        expected = 1 - np.mean([np.mean(a != b) for a, b in pairwise(grid)])
+    found = measures.groove_consistency(piece, IDS)
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_what_is_played_is_what_is_written(tmp_path: Path) -> None:
@@ -66,45 +214,6 @@ def test_what_is_played_is_what_is_written(tmp_path: Path) -> None:
         if message.type == "note_on" and message.velocity:
             found.append((now, 0.5, message.note, 0))
     assert encoding.played(tokens) == found
-
-
-def test_a_set_overlaps_with_itself_and_not_with_a_far_one() -> None:
-    a = np.random.default_rng(0).normal(size=200)
-    assert measures.overlap(a, a) == pytest.approx((1, 0))
-    area, divergence = measures.overlap(a, a + 50)
-    assert area < 1e-6
-    assert divergence > 100
-    assert measures.overlap(np.full(5, 3.0), np.full(4, 3.0)) == (1, 0)
-    assert measures.overlap(np.full(5, 3.0), np.full(4, 4.0))[0] < 1e-6
-
-
-def test_two_bell_curves_overlap_as_mathematics_says() -> None:
-    # Quantiles in place of draws, so that no chance is left; kernels widen both a little.
-    from statistics import NormalDist
-
-    a = np.array([NormalDist().inv_cdf((i + 0.5) / 4000) for i in range(4000)])
-    area, divergence = measures.overlap(a, a + 1)
-    assert area == pytest.approx(2 * NormalDist().cdf(-0.5), abs=0.02)
-    assert divergence == pytest.approx(0.5, abs=0.04)
-
-
-def test_similar_sets_are_similar_and_distant_ones_are_not() -> None:
-    rng = np.random.default_rng(1)
-    human, made = rng.normal(size=100), rng.normal(size=100)
-    near, far = measures.similarity(human, made), measures.similarity(human, made + 20)
-    assert near is not None
-    assert far is not None
-    assert near["overlap"] > 0.9
-    assert near["divergence"] < 0.05
-    assert far["overlap"] < 0.01
-    assert measures.similarity(human[:2], made) is None
-
-
-def test_distances_are_among_people_and_from_people_to_the_made() -> None:
-    found = measures.similarity(np.array([0.0, 1, 3]), np.array([2.0, 5]))
-    among, between = np.array([1.0, 3, 2]), np.array([2.0, 5, 1, 4, 1, 2])
-    assert found is not None
-    assert tuple(found.values()) == pytest.approx(measures.overlap(among, between))
 
 
 def test_an_interval_is_about_two_standard_errors_wide() -> None:

@@ -64,3 +64,10 @@ def test_a_number_shows_its_interval_where_it_has_one() -> None:
     assert report.number({"value": 0.5, "interval": [0.25, 0.75]}, ".0%") == "50% (25% to 75%)"
     assert report.number({"value": 1.5, "interval": None}) == "1.500"
     assert report.number({"value": None, "interval": None}) == "–"
+
+
+def test_what_has_no_value_is_counted() -> None:
+    assert report.without({"generated": 2, "training": 0, "held_out": 1}) == (
+        "left out: 2 generated, 1 held out"
+    )
+    assert report.without({"generated": 0}) == ""
