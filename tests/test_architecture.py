@@ -53,6 +53,7 @@ OURS = {
     "lstm": set(),
     "measures": set(),
     "merging": set(),
+    "mgeval": {"measures"},
     "model": {"lstm"},
     "ngrams": set(),
     "novelty": {"measures"},
