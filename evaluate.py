@@ -194,9 +194,10 @@ def listen(
 def describe(
     sets: dict[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return musical statistics of each set."""
+    """Return musical statistics of each set, and how alike generated pieces are to people's."""
     import measures
     import overlaps
+    import resemblance
 
     (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
     rhythm = keeps_rhythm(vocabulary)
@@ -209,6 +210,9 @@ def describe(
             "measures": overlaps.comparison(found.pop("generated"), found, rng),
         }
     }
+    if found:
+        played = {name: [piece for piece, _ in pieces] for name, pieces in heard.items()}
+        result["resemblance"] = resemblance.compare(played, other, rhythm=rhythm)
     return result
 
 

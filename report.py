@@ -99,6 +99,8 @@ def show(result: dict[str, Any]) -> None:
         show_novelty(result["novelty"])
     if result.get("statistics"):
         show_statistics(result["statistics"])
+    if result.get("resemblance"):
+        show_resemblance(result["resemblance"])
     for line in result["notes"]:
         print(f"\n{line}")
     sentence = result["verdict"]
@@ -187,3 +189,29 @@ def show_statistics(facts: dict[str, Any]) -> None:
                     f"    overlap with {group.replace('_', ' ')} {alike['overlap']:.2f}, "
                     f"divergence {alike['divergence']:.2f} nats"
                 )
+
+
+def show_resemblance(facts: dict[str, Any]) -> None:
+    """Print how much of people's distributions generated pieces share, beside what people reach."""
+    group = facts["with"].replace("_", " ")
+    made, human = facts["pieces"]["generated"], facts["pieces"][facts["with"]]
+    people = "training and held-out" if facts["people_are"] == "training" else f"halves of {group}"
+    print(f"\nResemblance of {made} generated to {human} {group} pieces: 1 = the same")
+    print(f"  {'MGEval, overlap of distances':30}{'generated':>24}{'people: ' + people:>36}")
+    for label, row in facts["mgeval"]["features"].items():
+        show_overlap(label, row["overlap"], row)
+    mean = facts["mgeval"]["mean_overlap"]
+    show_overlap(f"mean of {mean['features']}", mean, mean)
+    if facts["distributions"]:
+        print("  Overlap of distributions inside pieces")
+        for label, row in facts["distributions"]["overlaps"].items():
+            show_overlap(label, row, row)
+    if facts["omitted"]:
+        print("  Rhythm and instruments are left out: they would be those of the encoding, which")
+        print("  writes every token half a quarter note long, and not the music's.")
+
+
+def show_overlap(label: str, overlap: dict[str, Any], row: dict[str, Any]) -> None:
+    """Print one overlap, what people's pieces reach in its place, and how many have no value."""
+    cells = f"{number(overlap, '.2f'):>24}{number(row['people'], '.2f'):>36}"
+    print(f"  {label:30}{cells}  {without(row.get('left_out', {}))}".rstrip())

@@ -96,6 +96,9 @@ def test_of_random_notes_it_says_the_opposite(evaluated: Evaluation, tmp_path: P
     assert result["novelty"]["generated"]["pieces"] == 4
     assert result["statistics"]["measures"]["pitch range (semitones)"]["generated"]["value"] > 20
     assert "polyphony" not in result["statistics"]["measures"]
+    assert result["resemblance"]["with"] == "held_out"
+    assert result["resemblance"]["distributions"] is None
+    assert "inter-onset overlap" in result["resemblance"]["omitted"]
 
 
 def test_a_transposed_copy_is_memory_too(
@@ -180,6 +183,7 @@ def test_without_held_out_pieces_it_says_so(
     assert result["scores"]["training"]["pieces"] == 3
     assert "3 of 4 training pieces" in result["notes"][0]
     assert "held_out" not in result["novelty"]
+    assert result["resemblance"]["with"] == "training"
 
 
 def test_rhythm_is_described_where_an_encoding_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +205,9 @@ def test_rhythm_is_described_where_an_encoding_keeps_it(monkeypatch: pytest.Monk
     assert statistics["note length (quarters)"]["training"]["value"] == 0.5
     assert statistics["groove consistency"]["held_out"]["value"] == 1
     assert statistics["groove consistency"]["generated"]["left_out"] == 1
+    overlaps = found["resemblance"]["distributions"]["overlaps"]
+    assert overlaps["inter-onset overlap"]["value"] == pytest.approx(1)
+    assert overlaps["duration overlap"]["left_out"] == {"generated": 1, "people": 0}
 
 
 @pytest.mark.parametrize(

@@ -71,3 +71,42 @@ def test_what_has_no_value_is_counted() -> None:
         "left out: 2 generated, 1 held out"
     )
     assert report.without({"generated": 0}) == ""
+
+
+def resemblance(**changes: Any) -> dict[str, Any]:
+    fact = {"value": 0.75, "interval": [0.5, 0.875]}
+    usual = {"people": {"value": 0.9, "interval": None}}
+    row = {"overlap": fact, "divergence": 0.1, **usual, "left_out": {"generated": 2, "people": 0}}
+    found = {
+        "with": "held_out",
+        "pieces": {"generated": 20, "held_out": 9},
+        "people_are": "training",
+        "mgeval": {
+            "features": {"pitch range": row},
+            "mean_overlap": {**fact, "features": 1, **usual},
+        },
+        "distributions": {"overlaps": {"duration overlap": {**fact, **usual, "left_out": {}}}},
+        "omitted": [],
+    }
+    return found | changes
+
+
+def test_resemblance_shows_people_beside_the_generated(capsys: pytest.CaptureFixture) -> None:
+    report.show_resemblance(resemblance())
+    lines = capsys.readouterr().out.splitlines()
+    words = {line[2:32].strip(): " ".join(line.split()) for line in lines}
+    assert "20 generated to 9 held out pieces" in lines[1]
+    assert "people: training and held-out" in lines[2]
+    assert words["pitch range"] == "pitch range 0.75 (0.50 to 0.88) 0.90 left out: 2 generated"
+    assert words["mean of 1"] == "mean of 1 0.75 (0.50 to 0.88) 0.90"
+    assert words["duration overlap"] == "duration overlap 0.75 (0.50 to 0.88) 0.90"
+    assert "half a quarter note" not in "".join(lines)
+
+
+def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture) -> None:
+    omitted = resemblance(distributions=None, omitted=["duration overlap"], people_are="halves")
+    report.show_resemblance(omitted)
+    printed = capsys.readouterr().out
+    assert "people: halves of held out" in printed
+    assert "duration overlap" not in printed
+    assert "those of the encoding" in printed
