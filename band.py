@@ -211,7 +211,7 @@ class State(NamedTuple):
 _AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
 FOLLOWING = {
     "tsd": {
-        "": {"TimeShift", "Program"},
+        "": {"TimeShift", "Program", "Pitch"},
         "TimeShift": {"TimeShift", *_AFTER_NOTE},
         "Program": {"Pitch", "PitchDrum"},
         "Pitch": {"Velocity"},
@@ -251,8 +251,8 @@ def follow(state: State, token: str, name: str) -> State | None:
     if kind == "Program":
         return None if int(value) == state.program else state._replace(program=int(value))
     if kind in ("Pitch", "PitchDrum"):
-        is_drum = state.program == DRUMS
-        return state if state.program is not None and is_drum == (kind == "PitchDrum") else None
+        # A piece that has named no instrument yet is for piano.
+        return state if (state.program == DRUMS) == (kind == "PitchDrum") else None
     if kind == "Bar":
         return state._replace(position=-1)
     if kind == "TimeSig":

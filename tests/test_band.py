@@ -268,6 +268,7 @@ NOTE = ["Pitch_60", "Velocity_79", "Duration_1.0.12"]
         (["Program_0", *NOTE, "Program_7"], ["Program_0", *NOTE]),  # an instrument says nothing
         (["Program_7", "Program_0", *NOTE], ["Program_0", *NOTE]),
         (["Program_-1", *NOTE], []),  # a pitch among drums
+        (NOTE, NOTE),  # for piano
         (["Velocity_79", "Duration_1.0.12"], []),
     ],
 )
