@@ -267,8 +267,8 @@ NOTE = ["Pitch_60", "Velocity_79", "Duration_1.0.12"]
         (["Program_0", *NOTE, "Pitch_62", "Velocity_79"], ["Program_0", *NOTE]),  # cut short
         (["Program_0", *NOTE, "Program_7"], ["Program_0", *NOTE]),  # an instrument says nothing
         (["Program_7", "Program_0", *NOTE], ["Program_0", *NOTE]),
-        (["Program_-1", *NOTE], []),  # a pitch among drums
-        (NOTE, NOTE),  # for piano
+        (NOTE, NOTE),  # for piano, where no instrument is named
+        (["Program_-1", *NOTE], NOTE),  # a pitch is no drum
         (["Velocity_79", "Duration_1.0.12"], []),
     ],
 )
