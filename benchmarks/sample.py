@@ -62,6 +62,7 @@ def contenders(folder: Path) -> dict[str, Work]:
     import numpy as np
 
     import checkpoints
+    import choosing
     import drawing
     import model
 
@@ -75,16 +76,16 @@ def contenders(folder: Path) -> dict[str, Work]:
         return built
 
     def ours(count: int, length: int) -> Work:
-        knobs = drawing.Knobs()
+        knobs = choosing.Knobs()
         return count * length, lambda: drawing.generate(network, range(count), length, knobs)
 
     def loop(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
             rng, ids = np.random.default_rng(0), np.zeros(count, np.int32)
             for _ in range(length):
-                noise = drawing.race(rng, (count, settings["vocabulary_size"]))
-                ids = drawing.choose_rows(
-                    np.log(step(ids)), noise, drawing.Knobs(), np.zeros((count, 0), np.intp)
+                noise = choosing.race(rng, (count, settings["vocabulary_size"]))
+                ids = choosing.choose_rows(
+                    np.log(step(ids)), noise, choosing.Knobs(), np.zeros((count, 0), np.intp)
                 )[0]
 
         return count * length, draw

@@ -31,8 +31,9 @@ OURS = {
     "collection": {"cache", "encoding"},
     "demo": {"encoding"},
     "checkpoints": {"collection"},
-    "drawing": set(),
+    "drawing": {"choosing", "grammar"},
     "encoding": {"band"},
+    "choosing": set(),
     "evaluate": {
         "batches",
         "checkpoints",
@@ -49,6 +50,7 @@ OURS = {
         "resemblance",
         "scores",
     },
+    "grammar": set(),
     "inference": set(),
     "log": {"collection"},
     "lstm": set(),
