@@ -123,8 +123,9 @@ class _Group:
         self._alone: dict[int, tuple[Lanes, int]] = {}  # piece → its own lane, ids it has heard
         self._lanes = primed.take([0] * len(seeds))
         self._pieces = np.arange(len(seeds))  # the pieces that are not over, one a lane
-        self._states = [rules.state] * len(seeds)  # the grammar's, and
-        self._listeners = [rules.until() for _ in seeds] if rules.until else []  # one a lane, too
+        self._states = [rules.state] * len(seeds)  # the grammar's; all lists have one a lane
+        self._ahead = self._states[:]  # the states after the ids just chosen
+        self._listeners = [rules.until() for _ in seeds] if rules.until else []
         self._noise = np.empty(0, np.float32)
         self.stopped = False
 
@@ -152,8 +153,7 @@ class _Group:
     def _over(self, ids: np.ndarray, now: int) -> np.ndarray:
         """Tell which pieces end before the ids just drawn, and let the others hear them."""
         over: np.ndarray = ids == END
-        if self._rules.grammar:
-            self._states = self._rules.grammar.go(self._states, ids.tolist())
+        self._states = self._ahead[:]
         if self._listeners:
             pairs = zip(self._listeners, ids.tolist(), strict=True)
             late = [number != END and listen(number) for listen, number in pairs]
@@ -165,6 +165,7 @@ class _Group:
         """Go on with these lanes alone."""
         self._pieces, self._lanes = self._pieces[rows], self._lanes.take(rows)
         self._states = [self._states[row] for row in rows]
+        self._ahead = self._states[:]
         self._listeners = [self._listeners[row] for row in rows] if self._listeners else []
 
     def _next(self, now: int) -> np.ndarray:
@@ -204,6 +205,9 @@ class _Group:
             if NOWHERE not in after:
                 break
             grammar.learn(old for old, new in zip(states, after, strict=True) if new == NOWHERE)
+        else:  # nothing is allowed there
+            after = grammar.go(states, ids.tolist())
+        self._ahead[lanes] = after
         return ids, sure
 
     def _settle(self, row: int, now: int) -> int:

@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from collection import InputError
+from collection import InputError, write_atomically
 
 # What the JSON of a piece must hold to make it again, by the flags of sample.py they stand for.
+# None: the flag was not given.
 FLAGS: dict[str, type | tuple[type, ...]] = {
-    "chars": int,
+    "chars": (int, NoneType),
+    "bars": (int, NoneType),
+    "seconds": (int, float, NoneType),
     "seed": int,
     "temperature": (int, float),
     "top_k": int,
     "top_p": (int, float),
     "repetition_penalty": (int, float),
     "until_end": bool,
+    "strict_grammar": bool,
     "include_primer": bool,
-    "bpm": (int, float),
-    "instrument": str,
+    "bpm": (int, float, NoneType),
+    "instrument": (str, NoneType),
     "model_dir": str,
     "checkpoint": str,
 }
+# What a JSON from before these flags says without a word.
+LATER: dict[str, Any] = {"bars": None, "seconds": None, "strict_grammar": True}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -36,6 +43,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     wrong = [] if isinstance(body, dict) else ["it is no table of names"]
     if not wrong:
+        body = {**LATER, **body}
         for name, kind in FLAGS.items():
             value = body.get(name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -59,6 +67,8 @@ def flags(body: Mapping[str, Any]) -> list[str]:
     words = []
     for name in FLAGS:
         flag, value = name.replace("_", "-"), body[name]
+        if value is None:
+            continue
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
@@ -73,7 +83,6 @@ def claim(folder: Path, stem: str, body: Mapping[str, Any]) -> Path:
     one name only one gets it, and whoever has the .json may write the .mid.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     number = 1
     while True:
         path = folder / f"{stem if number == 1 else f'{stem}-{number}'}.mid"
@@ -82,7 +91,16 @@ def claim(folder: Path, stem: str, body: Mapping[str, Any]) -> Path:
             continue
         try:
             with path.with_suffix(".json").open("x", encoding="utf-8") as file:
-                file.write(text)
+                file.write(_text(body))
         except FileExistsError:
             continue
         return path
+
+
+def amend(path: Path, body: Mapping[str, Any]) -> None:
+    """Write the JSON beside the piece at `path` anew."""
+    write_atomically(path.with_suffix(".json"), _text(body))
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"

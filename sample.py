@@ -1,16 +1,17 @@
-"""New music from a trained model: seeds, knobs, where output goes. Knows no layers, no batches."""
+"""New music from a trained model: seeds, lengths, where output goes. Knows no layers."""
 
 from __future__ import annotations
 
 import preprocess  # isort: skip  # first: it says so when Python is too old
 
 import argparse
+import math
 import os
 import secrets
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +20,13 @@ from typing import TYPE_CHECKING, Any
 import checkpoints
 import encoding
 import recipe
-from preprocess import InputError, Vocabulary, count, positive_int
+from flags import LENGTHS, parse_args
+from preprocess import InputError, Vocabulary
 
 if TYPE_CHECKING:
+    import drawing
     import inference
+    from grammar import Grammar
 
 
 @dataclass(frozen=True)
@@ -86,21 +90,23 @@ def versions() -> dict[str, str]:
 
 def describe(arguments: argparse.Namespace, trained: Trained, primer: list[str]) -> dict[str, Any]:
     """Return what all pieces of a call have in common, as the JSON beside each says it."""
+    program = arguments.instrument
     return {
         "command": shlex.join(["python", "sample.py", *arguments.argv]),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "seed": arguments.seed,
-        "chars": arguments.chars,
+        **{name: getattr(arguments, name) for name in LENGTHS},
         "temperature": arguments.temperature,
         "top_k": arguments.top_k,
         "top_p": arguments.top_p,
         "repetition_penalty": arguments.repetition_penalty,
         "until_end": arguments.until_end,
+        "strict_grammar": arguments.strict_grammar,
         "include_primer": arguments.include_primer,
         "primer": str(arguments.primer) if arguments.primer else None,
         "primer_tokens": primer,
         "bpm": arguments.bpm,
-        "instrument": encoding.INSTRUMENTS[arguments.instrument],
+        "instrument": None if program is None else encoding.INSTRUMENTS[program],
         "encoding": trained.vocabulary.encoding,
         "model_dir": str(arguments.model_dir),
         "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
@@ -110,6 +116,12 @@ def describe(arguments: argparse.Namespace, trained: Trained, primer: list[str])
     }
 
 
+def length_of(arguments: argparse.Namespace) -> tuple[str, float]:
+    """Return which of LENGTHS was asked for, and how much of it."""
+    given = {name: getattr(arguments, name) for name in LENGTHS}
+    return next((name, amount) for name, amount in given.items() if amount is not None)
+
+
 def stem_of(arguments: argparse.Namespace, checkpoint: Path, seed: int) -> str:
     """Name a piece for how it was made: the usual knobs always, the others where they are on."""
     words = [checkpoint.stem, f"seed-{seed}", f"temperature-{arguments.temperature:g}"]
@@ -117,7 +129,8 @@ def stem_of(arguments: argparse.Namespace, checkpoint: Path, seed: int) -> str:
     words += [f"top-p-{arguments.top_p:g}"] * (arguments.top_p < 1)
     penalty = arguments.repetition_penalty
     words += [f"penalty-{penalty:g}"] * (penalty > 1)
-    return "_".join([*words, f"chars-{arguments.chars}"])
+    name, amount = length_of(arguments)
+    return "_".join([*words, f"{name}-{str(amount).removesuffix('.0')}"])
 
 
 def primer_of(
@@ -145,7 +158,7 @@ def sample(arguments: argparse.Namespace, like: dict[str, Any] | None) -> None:
     seeds = range(arguments.seed, arguments.seed + arguments.count)
     pieces = f"{arguments.count} pieces of " if arguments.count > 1 else ""
     most = "at most " if arguments.until_end else ""
-    what = f"{pieces}{most}{arguments.chars} tokens from {trained.checkpoint}"
+    what = f"{pieces}{most}{spell_length(arguments)} from {trained.checkpoint}"
     print(f"Sampling {what} with --seed={arguments.seed}", flush=True)
 
     found = draw(arguments, trained, seeds, primer_ids)
@@ -175,156 +188,108 @@ def warn(what: str) -> None:
     print(f"sample.py: careful: {what}", file=sys.stderr)
 
 
+def spell_length(arguments: argparse.Namespace) -> str:
+    """Spell the length asked for, for people."""
+    name, amount = length_of(arguments)
+    unit = "tokens" if name == "chars" else name
+    return f"{amount:g} {unit if amount != 1 else unit[:-1]}"
+
+
 def draw(
     arguments: argparse.Namespace, trained: Trained, seeds: range, primer_ids: list[int]
 ) -> list[list[int]]:
     """Draw the pieces' ids, under a progress bar where that takes more than a moment."""
-    import drawing  # here, not above: it imports NumPy, and --help and mistakes need none
+    import choosing  # here, not above: they import NumPy, and --help and mistakes need none
+    import drawing
 
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "until_end")
-    knobs = drawing.Knobs(**{name: getattr(arguments, name) for name in names})
-    if (tokens := len(seeds) * arguments.chars) < 10_000:
-        return drawing.generate(trained.network, seeds, arguments.chars, knobs, primer_ids)
+    knobs = choosing.Knobs(**{name: getattr(arguments, name) for name in names})
+    grammar = grammar_of(trained.vocabulary) if arguments.strict_grammar else None
+    until = until_of(arguments, trained.vocabulary)
+    name, amount = length_of(arguments)
+    most = math.ceil(amount) * LENGTHS[name]
+
+    def work(progress: Callable[[int], object]) -> list[list[int]]:
+        return drawing.generate(
+            trained.network,
+            seeds,
+            most,
+            knobs,
+            primer_ids,
+            grammar=grammar,
+            until=until,
+            progress=progress,
+        )
+
+    if not until and len(seeds) * most < 10_000:
+        return work(lambda _: None)
     from tqdm import tqdm
 
-    with tqdm(total=tokens, unit="token", leave=False, disable=None) as bar:
-        return drawing.generate(
-            trained.network, seeds, arguments.chars, knobs, primer_ids, progress=bar.update
-        )
+    total, delay = (None, 1) if until else (len(seeds) * most, 0)
+    with tqdm(total=total, delay=delay, unit="token", leave=False, disable=None) as bar:
+        found = work(bar.update)
+    if until and (late := sum(len(ids) == most for ids in found)):
+        what = f"{late} of {len(seeds)} pieces were cut off" if len(seeds) > 1 else "cut off"
+        length = spell_length(arguments)
+        warn(f"{what} at {most} tokens, before {length}: the model does not move on in time")
+    return found
+
+
+def grammar_of(vocabulary: Vocabulary) -> Grammar[encoding.State] | None:
+    """Return what the encoding's rules say of the ids, None where they forbid nothing."""
+    from grammar import Grammar
+
+    tokens = ("", *vocabulary.tokens[1:])  # the grammar's word for the end is the empty one
+
+    def follow(state: encoding.State, number: int) -> encoding.State | None:
+        return encoding.follow(state, tokens[number], vocabulary.encoding)
+
+    grammar = Grammar(follow, len(tokens), encoding.START)
+    return None if grammar.forbids_nothing() else grammar
+
+
+def until_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> drawing.Until | None:
+    """Return what makes a piece's listener, which says where its bars or seconds are full."""
+    name, amount = length_of(arguments)
+    if name == "chars":
+        return None
+
+    def begin() -> Callable[[int], bool]:
+        clock = encoding.Clock(vocabulary.encoding, arguments.bpm)
+
+        def full(number: int) -> bool:
+            bars, seconds = clock.tell(vocabulary.tokens[number])
+            return (bars if name == "bars" else seconds) >= amount
+
+        return full
+
+    return begin
 
 
 def same_music(arguments: argparse.Namespace, like: dict[str, Any]) -> bool:
     """Tell whether no flag beside --like asks for other notes than those of the file."""
-    names = set(recipe.FLAGS) - {"bpm", "instrument", "model_dir", "checkpoint"}
+    names = set(recipe.FLAGS) - {"instrument", "model_dir", "checkpoint"}
+    if arguments.seconds is None:
+        names.remove("bpm")
     changed = any(getattr(arguments, name) != like[name] for name in names)
     return not (changed or arguments.primer or arguments.count > 1)
 
 
 def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict[str, Any]) -> None:
     """Write a piece and its JSON under a name that neither has."""
-    path = recipe.claim(arguments.output_dir, stem, {**body, "tokens": tokens})
+    body = {**body, "tokens_left_out": 0, "tokens": tokens}
+    path = recipe.claim(arguments.output_dir, stem, body)
     try:
-        encoding.write(
+        left_out = encoding.write(
             tokens, path, body["encoding"], bpm=arguments.bpm, instrument=arguments.instrument
         )
     except BaseException:  # Ctrl-C too: a description without its piece would be a riddle
         path.with_suffix(".json").unlink()
         raise
     print(f"Wrote {path}" + (f" (--seed={body['seed']})" if arguments.count > 1 else ""))
-
-
-def program(text: str) -> int:
-    """Read a General MIDI program, a number or the beginning of one name, from the command line."""
-    if text.isdecimal():
-        if int(text) > 127:
-            raise argparse.ArgumentTypeError(f"{text} is not a General MIDI program from 0 to 127")
-        return int(text)
-    names = [name.lower() for name in encoding.INSTRUMENTS]
-    wanted = text.strip().lower()
-    if wanted in names:
-        return names.index(wanted)
-    found = [number for number, name in enumerate(names) if name.startswith(wanted) and wanted]
-    if len(found) == 1:
-        return found[0]
-    named = ", ".join(encoding.INSTRUMENTS[number] for number in found[:8])
-    hint = f"it could be {named}" if found else "try violin, church organ or flute"
-    raise argparse.ArgumentTypeError(f"{text!r} is not one General MIDI instrument: {hint}")
-
-
-def add_knobs(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that shape the music."""
-    group = parser.add_argument_group("steering")
-    group.add_argument("--chars", type=positive_int, default=100, help="notes and chords to make")
-    group.add_argument(
-        "--until-end",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="stop where the model ends the piece; --chars is then the maximum",
-    )
-    group.add_argument(
-        "--temperature",
-        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
-        default=1.0,
-        help="below 1 safer, above 1 wilder (0 = always the likeliest)",
-    )
-    group.add_argument(
-        "--top-k", type=count, default=0, help="draw from so many likeliest tokens (0 = off)"
-    )
-    group.add_argument(
-        "--top-p",
-        type=preprocess.number_from(sys.float_info.min, 1, "a share above 0, up to 1"),
-        default=1.0,
-        help="draw from the likeliest tokens that together have this probability (1.0 = off)",
-    )
-    group.add_argument(
-        "--repetition-penalty",
-        type=preprocess.number_from(1, 100, "a number from 1 to 100"),
-        default=1.0,
-        help="raise the probability of each of the last 64 tokens to this power (1.0 = off)",
-    )
-    group.add_argument("--primer", type=Path, metavar="FILE.mid", help="music to go on from")
-    group.add_argument(
-        "--include-primer",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="put the primer before the new music in the output",
-    )
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how many pieces are made, from what, and where they go."""
-    parser.add_argument(
-        "--seed", type=count, help="makes the piece repeatable (none = drawn, printed)"
-    )
-    parser.add_argument(
-        "--count", type=positive_int, default=1, help="pieces, with seeds --seed, --seed + 1, ..."
-    )
-    parser.add_argument(
-        "--like",
-        type=Path,
-        metavar="FILE.json",
-        help="make the piece of this file again; flags given as well change it",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        help="latest, best, or the number of an epoch (none = best where there is one, or latest)",
-    )
-    parser.add_argument(
-        "--bpm",
-        type=preprocess.number_from(4, 1000, "a tempo from 4 to 1000"),
-        default=120.0,
-        help="quarter notes a minute",
-    )
-    parser.add_argument(
-        "--instrument",
-        type=program,
-        default=0,
-        help="General MIDI name, or as much of it as is unique, or program 0 to 127 (0 = piano)",
-    )
-    parser.add_argument(
-        "--model-dir", type=Path, default=Path("model"), help="where the checkpoints are"
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("output"), help="where the music goes"
-    )
-
-
-def parse_args(argv: Sequence[str] | None = None, before: Sequence[str] = ()) -> argparse.Namespace:
-    """Read the command line, after flags `before` that it overrides."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        description="Make new music with the model that train.py trained.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add_knobs(parser)
-    add_output(parser)
-    arguments = parser.parse_args([*before, *argv])
-    arguments.argv = list(argv)
-    if arguments.include_primer and not (arguments.primer or arguments.like):
-        parser.error("--include-primer needs the music to include: --primer FILE.mid")
-    if arguments.temperature == 0 and arguments.count > 1:
-        parser.error("--temperature=0 makes every piece the same: leave out --count")
-    return arguments
+    if left_out:
+        recipe.amend(path, {**body, "tokens_left_out": left_out})
+        print(f"  left out {left_out} of {len(tokens)} tokens that are no music")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

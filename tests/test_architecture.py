@@ -50,6 +50,7 @@ OURS = {
         "resemblance",
         "scores",
     },
+    "flags": {"encoding", "preprocess"},
     "grammar": set(),
     "inference": set(),
     "log": {"collection"},
@@ -67,7 +68,17 @@ OURS = {
     "report": set(),
     "resemblance": {"measures", "mgeval", "overlaps"},
     "scores": {"measures", "ngrams"},
-    "sample": {"checkpoints", "drawing", "encoding", "inference", "preprocess", "recipe"},
+    "sample": {
+        "checkpoints",
+        "choosing",
+        "drawing",
+        "encoding",
+        "flags",
+        "grammar",
+        "inference",
+        "preprocess",
+        "recipe",
+    },
     "train": {"batches", "checkpoints", "collection", "demo", "log", "model", "preprocess"},
 }
 # library → the files that may import it
@@ -76,10 +87,10 @@ LIBRARIES = {
     "tensorflow": {"model", "lstm"},
     "h5py": {"inference"},
     "music21": {"encoding", "render"},
-    "miditok": {"band"},
+    "miditok": {"encoding"},
     "symusic": {"band"},
     "tokenizers": {"merging"},
-    "argparse": {"evaluate", "preprocess", "render", "sample", "train"},
+    "argparse": {"evaluate", "flags", "preprocess", "render", "sample", "train"},
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import encoding
+import flags
 import sample
 import train
 
@@ -142,6 +143,8 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_numbers(
         *("--instrument=128", "--instrument=kazoo", "--instrument=", "--seed=-1", "--count=0"),
         *("--top-k=-1", "--top-p=0", "--top-p=1.1", "--repetition-penalty=0.9"),
         *("--include-primer", "--temperature=0 --count=2"),
+        *("--bars=0", "--bars=1.5", "--seconds=0", "--seconds=nan", "--chars=100 --bars=2"),
+        *("--bars=100 --seconds=100", "--seconds=3 --chars=3"),
     ],
 )
 def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture) -> None:
@@ -351,9 +354,9 @@ def test_until_end_pieces_end_where_the_model_ends_them(folder: Path) -> None:
 def test_instruments_are_found_by_name(text: str, number: int | None) -> None:
     if number is None:
         with pytest.raises(Exception, match=r"it could be .*(Viol|Synth)"):
-            sample.program(text)
+            flags.program(text)
     else:
-        assert sample.program(text) == number
+        assert flags.program(text) == number
 
 
 def test_neither_file_of_a_piece_overwrites_another(folder: Path) -> None:
