@@ -77,7 +77,7 @@ class Grammar(Generic[State]):
 
         Where nothing would be left to choose, nothing is forbidden: a piece goes on somehow.
         """
-        found = self._rows.take(states, axis=0)
+        found = self._rows.take(states, 0)
         if self._stuck:
             for row, state in enumerate(states):
                 if state in self._stuck and not (may_end and found[row, END] == 0):

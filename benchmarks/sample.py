@@ -28,6 +28,7 @@ import sample  # noqa: E402 - ours, one folder up, not this file
 
 Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
 PREDICT, OURS, OURS_64 = "model.predict loop, 1 piece", "ours, 1 piece", "ours, 64 pieces"
+STRICT, STRICT_64 = "ours, 1 piece, a grammar", "ours, 64 pieces, a grammar"
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -57,6 +58,14 @@ def make_model(folder: Path, size: int) -> None:
     (folder / "settings.json").write_text(json.dumps({"network": {**sizes, "dropout": 0.2}}))
 
 
+def toy_follow(state: tuple[int, int], number: int) -> tuple[int, int] | None:
+    """Follow rules of about the size of a band's: 200 states, in each an eighth of all ids."""
+    kind, place = state
+    if number % 8 != (kind + 1) % 8:
+        return None
+    return (kind + 1) % 8, number // 8 % 25 if kind == 7 else place
+
+
 def contenders(folder: Path) -> dict[str, Work]:
     """Return what is measured in this process, by name."""
     import numpy as np
@@ -64,6 +73,7 @@ def contenders(folder: Path) -> dict[str, Work]:
     import checkpoints
     import choosing
     import drawing
+    import grammar
     import model
 
     network = sample.open_model(folder, None).network
@@ -75,9 +85,13 @@ def contenders(folder: Path) -> dict[str, Work]:
         model.load(built, checkpoint)
         return built
 
-    def ours(count: int, length: int) -> Work:
-        knobs = choosing.Knobs()
-        return count * length, lambda: drawing.generate(network, range(count), length, knobs)
+    rules = grammar.Grammar(toy_follow, settings["vocabulary_size"], (7, 0))
+
+    def ours(count: int, length: int, rules: grammar.Grammar | None = None) -> Work:
+        seeds, knobs = range(count), choosing.Knobs()
+        return count * length, lambda: drawing.generate(
+            network, seeds, length, knobs, grammar=rules
+        )
 
     def loop(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
@@ -95,9 +109,11 @@ def contenders(folder: Path) -> dict[str, Work]:
         PREDICT: loop(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
         "compiled step, 1 piece": loop(compiled, 1, 100),
         OURS: ours(1, 500),
+        STRICT: ours(1, 500, rules),
         "ours, 8 pieces": ours(8, 200),
         "compiled step, 64 pieces": loop(compiled_64, 64, 10),
         OURS_64: ours(64, 200),
+        STRICT_64: ours(64, 200, rules),
     }
 
 
@@ -125,8 +141,8 @@ def commands(folder: Path, output: Path) -> dict[str, list[str]]:
     }
 
 
-def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return seconds by contender and by command: one (wall, processor) pair a round."""
+def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], ...]:
+    """Return what is shown of contenders, of commands, and of grammars."""
     from tqdm import tqdm
 
     works, lines = contenders(folder), commands(folder, output)
@@ -141,9 +157,14 @@ def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], di
             pair = timed(run, children)
             waited[name] += [pair] * (number >= 0)
     tokens = {name: work[0] for name, work in works.items()}
-    return {name: rates(tokens[name], drawn[name], drawn[PREDICT]) for name in works}, {
-        name: waits(waited[name], waited["import tensorflow"]) for name in lines
-    }
+    return (
+        {name: rates(tokens[name], drawn[name], drawn[PREDICT]) for name in works},
+        {name: waits(waited[name], waited["import tensorflow"]) for name in lines},
+        {
+            "1 piece": costs(drawn[STRICT], drawn[OURS]),
+            "64 pieces": costs(drawn[STRICT_64], drawn[OURS_64]),
+        },
+    )
 
 
 def rates(
@@ -173,6 +194,13 @@ def waits(
     }
 
 
+def costs(pairs: list[tuple[float, float]], free: list[tuple[float, float]]) -> dict[str, float]:
+    """Return how many times the seconds without a grammar those with one are."""
+    ratios = [(a[0] / b[0], a[1] / b[1]) for a, b in zip(pairs, free, strict=True)]
+    wall, used = zip(*ratios, strict=True)
+    return {"wall": statistics.median(wall), "processor": statistics.median(used)}
+
+
 def show(title: str, table: dict[str, dict[str, float]], digits: int) -> None:
     """Print a table of numbers under its title."""
     columns = list(next(iter(table.values())))
@@ -183,18 +211,19 @@ def show(title: str, table: dict[str, dict[str, float]], digits: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure everything, print two tables and a JSON line."""
+    """Measure everything, print three tables and a JSON line."""
     args = parse_args(argv)
     sample.use_one_thread()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.model_dir or Path(temporary)
         if not args.model_dir:
             make_model(folder, args.vocabulary)
-        drawn, waited = measure(folder, Path(temporary) / "output", args.rounds)
+        drawn, waited, grammars = measure(folder, Path(temporary) / "output", args.rounds)
     show("tokens a second", drawn, 1)
     show("seconds from typing to the end", waited, 3)
-    load = os.getloadavg()[0]
-    print(json.dumps({"load": load, "tokens_a_second": drawn, "seconds": waited}))
+    show("with a grammar, times without", grammars, 3)
+    found = {"tokens_a_second": drawn, "seconds": waited, "grammar": grammars}
+    print(json.dumps({"load": os.getloadavg()[0], **found}))
     return 0
 
 
