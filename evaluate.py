@@ -148,7 +148,10 @@ def generate(arguments: argparse.Namespace, run: Run, length: int) -> Pieces:
     with tqdm(
         total=total, desc="Sampling", unit="token", delay=2, leave=False, disable=None
     ) as bar:
-        pieces = drawing.generate(network, seeds, length, knobs, progress=bar.update)
+        grammar = run.vocabulary.grammar()
+        pieces = drawing.generate(
+            network, seeds, length, knobs, grammar=grammar, progress=bar.update
+        )
     named = zip(seeds, pieces, strict=True)
     return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
 
@@ -334,7 +337,7 @@ def add_piece_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperature",
-        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
+        type=preprocess.temperature,
         default=1.0,
         help="of the pieces to generate",
     )

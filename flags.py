@@ -70,7 +70,7 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperature",
-        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
+        type=preprocess.temperature,
         default=1.0,
         help="below 1 safer, above 1 wilder (0 = always the likeliest)",
     )

@@ -38,6 +38,9 @@ from merging import Merges
 if TYPE_CHECKING:  # NumPy is imported where it is used, so that --help answers at once
     import numpy as np
 
+    from encoding import State
+    from grammar import Grammar
+
 KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
 END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
 VOCABULARY = "vocabulary.json"
@@ -72,6 +75,18 @@ class Vocabulary:
         ids = self.ids
         notes = (encoding.transpose(token, semitones, self.encoding) for token in self.tokens[1:])
         return np.array([0, *(ids.get(token, len(ids)) for token in notes)], np.int32)
+
+    def grammar(self) -> Grammar[State] | None:
+        """Return what the encoding's rules say of the ids, None where they forbid nothing."""
+        from grammar import Grammar  # here, not above: it imports NumPy
+
+        tokens = ("", *self.tokens[1:])  # the grammar's word for the end is the empty one
+
+        def follow(state: State, number: int) -> State | None:
+            return encoding.follow(state, tokens[number], self.encoding)
+
+        grammar = Grammar(follow, len(tokens), encoding.START)
+        return None if grammar.forbids_nothing() else grammar
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
@@ -409,6 +424,14 @@ def number_from(low: float, high: float, what: str) -> Callable[[str], float]:
 
     read.__name__ = "number"  # argparse names it where the text is none
     return read
+
+
+def temperature(text: str) -> float:
+    """Read a temperature from the command line: 0, or one that float32 can divide by."""
+    number = float(text)
+    if number and not 0.01 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not 0, nor from 0.01 to 100")
+    return number
 
 
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:

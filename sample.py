@@ -26,7 +26,6 @@ from preprocess import InputError, Vocabulary
 if TYPE_CHECKING:
     import drawing
     import inference
-    from grammar import Grammar
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,11 @@ def read_primer(path: Path, name: str) -> list[str]:
 def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
     ids = vocabulary.ids
+    known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
     heard: dict[str, str | None] = {token: token for token in tokens}
     unknown = Counter(token for token in tokens if token not in ids)
     for token in unknown:
-        heard[token] = encoding.nearest(token, vocabulary.tokens[1:], vocabulary.encoding)
+        heard[token] = encoding.nearest(token, known, vocabulary.encoding)
     if unknown:
         named = ", ".join(
             f"{token} ({times}, {f'heard as {heard[token]}' if heard[token] else 'left out'})"
@@ -73,10 +73,10 @@ def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
         more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
         share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
         print(f"The model has never seen {share}: {named}{more}")
-    found = [ids[name] for token in tokens if (name := heard[token]) is not None]
+    found = [name for token in tokens if (name := heard[token]) is not None]
     if tokens and not found:
         raise InputError("the model knows nothing like the primer: give another --primer")
-    return found
+    return [ids[token] for token in vocabulary.spelled(found)]
 
 
 def versions() -> dict[str, str]:
@@ -204,7 +204,7 @@ def draw(
 
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "until_end")
     knobs = choosing.Knobs(**{name: getattr(arguments, name) for name in names})
-    grammar = grammar_of(trained.vocabulary) if arguments.strict_grammar else None
+    grammar = trained.vocabulary.grammar() if arguments.strict_grammar else None
     until = until_of(arguments, trained.vocabulary)
     name, amount = length_of(arguments)
     most = math.ceil(amount) * LENGTHS[name]
@@ -233,19 +233,6 @@ def draw(
         length = spell_length(arguments)
         warn(f"{what} at {most} tokens, before {length}: the model does not move on in time")
     return found
-
-
-def grammar_of(vocabulary: Vocabulary) -> Grammar[encoding.State] | None:
-    """Return what the encoding's rules say of the ids, None where they forbid nothing."""
-    from grammar import Grammar
-
-    tokens = ("", *vocabulary.tokens[1:])  # the grammar's word for the end is the empty one
-
-    def follow(state: encoding.State, number: int) -> encoding.State | None:
-        return encoding.follow(state, tokens[number], vocabulary.encoding)
-
-    grammar = Grammar(follow, len(tokens), encoding.START)
-    return None if grammar.forbids_nothing() else grammar
 
 
 def until_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> drawing.Until | None:
@@ -283,8 +270,10 @@ def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict
         left_out = encoding.write(
             tokens, path, body["encoding"], bpm=arguments.bpm, instrument=arguments.instrument
         )
-    except BaseException:  # Ctrl-C too: a description without its piece would be a riddle
+    except BaseException as error:  # Ctrl-C too: a description without its piece is a riddle
         path.with_suffix(".json").unlink()
+        if isinstance(error, ValueError):
+            raise InputError(f"seed {body['seed']}: {error}; ask for a longer piece") from error
         raise
     print(f"Wrote {path}" + (f" (--seed={body['seed']})" if arguments.count > 1 else ""))
     if left_out:

@@ -139,7 +139,14 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_numbers(
 @pytest.mark.parametrize(
     "flag",
     [
-        *("--chars=0", "--temperature=-1", "--temperature=nan", "--temperature=x", "--bpm=0"),
+        *(
+            "--chars=0",
+            "--temperature=-1",
+            "--temperature=nan",
+            "--temperature=x",
+            "--temperature=1e-9",
+            "--bpm=0",
+        ),
         *("--instrument=128", "--instrument=kazoo", "--instrument=", "--seed=-1", "--count=0"),
         *("--top-k=-1", "--top-p=0", "--top-p=1.1", "--repetition-penalty=0.9"),
         *("--include-primer", "--temperature=0 --count=2"),

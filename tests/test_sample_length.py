@@ -176,7 +176,7 @@ def test_what_is_no_music_is_counted(
     assert "left out 7 of 30 tokens that are no music" in capsys.readouterr().out
 
 
-def follow(state: encoding.State, token: str, _: str) -> encoding.State | None:
+def follow(state: tuple, token: str, _: str) -> tuple | None:
     """Say that notes and chords take turns, beginning with a note, and a chord ends a piece."""
     wanted = CHORDS if state == ("note",) else (*NOTES, "")
     return (("note",) if token in NOTES else ()) if token in wanted else None
