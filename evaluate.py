@@ -143,7 +143,7 @@ def generate(arguments: argparse.Namespace, run: Run, length: int) -> Pieces:
 
     network = inference.load(run.checkpoint, run.settings["network"])
     seeds = range(arguments.seed, arguments.seed + arguments.samples)
-    knobs = drawing.Knobs(temperature=arguments.temperature)
+    knobs = drawing.Knobs(temperature=arguments.temperature, top_p=arguments.top_p)
     total = len(seeds) * length
     with tqdm(
         total=total, desc="Sampling", unit="token", delay=2, leave=False, disable=None
@@ -307,6 +307,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
         "other_corpus": arguments.other_corpus,
         "seed": arguments.seed,
+        "temperature": arguments.temperature,
+        "top_p": arguments.top_p,
     }
     result |= score_all(arguments, run, judge, *music)
     if arguments.samples or arguments.generated:
@@ -340,6 +342,9 @@ def add_piece_arguments(parser: argparse.ArgumentParser) -> None:
         type=preprocess.temperature,
         default=1.0,
         help="of the pieces to generate",
+    )
+    group.add_argument(
+        "--top-p", type=preprocess.mass, default=1.0, help="of the pieces to generate (1.0 = off)"
     )
 
 

@@ -79,7 +79,7 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--top-p",
-        type=preprocess.number_from(sys.float_info.min, 1, "a share above 0, up to 1"),
+        type=preprocess.mass,
         default=1.0,
         help="draw from the likeliest tokens that together have this probability (1.0 = off)",
     )

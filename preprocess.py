@@ -426,6 +426,11 @@ def number_from(low: float, high: float, what: str) -> Callable[[str], float]:
     return read
 
 
+def mass(text: str) -> float:
+    """Read a share of all probability, above 0, from the command line."""
+    return number_from(sys.float_info.min, 1, "a share above 0, up to 1")(text)
+
+
 def temperature(text: str) -> float:
     """Read a temperature from the command line: 0, or one that float32 can divide by."""
     number = float(text)
