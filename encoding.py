@@ -8,6 +8,9 @@ pitch's music21 name (`C#4`, `B-3`), an onset with several is its chord's normal
 Every pitched part counts, percussion does not, and neither rhythm nor a chord's register is kept.
 """
 
+from __future__ import annotations
+
+import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,12 +95,21 @@ class MidiError(ValueError):
 
 @dataclass(frozen=True)
 class Piece:
-    """Hold one piece's tokens and what a report says about it; `quarters` is its length."""
+    """Hold one piece's tokens and what a report says about it; `quarters` is its length.
+
+    `fingerprint` is the same for the same pitches at the same onsets, whatever the encoding.
+    """
 
     tokens: tuple[str, ...]
     instruments: tuple[str, ...]
     notes: int
     quarters: float
+    music: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return `music`, or else the hash of the tokens."""
+        return self.music or _fingerprint(self.tokens)
 
 
 def read(path: Path | str, encoding: str = "notes") -> list[str]:
@@ -250,40 +262,50 @@ def read_piece(source: Path | str | bytes, encoding: str = "notes") -> Piece:
         raise MidiError("too large", f"more than {MAX_BYTES // 2**20} MiB")
     header, promised, ticks_per_quarter = _read_header(data)
     tracks = list(_tracks(data, header))
-    if encoding != "notes":
-        return _band_piece(tracks, promised, ticks_per_quarter, encoding)
     heard = _Heard()
     for track in tracks:
         _listen(track, heard, ticks_per_quarter)
-    _check_promised(promised, len(tracks))
+    if len(tracks) < promised:
+        found = len(tracks)
+        raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
+    if encoding != "notes":
+        return _band_piece(tracks, heard, ticks_per_quarter, encoding)
     _check_heard(heard)
     return Piece(
-        tokens=tuple(_token(heard.onsets[slot]) for slot in sorted(heard.onsets)),
+        tokens=_tokens(heard),
         instruments=tuple(sorted(heard.instruments)),
         notes=heard.notes,
         quarters=heard.end / ticks_per_quarter,
     )
 
 
+def _tokens(heard: _Heard) -> tuple[str, ...]:
+    return tuple(_token(heard.onsets[slot]) for slot in sorted(heard.onsets))
+
+
+def _fingerprint(tokens: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()
+
+
 def _band_piece(
-    tracks: Sequence[tuple[bytes, bool]], promised: int, ticks_per_quarter: int, encoding: str
+    tracks: Sequence[tuple[bytes, bool]], heard: _Heard, ticks_per_quarter: int, encoding: str
 ) -> Piece:
-    """Return the Piece of a file's tracks in one of band.py's encodings."""
-    heard = band.Heard()
+    """Return the Piece, in one of band.py's encodings, of tracks that `heard` has heard."""
+    whole = band.Heard()
     for track in tracks:
-        band.listen(_checked(_events(*track)), heard)
-    _check_promised(promised, len(tracks))
-    if not heard.notes:
-        raise _nothing_heard(heard.unended)
-    _check_length(heard.end, ticks_per_quarter)
-    programs = {note[0] for note in heard.notes}
+        band.listen(_events(*track), whole)
+    if not whole.notes:
+        raise _nothing_heard(whole.unended)
+    _check_length(whole.end, ticks_per_quarter)
+    programs = {note[0] for note in whole.notes}
     return Piece(
-        tokens=tuple(band.tokens_of(heard, ticks_per_quarter, encoding)),
+        tokens=tuple(band.tokens_of(whole, ticks_per_quarter, encoding)),
         instruments=tuple(
             sorted("Percussion" if p == band.DRUMS else INSTRUMENTS[p] for p in programs)
         ),
-        notes=len(heard.notes),
-        quarters=heard.end / ticks_per_quarter,
+        notes=len(whole.notes),
+        quarters=whole.end / ticks_per_quarter,
+        music=_fingerprint(_tokens(heard)) if heard.notes else "",
     )
 
 
@@ -470,7 +492,7 @@ def _listen(track: tuple[bytes, bool], heard: _Heard, ticks_per_quarter: int) ->
         if status > 0xFF:
             continue
         if data > 127:
-            raise _no_data_byte(data)
+            raise MidiError("damaged", f"a data byte of {data}; 127 is the highest")
         channel = status & 15
         if status >= 0xC0:
             heard.programs[channel] = data
@@ -540,25 +562,6 @@ def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
         return 12 * quarter + slots[bisect_right(edges, rest)]
 
     return quantise
-
-
-def _checked(
-    events: Iterable[tuple[int, int, int, int]],
-) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the events; raise MidiError at a note or program that is none."""
-    for event in events:
-        if event[2] > 127 and event[1] < 0x100:
-            raise _no_data_byte(event[2])
-        yield event
-
-
-def _no_data_byte(data: int) -> MidiError:
-    return MidiError("damaged", f"a data byte of {data}; 127 is the highest")
-
-
-def _check_promised(promised: int, found: int) -> None:
-    if found < promised:
-        raise MidiError("truncated", f"its header promises {promised} tracks, it holds {found}")
 
 
 def _check_length(end: int, ticks_per_quarter: int) -> None:

@@ -200,11 +200,11 @@ class _Read:
     numbers: dict[str, int] = field(default_factory=dict)  # token → provisional number
     pieces: dict[str, array[int]] = field(default_factory=dict)  # file name → provisional numbers
     sizes: dict[str, Size] = field(default_factory=dict)
-    music: dict[str, str] = field(default_factory=dict)  # the hash of each piece's tokens
+    music: dict[str, str] = field(default_factory=dict)  # each piece's fingerprint
 
     def add(self, path: str, piece: encoding.Piece) -> None:
         self.sizes[path] = Size(piece.notes, piece.quarters)
-        self.music[path] = hashlib.sha256("\n".join(piece.tokens).encode()).hexdigest()
+        self.music[path] = piece.fingerprint
         self.pieces[path] = self._numbered(piece.tokens)
 
     def _numbered(self, tokens: Sequence[str]) -> array[int]:
@@ -342,10 +342,10 @@ def gated(outcome: collection.Outcome, min_notes: int) -> collection.Outcome:
 
 
 def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
-    """Choose the held-out pieces by the hash of their tokens, so that a new file moves no old one.
+    """Choose the held-out pieces by their fingerprints, so that a new file moves no old one.
 
-    `music` maps a name to that hash. At least one of three or more pieces; none when `share` is 0
-    or there are fewer.
+    `music` maps a name to its fingerprint, the same in every encoding: so is the split. At least
+    one of three or more pieces; none when `share` is 0 or there are fewer.
     """
     if share == 0 or len(music) < 3:
         return set()

@@ -81,6 +81,11 @@ def heard_by_pretty_midi(path: Path) -> set[tuple[int, int, float, float]]:
     }
 
 
+def bundled() -> list[Path]:
+    """Return the MIDI files that come inside the music21 package."""
+    return sorted(Path(music21.__file__).parent.rglob("*.mid"))
+
+
 @BOTH
 def test_a_band_comes_back_with_every_note_instrument_and_length(name: str, tmp_path: Path) -> None:
     tokens = list(encoding.read_piece(band_file(), name).tokens)
@@ -110,16 +115,23 @@ def test_a_piece_says_what_it_holds(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("path", bundled(), ids=lambda path: path.stem)
+def test_a_piece_has_one_fingerprint_in_all_encodings(path: Path) -> None:
+    assert len({encoding.read_piece(path, name).fingerprint for name in encoding.ENCODINGS}) == 1
+
+
+@BOTH
+def test_drums_that_are_endless_or_never_end_are_refused(name: str) -> None:
+    stroke = b"\x00\x99\x26\x40"
+    assert outcome(smf(stroke + END), name) == "hanging notes"
+    assert outcome(smf(stroke + b"\xff\xff\xff\x7f\x89\x26\x00" + END), name) == "absurdly long"
+
+
 @BOTH
 def test_drums_alone_are_a_piece(name: str, tmp_path: Path) -> None:
     tokens = list(encoding.read_piece(smf(notes(*DRUMS, channel=9)), name).tokens)
     encoding.write(tokens, tmp_path / "drums.mid", name)
     assert {note[0] for note in heard_by_pretty_midi(tmp_path / "drums.mid")} == {encoding.DRUMS}
-
-
-def bundled() -> list[Path]:
-    """Return the MIDI files that come inside the music21 package."""
-    return sorted(Path(music21.__file__).parent.rglob("*.mid"))
 
 
 @BOTH
