@@ -164,7 +164,7 @@ def sample(arguments: argparse.Namespace, like: dict[str, Any] | None) -> None:
     found = draw(arguments, trained, seeds, primer_ids)
     common = describe(arguments, trained, primer)
     for seed, ids in zip(seeds, found, strict=True):
-        tokens = [trained.vocabulary.tokens[number] for number in ids]
+        tokens = within(arguments, [trained.vocabulary.tokens[i] for i in ids], trained.vocabulary)
         if arguments.include_primer:
             tokens = [*primer, *tokens]
         stem = stem_of(arguments, trained.checkpoint, seed)
@@ -237,20 +237,35 @@ def draw(
 
 def until_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> drawing.Until | None:
     """Return what makes a piece's listener, which says where its bars or seconds are full."""
-    name, amount = length_of(arguments)
-    if name == "chars":
+    if length_of(arguments)[0] == "chars":
         return None
 
     def begin() -> Callable[[int], bool]:
-        clock = encoding.Clock(vocabulary.encoding, arguments.bpm)
-
-        def full(number: int) -> bool:
-            bars, seconds = clock.tell(vocabulary.tokens[number])
-            return (bars if name == "bars" else seconds) >= amount
-
-        return full
+        is_over = over_of(arguments, vocabulary)
+        return lambda number: is_over(vocabulary.tokens[number])
 
     return begin
+
+
+def over_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Callable[[str], bool]:
+    """Return what tells of one token after another whether it stands beyond bars or seconds."""
+    name, amount = length_of(arguments)
+    clock = encoding.Clock(vocabulary.encoding, arguments.bpm)
+
+    def is_over(token: str) -> bool:
+        bars, seconds = clock.tell(token)
+        return (bars if name == "bars" else seconds) >= amount
+
+    return is_over
+
+
+def within(arguments: argparse.Namespace, tokens: list[str], vocabulary: Vocabulary) -> list[str]:
+    """Return the tokens without what the last, if it is merged, has beyond the bars or seconds."""
+    if length_of(arguments)[0] == "chars" or not vocabulary.merges:
+        return tokens
+    is_over = over_of(arguments, vocabulary)
+    parts = [[part for part in token.split(" ") if not is_over(part)] for token in tokens]
+    return [" ".join(kept) for kept in parts if kept]
 
 
 def same_music(arguments: argparse.Namespace, like: dict[str, Any]) -> bool:

@@ -325,7 +325,8 @@ def train(arguments: argparse.Namespace) -> None:
     run = Run(arguments, corpus, done)
     print(f"{run.model.count_params():,} parameters")
     run.train()
-    print(f"Done. Now: python sample.py --chars=100{_flag(arguments)}")
+    length = "--chars=100" if arguments.encoding == "notes" else "--bars=16"
+    print(f"Done. Now: python sample.py {length}{_flag(arguments)}")
 
 
 def _flag(arguments: argparse.Namespace) -> str:
