@@ -5,7 +5,7 @@
 Each recipe is trained on each corpus with each seed (which also chooses the split), for the same
 number of steps; the best held-out loss of any epoch counts, beside that of the best n-gram, which
 sees every training piece in all twelve keys, too. Runs already in the file are not run again.
-`--table` prints the table of a file and `--picture FILE` draws its curves.
+`--table` prints the table of a file's runs of `--steps`, and `--picture FILE` draws their curves.
 """
 
 import argparse
@@ -55,6 +55,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "normalisation and residual": {"norm": True, "residual": True},
     "tied weights": {"tied": True},
     "forget bias 2": {"forget": 2.0},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "dropout the same at every step": {"locked": True},
+    "512 units, dropout 0.5, averaged weights": {
+        **{"units": 512, "dropout": 0.5, "input_dropout": 0.5},
+        "average": 0.99,
+    },
 }
 
 
@@ -86,13 +92,19 @@ def variant(vocabulary_size: int, change: dict[str, Any]) -> Any:
     size = units if change.get("tied") else 512
     inputs = keras.Input(batch_shape=(BATCH, LENGTH), dtype="int32")
     embedding = keras.layers.Embedding(vocabulary_size, size, embeddings_initializer=spread)
-    x = keras.layers.Dropout(change["input_dropout"])(embedding(inputs))
+
+    def dropout(share: float, width: int) -> Any:
+        # Gal and Ghahramani 2016 drop the same units at every step.
+        shape = (BATCH, 1, width) if change.get("locked") else None
+        return keras.layers.Dropout(share, noise_shape=shape)
+
+    x = dropout(change["input_dropout"], size)(embedding(inputs))
     for _ in range(change["layers"]):
         before = x
         if change.get("norm"):
             x = keras.layers.LayerNormalization()(x)
         layer = lstm.LSTM(units, return_sequences=True, stateful=True)
-        x = keras.layers.Dropout(rate)(layer(x))
+        x = dropout(rate, units)(layer(x))
         if "forget" in change:
             bias = layer.cell.bias.numpy()
             bias[units : 2 * units] = change["forget"]
@@ -111,7 +123,7 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
 
     model.set_seed(seed)
     ours = {"layers", "units", "dropout", "input_dropout"}
-    if {"spread", "norm", "residual", "tied", "forget"} & set(change):
+    if {"spread", "norm", "residual", "tied", "forget", "locked"} & set(change):
         network = variant(vocabulary_size, change)
     else:
         settings = {name: change[name] for name in ours}
@@ -119,6 +131,8 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
             vocabulary_size, batch_size=BATCH, sequence_length=LENGTH, **settings
         )
     model.compile_for_training(network, change["learning_rate"], clip=change["clip"])
+    if "weight_decay" in change:
+        network.optimizer.weight_decay = change["weight_decay"]
     if "label_smoothing" in change:
         network.loss.label_smoothing = change["label_smoothing"]
     return network
@@ -297,9 +311,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{row['corpus']}  {row['recipe']}  seed {row['seed']}  {row['best']:.3f}", flush=True
         )
     if args.table:
-        print(table(rows(args.out)))
+        print(table([row for row in rows(args.out) if row["steps"] == args.steps]))
     if args.picture:
-        draw(rows(args.out), args.picture)
+        draw([row for row in rows(args.out) if row["steps"] == args.steps], args.picture)
     return 0
 
 
