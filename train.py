@@ -59,7 +59,8 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
             "shuffle": arguments.shuffle,
             "validation": arguments.validation,
             "min_notes": arguments.min_notes,
-            "bpe": arguments.bpe,
+            # Left out where it is off, so that runs from before it was there go on.
+            **({"bpe": arguments.bpe} if arguments.bpe else {}),
             "seed": arguments.seed,
         },
         "corpus": {
