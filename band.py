@@ -8,6 +8,7 @@ tempos and time signatures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,7 @@ VELOCITIES = 16
 TEMPOS = (16, 300)  # each whole number of quarter notes a minute between them
 SIGNATURES = {2: range(1, 13), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
 COMMON_TIME = (4, 4)
+CHANNELS = 15  # for pitched instruments
 BPM = 120.0  # what MIDI takes a file to be in that says nothing
 
 TEMPO_EVENT, SIGNATURE_EVENT = 0xFF51, 0xFF58  # status of such an event, beyond any channel's
@@ -124,15 +126,20 @@ def tokens_of(heard: Heard, ticks_per_quarter: int, name: str) -> list[str]:
         notes = symusic.Note.from_numpy(times.copy(), lengths.copy(), *small)
         track = symusic.Track(program=max(0, program), is_drum=program == DRUMS, notes=notes)
         score.tracks.append(track)
-    for tick, bpm in sorted(heard.tempos.items()):
-        score.tempos.append(symusic.Tempo(tick, bpm))
-    for tick, signature in sorted(heard.signatures.items()):
-        score.time_signatures.append(symusic.TimeSignature(tick, *signature))
+    if name == "remi":
+        # What stands after the last note would only add empty bars, thousands of them if broken.
+        end = heard.end
+        for tick, bpm in sorted(heard.tempos.items()):
+            if tick < end:
+                score.tempos.append(symusic.Tempo(tick, bpm))
+        for tick, signature in sorted(heard.signatures.items()):
+            if tick < end:
+                score.time_signatures.append(symusic.TimeSignature(tick, *signature))
     return tokenizer(name).encode(score).tokens
 
 
 def score_of(tokens: Sequence[str], name: str) -> symusic.Score:
-    """Return the music that tokens stand for, which the grammar must allow.
+    """Return the music that tokens stand for, which the grammar must allow, as a file can hold it.
 
     A note that is struck again ends there: in a MIDI file the first end would end both.
     """
@@ -141,18 +148,40 @@ def score_of(tokens: Sequence[str], name: str) -> symusic.Score:
     import symusic
 
     score = tokenizer(name).decode(miditok.TokSequence(tokens=list(tokens)))
+    _share_channels(score)
     for track in score.tracks:
         rows = track.notes.numpy()
         order = np.lexsort((rows["time"], rows["pitch"]))
         times, lengths, pitches, velocities = (
             rows[key][order] for key in ("time", "duration", "pitch", "velocity")
         )
-        waits = np.diff(times)
-        again = (np.diff(pitches) == 0) & (waits > 0)
-        lengths[:-1][again] = np.minimum(lengths[:-1], waits)[again]
+        strokes, stroke = np.unique(np.stack([pitches, times]), axis=1, return_inverse=True)
+        waits = np.append(np.diff(strokes[1]), -1)
+        waits[np.append(np.diff(strokes[0]) != 0, True)] = np.iinfo(np.int32).max
+        lengths = np.minimum(lengths, waits[stroke.ravel()]).astype(np.int32)
         track.notes = symusic.Note.from_numpy(times, lengths, pitches, velocities)
         track.notes.sort()
     return score
+
+
+def _share_channels(score: symusic.Score) -> None:
+    """Give the notes of the rarest instruments to their likest, until all have their channel.
+
+    MIDI has fifteen channels for pitched instruments; more would take each other's programs.
+    """
+    tracks = sorted((t for t in score.tracks if not t.is_drum), key=lambda t: -len(t.notes))
+    for rare in tracks[CHANNELS:]:
+        likest = min(tracks[:CHANNELS], key=lambda t: _unlike(t.program, rare.program))
+        likest.notes.extend(rare.notes)
+        rare.notes.clear()
+    for index in reversed(range(len(score.tracks))):
+        if not score.tracks[index].notes:
+            del score.tracks[index]
+
+
+def _unlike(program: int, other: int) -> tuple[bool, int]:
+    """Return how far programs lie apart: in another family of General MIDI, and in number."""
+    return program // 8 != other // 8, abs(program - other)
 
 
 def midi_of(tokens: Sequence[str], name: str, bpm: float | None, instrument: int | None) -> bytes:
@@ -236,6 +265,17 @@ FOLLOWING = {
 INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
 
 
+WORD = re.compile(
+    r"Bar_None|TimeSig_[1-9]\d?/[1-9]\d?|Tempo_\d+\.\d+|Program_(-1|\d+)"
+    r"|(Position|Pitch|PitchDrum|Velocity)_\d+|(Duration|TimeShift)_\d+\.\d+\.[1-9]\d*"
+)
+
+
+def is_token(token: str) -> bool:
+    """Tell whether a token, or each part of a merged one, looks like one of MidiTok's."""
+    return all(WORD.fullmatch(part) for part in token.split(" "))
+
+
 def parts(token: str) -> tuple[str, str]:
     """Return a token's kind and value."""
     kind, _, value = token.partition("_")
@@ -285,6 +325,46 @@ def repaired(tokens: Iterable[str], name: str) -> list[str]:
         kept.pop()
         states.pop()
     return kept
+
+
+def context(primer: Sequence[str], name: str) -> list[str]:
+    """Return what must stand before music that goes on from a primer, so that it is in its place.
+
+    In `remi` that is a bar, its time signature, the place in it and the tempo; in `tsd` nothing.
+    """
+    if name == "tsd":
+        return []
+    last = {kind: token for token in primer for kind in [parts(token)[0]]}
+    state = _after(primer, name)
+    found = ["Bar_None", *([last["TimeSig"]] if "TimeSig" in last else [])]
+    if "Tempo" in last:
+        found += ["Position_0", last["Tempo"]]
+    return [*found, f"Position_{max(0, state.position)}"]
+
+
+def continued(tokens: Sequence[str], primer: Sequence[str], name: str) -> list[str]:
+    """Return tokens that go on from a primer as a piece of their own, with its last instrument."""
+    found = context(primer, name)
+    if found and tokens and parts(tokens[0])[0] in ("Position", "Bar"):
+        found.pop()  # its place: the new music begins by naming one
+    found += tokens
+    program = _after(primer, name).program
+    for index, token in enumerate(found):
+        kind = parts(token)[0]
+        if kind == "Program" or program is None:
+            break
+        if kind in ("Pitch", "PitchDrum"):
+            found.insert(index, f"Program_{program}")
+            break
+    return found
+
+
+def _after(tokens: Sequence[str], name: str) -> State:
+    """Return the state after a piece; what may not stand where it does changes nothing."""
+    state = State()
+    for token in tokens:
+        state = follow(state, token, name) or state
+    return state
 
 
 class Clock:
@@ -346,10 +426,10 @@ def nearest(token: str, known: Iterable[str]) -> str | None:
         value = parts(name)[1]
         if kind in ("Duration", "TimeShift"):
             return False, abs(quarters_of(value) - quarters_of(wanted))
-        if kind in ("Pitch", "Program"):
-            group = (lambda n: n % 12) if kind == "Pitch" else (lambda n: n // 8)
-            here, there = int(value), int(wanted)
-            return group(here) != group(there), abs(here - there)
+        if kind == "Program":
+            return _unlike(int(value), int(wanted))
+        if kind == "Pitch":
+            return (int(value) - int(wanted)) % 12 != 0, abs(int(value) - int(wanted))
         return False, abs(float(value) - float(wanted))
 
     if kind == "TimeSig" or not same or (kind == "Program" and wanted == str(DRUMS)):

@@ -143,8 +143,8 @@ def write(
         )
     tokens = _split(tokens)
     kept = music(tokens, encoding)
-    if not kept:
-        raise ValueError(f"none of {len(tokens)} tokens is music")
+    if encoding != "notes" and not any(token.startswith("Pitch") for token in kept):
+        raise ValueError(f"there is no note in these {len(tokens)} tokens")
     if encoding == "notes":
         chords = [_pitches(token) for token in kept]
         data = _midi_bytes(chords, band.BPM if bpm is None else bpm, instrument or 0)
@@ -161,6 +161,31 @@ def music(tokens: Sequence[str], encoding: str = "notes") -> Sequence[str]:
     """
     _check_encoding(encoding)
     return tokens if encoding == "notes" else band.repaired(_split(tokens), encoding)
+
+
+def context(primer: Sequence[str], encoding: str = "notes") -> list[str]:
+    """Return the tokens that put what goes on from a primer in its place: bar, tempo, position."""
+    _check_encoding(encoding)
+    return [] if encoding == "notes" else band.context(_split(primer), encoding)
+
+
+def continued(tokens: Sequence[str], primer: Sequence[str], encoding: str = "notes") -> list[str]:
+    """Return the tokens of a piece that goes on from a primer but does not hold it."""
+    _check_encoding(encoding)
+    if encoding == "notes":
+        return list(tokens)
+    return band.continued(_split(tokens), _split(primer), encoding)
+
+
+def parts(token: str) -> int:
+    """Return of how many of the encoding's tokens a token is merged."""
+    return token.count(" ") + 1
+
+
+def is_token(token: str, encoding: str = "notes") -> bool:
+    """Tell whether a token, or each part of a merged one, looks like one of the encoding's."""
+    _check_encoding(encoding)
+    return encoding == "notes" or band.is_token(token)
 
 
 def joins(token: str, encoding: str = "notes") -> bool:

@@ -107,6 +107,7 @@ class Vocabulary:
             or len(set(tokens)) != len(tokens)
             or tokens[:1] != (END,)
             or name not in encoding.ENCODINGS
+            or not all(encoding.is_token(token, name) for token in tokens[1:])
         ):
             raise InputError(
                 f"{path} is not a vocabulary: expected unique tokens that begin with {END}"
@@ -344,8 +345,9 @@ def gated(outcome: collection.Outcome, min_notes: int) -> collection.Outcome:
 def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
     """Choose the held-out pieces by their fingerprints, so that a new file moves no old one.
 
-    `music` maps a name to its fingerprint, the same in every encoding: so is the split. At least
-    one of three or more pieces; none when `share` is 0 or there are fewer.
+    `music` maps a name to its fingerprint. It is the same in every encoding, and so is the split
+    where every encoding can read every piece. At least one of three or more pieces; none when
+    `share` is 0 or there are fewer.
     """
     if share == 0 or len(music) < 3:
         return set()

@@ -73,8 +73,9 @@ def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
         more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
         share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
         print(f"The model has never seen {share}: {named}{more}")
-    found = [name for token in tokens if (name := heard[token]) is not None]
-    if tokens and not found:
+    named_by = (name for token in tokens if (name := heard[token]) is not None)
+    found = encoding.music(list(named_by), vocabulary.encoding)
+    if tokens and not encoding.played(found, vocabulary.encoding):
         raise InputError("the model knows nothing like the primer: give another --primer")
     return [ids[token] for token in vocabulary.spelled(found)]
 
@@ -84,7 +85,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
     from platform import python_version
 
-    names = ("numpy", "music21")
+    names = ("numpy", "music21", "miditok", "symusic")
     return {"python": python_version(), **{name: version(name) for name in names}}
 
 
@@ -161,16 +162,24 @@ def sample(arguments: argparse.Namespace, like: dict[str, Any] | None) -> None:
     what = f"{pieces}{most}{spell_length(arguments)} from {trained.checkpoint}"
     print(f"Sampling {what} with --seed={arguments.seed}", flush=True)
 
-    found = draw(arguments, trained, seeds, primer_ids)
+    until = until_of(arguments, trained.vocabulary, primer)
+    found = draw(arguments, trained, seeds, primer_ids, until)
     common = describe(arguments, trained, primer)
     for seed, ids in zip(seeds, found, strict=True):
-        tokens = within(arguments, [trained.vocabulary.tokens[i] for i in ids], trained.vocabulary)
+        tokens = within(arguments, spell(trained.vocabulary, ids), trained.vocabulary, primer)
         if arguments.include_primer:
             tokens = [*primer, *tokens]
+        elif primer:
+            tokens = encoding.continued(tokens, primer, trained.vocabulary.encoding)
         stem = stem_of(arguments, trained.checkpoint, seed)
         save(tokens, arguments, stem, {**common, "seed": seed})
         if like and same_music(arguments, like) and tokens != like["tokens"]:
             warn(f"these are not the notes of {arguments.like}")
+
+
+def spell(vocabulary: Vocabulary, ids: Sequence[int]) -> list[str]:
+    """Return the tokens of ids."""
+    return [vocabulary.tokens[number] for number in ids]
 
 
 def use_one_thread() -> None:
@@ -196,7 +205,11 @@ def spell_length(arguments: argparse.Namespace) -> str:
 
 
 def draw(
-    arguments: argparse.Namespace, trained: Trained, seeds: range, primer_ids: list[int]
+    arguments: argparse.Namespace,
+    trained: Trained,
+    seeds: range,
+    primer_ids: list[int],
+    until: drawing.Until | None,
 ) -> list[list[int]]:
     """Draw the pieces' ids, under a progress bar where that takes more than a moment."""
     import choosing  # here, not above: they import NumPy, and --help and mistakes need none
@@ -205,7 +218,6 @@ def draw(
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "until_end")
     knobs = choosing.Knobs(**{name: getattr(arguments, name) for name in names})
     grammar = trained.vocabulary.grammar() if arguments.strict_grammar else None
-    until = until_of(arguments, trained.vocabulary)
     name, amount = length_of(arguments)
     most = math.ceil(amount) * LENGTHS[name]
 
@@ -235,35 +247,47 @@ def draw(
     return found
 
 
-def until_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> drawing.Until | None:
+def until_of(
+    arguments: argparse.Namespace, vocabulary: Vocabulary, primer: Sequence[str]
+) -> drawing.Until | None:
     """Return what makes a piece's listener, which says where its bars or seconds are full."""
     if length_of(arguments)[0] == "chars":
         return None
 
     def begin() -> Callable[[int], bool]:
-        is_over = over_of(arguments, vocabulary)
+        is_over = over_of(arguments, vocabulary, primer)
         return lambda number: is_over(vocabulary.tokens[number])
 
     return begin
 
 
-def over_of(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Callable[[str], bool]:
-    """Return what tells of one token after another whether it stands beyond bars or seconds."""
+def over_of(
+    arguments: argparse.Namespace, vocabulary: Vocabulary, primer: Sequence[str]
+) -> Callable[[str], bool]:
+    """Return what tells of one token after another whether it stands beyond bars or seconds.
+
+    The bar in which a primer ends counts as the first, and the seconds begin with the new music.
+    """
     name, amount = length_of(arguments)
     clock = encoding.Clock(vocabulary.encoding, arguments.bpm)
+    begun = 0.0
+    for token in encoding.context(primer, vocabulary.encoding) if primer else ():
+        _, begun = clock.tell(token)
 
     def is_over(token: str) -> bool:
         bars, seconds = clock.tell(token)
-        return (bars if name == "bars" else seconds) >= amount
+        return (bars if name == "bars" else seconds - begun) >= amount
 
     return is_over
 
 
-def within(arguments: argparse.Namespace, tokens: list[str], vocabulary: Vocabulary) -> list[str]:
+def within(
+    arguments: argparse.Namespace, tokens: list[str], vocabulary: Vocabulary, primer: Sequence[str]
+) -> list[str]:
     """Return the tokens without what the last, if it is merged, has beyond the bars or seconds."""
     if length_of(arguments)[0] == "chars" or not vocabulary.merges:
         return tokens
-    is_over = over_of(arguments, vocabulary)
+    is_over = over_of(arguments, vocabulary, primer)
     parts = [[part for part in token.split(" ") if not is_over(part)] for token in tokens]
     return [" ".join(kept) for kept in parts if kept]
 
@@ -288,12 +312,15 @@ def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict
     except BaseException as error:  # Ctrl-C too: a description without its piece is a riddle
         path.with_suffix(".json").unlink()
         if isinstance(error, ValueError):
-            raise InputError(f"seed {body['seed']}: {error}; ask for a longer piece") from error
+            raise InputError(
+                f"the piece of seed {body['seed']} cannot be written: {error}"
+            ) from error
         raise
     print(f"Wrote {path}" + (f" (--seed={body['seed']})" if arguments.count > 1 else ""))
     if left_out:
         recipe.amend(path, {**body, "tokens_left_out": left_out})
-        print(f"  left out {left_out} of {len(tokens)} tokens that are no music")
+        parts = sum(map(encoding.parts, tokens))
+        print(f"  left out {left_out} of {parts} tokens that are no music")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -339,7 +339,7 @@ def versions() -> dict[str, str]:
     """Return the versions of the libraries that shape a run, without importing them."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("keras", "tensorflow", "music21")}
+    return {name: version(name) for name in ("keras", "tensorflow", "music21", "miditok")}
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from test_encoding_malformed import HEAVY, KNOWN, READABLE, REASONS
 
 import band
 import encoding
+import preprocess
 from preprocess import KEYS, Vocabulary
 
 BOTH = pytest.mark.parametrize("name", band.NAMES)
@@ -430,3 +431,80 @@ def test_what_is_written_is_a_file_for_mido(tmp_path: Path) -> None:
     }
     assert len(channels) == 4
     assert 9 in channels
+
+
+@BOTH
+def test_a_tempo_long_after_the_last_note_adds_no_bars(name: str) -> None:
+    late = b"\x00\x90\x3c\x40\x18\x80\x3c\x00\xff\xff\xff\x7f" + tempo(99) + END
+    for division in (1, 24, 480):
+        piece = encoding.read_piece(smf(late, division=division), name)
+        assert len(piece.tokens) < 20
+
+
+def heard_by_a_player(path: Path) -> list[tuple[int, int]]:
+    """Return (program, pitch) of each note in order of time: channels are shared by all tracks."""
+    programs, found = [0] * 16, []
+    for message in mido.merge_tracks(mido.MidiFile(path).tracks):
+        if message.type == "program_change":
+            programs[message.channel] = message.program
+        elif message.type == "note_on" and message.velocity:
+            found.append((programs[message.channel], message.note))
+    return found
+
+
+@pytest.mark.parametrize("count", [15, 20])
+def test_more_instruments_than_channels_do_not_take_each_others(count: int, tmp_path: Path) -> None:
+    tokens = []
+    for program in range(count):
+        often = 1 + (program < 15)  # the first fifteen play two notes each
+        note = [f"Pitch_{40 + program}", "Velocity_79", "Duration_1.0.12", "TimeShift_1.0.12"]
+        tokens += [f"Program_{program * 5}", *note * often]
+    encoding.write(tokens, tmp_path / "a.mid", "tsd")
+    expected = [(p * 5, 40 + p) for p in range(15) for _ in range(2)]
+    found = heard_by_a_player(tmp_path / "a.mid")
+    assert found[:30] == expected
+    assert {program for program, _ in found} == {p * 5 for p in range(min(count, 15))}
+    assert [pitch for _, pitch in found[30:]] == list(range(55, 40 + count))
+
+
+def test_notes_struck_together_end_where_the_pitch_is_struck_again(tmp_path: Path) -> None:
+    tokens = ["Program_0", "Pitch_60", "Velocity_79", "Duration_4.0.12"]
+    tokens += ["Pitch_60", "Velocity_79", "Duration_6.0.12", "TimeShift_2.0.12"]
+    tokens += ["Pitch_60", "Velocity_79", "Duration_6.0.12"]
+    encoding.write(tokens, tmp_path / "a.mid", "tsd")
+    found = sorted(note[:2] for note in encoding.played(tokens, "tsd"))
+    assert found == [(0, 2), (0, 2), (2, 6)]
+    assert heard_by_pretty_midi(tmp_path / "a.mid") == {(0, 60, 0, 2), (0, 60, 2, 8)}
+
+
+@pytest.mark.parametrize("tokens", [["Bar_None"], ["Bar_None", "TimeSig_3/4", "Position_1"]])
+def test_tokens_without_a_note_are_no_file(tokens: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no note in these"):
+        encoding.write(tokens, tmp_path / "a.mid", "remi")
+    assert not list(tmp_path.iterdir())
+
+
+PRIMER = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_60.0", "Program_5", *NOTE]
+PRIMER += ["Bar_None", "TimeSig_3/4", "Position_24", *NOTE]
+
+
+def test_what_goes_on_from_a_primer_has_its_place_tempo_and_instrument(tmp_path: Path) -> None:
+    new = [*NOTE, "Bar_None", "TimeSig_3/4", "Position_12", *NOTE]
+    assert encoding.write(encoding.continued(new, PRIMER, "remi"), tmp_path / "a.mid", "remi") == 0
+    file = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
+    assert [(part.program, len(part.notes)) for part in file.instruments] == [(5, 2)]
+    assert [round(note.start, 3) for note in file.instruments[0].notes] == [2, 4]
+    tsd = encoding.continued(NOTE, ["Program_-1", "PitchDrum_36", *NOTE[1:]], "tsd")
+    assert tsd == ["Program_-1", *NOTE]  # the model went from drums to a pitch without a word
+    assert encoding.continued(["Program_7", *NOTE], PRIMER, "tsd") == ["Program_7", *NOTE]
+
+
+def test_a_vocabulary_of_strange_tokens_is_refused(tmp_path: Path) -> None:
+    for token in ("Position_abc", "foo", "Pitch_60 Velocity_x", "Duration_1.2", "Program_"):
+        Vocabulary(("<end>", token), "remi").save(tmp_path / "v.json")
+        with pytest.raises(preprocess.InputError):
+            Vocabulary.load(tmp_path / "v.json")
+    every = Vocabulary(("<end>", *sorted(band.tokenizer("remi").vocab)[1:]), "remi")
+    known = tuple(token for token in every.tokens if not token.startswith("PAD"))
+    Vocabulary(known, "remi").save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json").tokens == known

@@ -7,6 +7,7 @@ from typing import Any
 import mido
 import pretty_midi
 import pytest
+from midi_bytes import notes, smf
 from test_merging import band_piece
 
 import encoding
@@ -58,7 +59,8 @@ def test_a_run_in_another_encoding_is_refused(
     name, folder = trained
     other = words if words[0].startswith("--encoding") else [f"--encoding={name}", *words]
     assert train.main([*places(folder), *SMALL, *other]) == 2
-    assert "encoding" in capsys.readouterr().err or words == ["--bpe=10"]
+    changed = "encoding was" if words[0].startswith("--encoding") else "training.bpe was 20"
+    assert changed in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("length", ["--bars=3", "--seconds=7", "--chars=90"])
@@ -107,6 +109,44 @@ def test_a_primer_comes_before_the_new_music(trained: tuple[str, Path]) -> None:
     words = [f"--like={path.with_suffix('.json')}", f"--output-dir={folder / 'output'}"]
     assert sample.main(words) == 0
     assert newest(folder)[1].read_bytes() == path.read_bytes()
+
+
+def test_new_music_alone_goes_on_as_the_primer_ended(trained: tuple[str, Path]) -> None:
+    _, folder = trained
+    words = [f"--primer={folder / 'data' / '1.mid'}", "--bars=4", "--seed=3"]
+    assert sample.main([*places(folder, is_sampling=True)[:2], *words]) == 0
+    body, path = newest(folder)
+    assert body["tokens_left_out"] <= 3
+    assert 0 < mido.MidiFile(path).length < 5 * 2 + 2  # bars at 120, and the last notes' ends
+
+
+def test_seconds_are_of_new_music_whatever_the_primer(trained: tuple[str, Path]) -> None:
+    name, folder = trained
+    slow = folder / "slow.mid"
+    slow.write_bytes((folder / "data" / "0.mid").read_bytes())
+    file = mido.MidiFile(slow)
+    file.tracks[0].insert(0, mido.MetaMessage("set_tempo", tempo=1_000_000, time=0))
+    file.save(slow)
+    words = [f"--primer={slow}", "--include-primer", "--seconds=10"]
+    assert sample.main([*places(folder, is_sampling=True), *words]) == 0
+    body, _ = newest(folder)
+    clock = encoding.Clock(name)
+    told = [clock.tell(token)[1] for token in " ".join(body["tokens"]).split()]
+    new = told[-1] - told[len(body["primer_tokens"]) - 1]
+    assert 5 < new < 10
+
+
+def test_a_primer_of_unknown_drums_is_heard_as_known_ones(
+    trained: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = trained
+    primer = folder / "drums.mid"
+    primer.write_bytes(smf(notes((0, 1, 81), (1, 2, 82), channel=9)))
+    words = [*places(folder, is_sampling=True), f"--primer={primer}", "--chars=20"]
+    vocabulary = folder / "model" / "vocabulary.json"
+    assert "PitchDrum_42" in vocabulary.read_text("utf-8")
+    assert sample.main(words) == 0  # heard as the hi-hat it knows
+    assert "heard as PitchDrum_42" in capsys.readouterr().out
 
 
 def test_the_evaluation_knows_rhythm(trained: tuple[str, Path]) -> None:
