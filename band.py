@@ -8,11 +8,12 @@ tempos and time signatures.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from rules import COMMON_TIME, DRUMS, INCOMPLETE, POSITIONS, State, follow, parts
 
 if TYPE_CHECKING:
     import miditok
@@ -23,15 +24,11 @@ NAMES = ("tsd", "remi")
 VERSION = 1
 
 PERCUSSION = 9  # MIDI channel 10, counted from 0
-DRUMS = -1  # MidiTok's program of percussion
-# Positions in a beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
-POSITIONS = 12
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
 RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
 VELOCITIES = 16
 TEMPOS = (16, 300)  # each whole number of quarter notes a minute between them
 SIGNATURES = {2: range(1, 13), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
-COMMON_TIME = (4, 4)
 CHANNELS = 15  # for pitched instruments
 BPM = 120.0  # what MIDI takes a file to be in that says nothing
 
@@ -222,89 +219,6 @@ def played(tokens: Sequence[str], name: str) -> list[Played]:
         for note in track.notes
     ]
     return sorted(found)
-
-
-# Grammar: which token may follow which.
-
-
-class State(NamedTuple):
-    """What must be known of a piece to tell what may follow: its last token, and where it is."""
-
-    kind: str = ""
-    program: int | None = None
-    position: int = -1
-    beats: int = COMMON_TIME[0]
-
-
-# The kinds of token that may follow each kind; a note's three stand in order. "": start and end.
-_AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
-FOLLOWING = {
-    "tsd": {
-        "": {"TimeShift", "Program", "Pitch"},
-        "TimeShift": {"TimeShift", *_AFTER_NOTE},
-        "Program": {"Pitch", "PitchDrum"},
-        "Pitch": {"Velocity"},
-        "PitchDrum": {"Velocity"},
-        "Velocity": {"Duration"},
-        "Duration": {"TimeShift", "", *_AFTER_NOTE},
-    },
-    "remi": {
-        "": {"Bar"},
-        "Bar": {"Bar", "TimeSig", "Position"},
-        "TimeSig": {"Bar", "Position"},
-        "Position": {"Tempo", *_AFTER_NOTE},
-        "Tempo": {"Bar", "Position", "", *_AFTER_NOTE},
-        "Program": {"Pitch", "PitchDrum"},
-        "Pitch": {"Velocity"},
-        "PitchDrum": {"Velocity"},
-        "Velocity": {"Duration"},
-        "Duration": {"Bar", "Position", "", *_AFTER_NOTE},
-    },
-}
-# After these a piece would hold half a note, or say what nothing follows.
-INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
-
-
-WORD = re.compile(
-    r"Bar_None|TimeSig_[1-9]\d?/[1-9]\d?|Tempo_\d+\.\d+|Program_(-1|\d+)"
-    r"|(Position|Pitch|PitchDrum|Velocity)_\d+|(Duration|TimeShift)_\d+\.\d+\.[1-9]\d*"
-)
-
-
-def is_token(token: str) -> bool:
-    """Tell whether a token, or each part of a merged one, looks like one of MidiTok's."""
-    return all(WORD.fullmatch(part) for part in token.split(" "))
-
-
-def parts(token: str) -> tuple[str, str]:
-    """Return a token's kind and value."""
-    kind, _, value = token.partition("_")
-    return kind, value
-
-
-def follow(state: State, token: str, name: str) -> State | None:
-    """Return the state after a token, None where it may not stand; "" ends the piece."""
-    kind, value = parts(token)
-    if kind not in FOLLOWING[name][state.kind]:
-        return None
-    state = state._replace(kind=kind)
-    if kind == "Program":
-        return None if int(value) == state.program else state._replace(program=int(value))
-    if kind in ("Pitch", "PitchDrum"):
-        # A piece that has named no instrument yet is for piano.
-        return state if (state.program == DRUMS) == (kind == "PitchDrum") else None
-    if kind == "Bar":
-        return state._replace(position=-1)
-    if kind == "TimeSig":
-        return state._replace(beats=int(value.split("/")[0]))
-    if kind == "Position":
-        place = int(value)
-        return (
-            state._replace(position=place)
-            if state.position < place < POSITIONS * state.beats
-            else None
-        )
-    return state
 
 
 def repaired(tokens: Iterable[str], name: str) -> list[str]:

@@ -16,9 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import band
+import rules
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ENCODINGS: tuple[str, ...] = ("notes", *band.NAMES)
 # Raise it whenever the same bytes would give other tokens, counts or reasons: caches go by it.
@@ -72,7 +76,7 @@ Gunshot""".replace("\n", "").split(",")
 )
 
 DRUMS = 128  # the program of a Note of percussion
-State = band.State  # what a grammar remembers of a piece; START before its first token
+State = rules.State  # what a grammar remembers of a piece; START before its first token
 START = State()
 
 
@@ -185,7 +189,7 @@ def parts(token: str) -> int:
 def is_token(token: str, encoding: str = "notes") -> bool:
     """Tell whether a token, or each part of a merged one, looks like one of the encoding's."""
     _check_encoding(encoding)
-    return encoding == "notes" or band.is_token(token)
+    return encoding == "notes" or rules.is_token(token)
 
 
 def joins(token: str, encoding: str = "notes") -> bool:
@@ -194,7 +198,7 @@ def joins(token: str, encoding: str = "notes") -> bool:
     Pitches stay alone, so that a transposed piece has one token for each of the piece's.
     """
     _check_encoding(encoding)
-    return encoding != "notes" and band.parts(token)[0] != "Pitch"
+    return encoding != "notes" and rules.parts(token)[0] != "Pitch"
 
 
 def _split(tokens: Iterable[str]) -> list[str]:
@@ -210,7 +214,7 @@ def transpose(token: str, semitones: int, encoding: str = "notes") -> str:
     """
     _check_encoding(encoding)
     if encoding != "notes":
-        kind, value = band.parts(token)  # a merged token has no pitch
+        kind, value = rules.parts(token)  # a merged token has no pitch
         return f"Pitch_{_nearest(int(value) + semitones)}" if kind == "Pitch" else token
     found = _pitches(token)
     if token in PITCHES:
@@ -223,7 +227,7 @@ def played(tokens: Sequence[str], encoding: str = "notes") -> list[Note]:
     _check_encoding(encoding)
     if encoding != "notes":
         found = band.played(music(tokens, encoding), encoding)
-        return [Note(*note[:3], DRUMS if note[3] == band.DRUMS else note[3]) for note in found]
+        return [Note(*note[:3], DRUMS if note[3] == rules.DRUMS else note[3]) for note in found]
     length = STEP / TICKS_PER_QUARTER
     return [
         Note(number * length, length, pitch)
@@ -265,8 +269,17 @@ def follow(state: State, token: str, encoding: str = "notes") -> State | None:
         return state
     after: State | None = state
     for part in token.split(" "):
-        after = band.follow(after, part, encoding) if after else None
+        after = rules.follow(after, part, encoding) if after else None
     return after
+
+
+def allowed(tokens: Sequence[str], encoding: str = "notes") -> Callable[[State], np.ndarray] | None:
+    """Return what tells of all tokens at once what `follow` tells of one, bool [V].
+
+    None where the encoding forbids nothing.
+    """
+    _check_encoding(encoding)
+    return None if encoding == "notes" else rules.allowed(tokens, encoding)
 
 
 def version(encoding: str = "notes") -> str:
@@ -326,7 +339,7 @@ def _band_piece(
     return Piece(
         tokens=tuple(band.tokens_of(whole, ticks_per_quarter, encoding)),
         instruments=tuple(
-            sorted("Percussion" if p == band.DRUMS else INSTRUMENTS[p] for p in programs)
+            sorted("Percussion" if p == rules.DRUMS else INSTRUMENTS[p] for p in programs)
         ),
         notes=len(whole.notes),
         quarters=whole.end / ticks_per_quarter,

@@ -23,21 +23,20 @@ class Grammar(Generic[State]):
     """
 
     def __init__(
-        self, follow: Callable[[State, int], State | None], size: int, start: State
+        self,
+        follow: Callable[[State, int], State | None],
+        size: int,
+        start: State,
+        allowed: Callable[[State], np.ndarray] | None = None,
     ) -> None:
-        """Know nothing yet but the start."""
-        self._follow, self._size = follow, size
+        """Know nothing yet but the start; `allowed` gives a state's row at once, bool [size]."""
+        self._follow, self._size, self._allowed = follow, size, allowed
         self._states, self._numbers = [start], {start: 0}
         self._after: dict[tuple[int, int], int] = {}
         self._rows = np.zeros((64, size), np.float32)  # -inf: known to be forbidden in this state
         self._learned: set[int] = set()
         self._stuck: set[int] = set()  # states where no id but END is allowed
         self._lock = Lock()
-
-    def forbids_nothing(self) -> bool:
-        """Tell whether it has a single state, where all ids are allowed."""
-        start = self._states[0]
-        return all(self._follow(start, number) == start for number in range(self._size))
 
     def after(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
         """Return the state after each id in the state at its place, NOWHERE if forbidden there."""
@@ -65,7 +64,11 @@ class Grammar(Generic[State]):
         """Make the rows of these states."""
         for state in set(states) - self._learned:
             here = self._states[state]
-            row = [self._follow(here, number) is None for number in range(self._size)]
+            if self._allowed:
+                row = ~self._allowed(here)
+            else:
+                ids = range(self._size)
+                row = np.array([self._follow(here, number) is None for number in ids])
             with self._lock:
                 self._rows[state, row] = -np.inf
                 if all(row[END + 1 :]):

@@ -81,12 +81,14 @@ class Vocabulary:
         from grammar import Grammar  # here, not above: it imports NumPy
 
         tokens = ("", *self.tokens[1:])  # the grammar's word for the end is the empty one
+        allowed = encoding.allowed(tokens, self.encoding)
+        if allowed is None:
+            return None
 
         def follow(state: State, number: int) -> State | None:
             return encoding.follow(state, tokens[number], self.encoding)
 
-        grammar = Grammar(follow, len(tokens), encoding.START)
-        return None if grammar.forbids_nothing() else grammar
+        return Grammar(follow, len(tokens), encoding.START, allowed)
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""

@@ -25,7 +25,7 @@ HEAVY = {
 
 # file → the rooms of ours it may import
 OURS = {
-    "band": set(),
+    "band": {"rules"},
     "batches": set(),
     "cache": set(),
     "choosing": set(),
@@ -33,7 +33,7 @@ OURS = {
     "demo": {"encoding"},
     "checkpoints": {"collection"},
     "drawing": {"choosing", "grammar"},
-    "encoding": {"band"},
+    "encoding": {"band", "rules"},
     "evaluate": {
         "batches",
         "checkpoints",
@@ -67,6 +67,7 @@ OURS = {
     "render": set(),
     "report": set(),
     "resemblance": {"measures", "mgeval", "overlaps"},
+    "rules": set(),
     "scores": {"measures", "ngrams"},
     "sample": {
         "checkpoints",

@@ -23,6 +23,7 @@ from test_encoding_malformed import HEAVY, KNOWN, READABLE, REASONS
 import band
 import encoding
 import preprocess
+import rules
 from preprocess import KEYS, Vocabulary
 
 BOTH = pytest.mark.parametrize("name", band.NAMES)
@@ -245,7 +246,29 @@ def test_whatever_the_grammar_allows_is_music_to_miditok(walk: tuple[str, int]) 
 
 
 def kind(token: str) -> str:
-    return band.parts(token)[0]
+    return rules.parts(token)[0]
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(4))
+def test_a_row_of_the_grammar_says_what_it_says_of_each_token(name: str, seed: int) -> None:
+    rng, single = np.random.default_rng(seed), some_tokens(name)
+    # Real runs, and runs that may not stand anywhere.
+    real = encoding.read_piece(band_file((0, signature(4, 4)), (4, tempo(99))), name).tokens
+    starts = rng.integers(len(real) - 6, size=150)
+    runs = [real[i : i + rng.integers(2, 7)] for i in starts]
+    runs += [rng.choice(single, rng.integers(2, 4)).tolist() for _ in range(150)]
+    tokens = ["", *single, *{" ".join(run) for run in runs}]
+    allowed = encoding.allowed(tokens, name)
+    assert allowed is not None
+    state, found = encoding.START, set[bool]()
+    for _ in range(300):
+        after = [encoding.follow(state, token, name) for token in tokens]
+        assert allowed(state).tolist() == [to is not None for to in after]
+        ways = [to for to in after[1:] if to is not None]
+        found |= {to is not None for to in after}
+        state = ways[rng.integers(len(ways))]
+    assert found == {True, False}
 
 
 @BOTH

@@ -204,9 +204,3 @@ def test_states_are_kept_however_many_there_are() -> None:
     assert grammar.after([state], [5]) == [NOWHERE]
     assert grammar.go([state], [5]) == [state]
     assert grammar.listen(range(1, 301)) == state
-
-
-def test_rules_that_forbid_nothing_are_known_as_such() -> None:
-    assert Grammar(lambda state, _: state, 7, ()).forbids_nothing()
-    assert not toy().forbids_nothing()
-    assert not Grammar(lambda state, number: min(state + number, 3), 7, 0).forbids_nothing()
