@@ -206,15 +206,9 @@ def dask_cluster(name: str, address: str) -> Iterator[Submit]:
         return wait
 
     with client:
-        for room in (
-            "band",
-            "encoding",
-            "cache",
-            "collection",
-        ):  # in the order in which they are imported
-            client.upload_file(
-                str(Path(__file__).with_name(f"{room}.py"))
-            )  # for later workers, too
+        # In the order in which they are imported; for workers that come later, too.
+        for room in ("rules", "band", "encoding", "cache", "collection"):
+            client.upload_file(str(Path(__file__).with_name(f"{room}.py")))
         yield submit
 
 
