@@ -288,16 +288,25 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     panels = figure.subplots(1, len(corpora), squeeze=False, sharey=True)[0]
     for axes, corpus in zip(panels, corpora, strict=True):
         here = {r["recipe"]: r for r in results if r["corpus"] == corpus and r["seed"] == seed}
-        for number, name in enumerate(name for name in chosen if name in here):
+        for name in (name for name in chosen if name in here):
             curve, epochs = here[name]["curve"], range(1, len(here[name]["curve"]) + 1)
-            colour = f"C{number}"
+            colour = f"C{chosen.index(name)}"
             axes.plot(epochs, [point[2] for point in curve], color=colour, label=name)
             axes.plot(epochs, [point[0] for point in curve], color=colour, linestyle=":")
         gram = here["best n-gram"]["best"]
         axes.axhline(gram, color="grey", linestyle="--", label="best n-gram")
         axes.set(title=corpus, xlabel="epoch", ylabel="nats a token")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, title="held out (dotted: training)")
+    lines = {
+        line.get_label(): line for axes in panels for line in axes.get_legend_handles_labels()[0]
+    }
+    figure.legend(
+        handles=list(lines.values()),
+        title="held out (dotted: training)",
+        loc="outside lower center",
+        ncols=len(lines),
+        frameon=False,
+    )
     figure.savefig(path, dpi=110)
 
 
