@@ -1,7 +1,7 @@
 """The encodings `tsd` and `remi`: what is heard in a MIDI file ⇄ MidiTok's token strings.
 
 The only importer of MidiTok and of symusic, MidiTok's reader and writer; knows nothing of ids,
-arrays, networks or folders. Both encodings hold every instrument, percussion, velocities and
+networks or folders. Both encodings hold every instrument, percussion, velocities and
 durations in one stream. `tsd` moves on in time by shifts; `remi` by bars and positions, and holds
 tempos and time signatures.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rules import COMMON_TIME, DRUMS, INCOMPLETE, POSITIONS, State, follow, parts
 
@@ -195,21 +195,15 @@ def midi_of(tokens: Sequence[str], name: str, bpm: float | None, instrument: int
     return bytes(score.dumps_midi())
 
 
-class Played(NamedTuple):
-    """A note as it is written: quarter notes, quarter notes, MIDI pitch, program or DRUMS."""
+def played(tokens: Sequence[str], name: str) -> list[tuple[float, float, int, int]]:
+    """Return the notes of tokens that the grammar allows, in order.
 
-    start: float
-    length: float
-    pitch: int
-    program: int
-
-
-def played(tokens: Sequence[str], name: str) -> list[Played]:
-    """Return the notes of tokens that the grammar allows, in order."""
+    Each is (start, length, pitch, program or DRUMS), times in quarter notes.
+    """
     score = score_of(tokens, name)
     quarter = score.ticks_per_quarter
     found = [
-        Played(
+        (
             note.start / quarter,
             note.duration / quarter,
             note.pitch,

@@ -1,7 +1,7 @@
 """The room of encodings: one MIDI file ⇄ a list of token strings.
 
-It is the only importer of music21, and knows nothing of ids, arrays, networks or folders. Each
-function takes an encoding's name: `notes`, which is here, or `tsd` or `remi`, which are band.py's.
+It is the only importer of music21, and knows nothing of ids, networks or folders. Each function
+takes an encoding's name: `notes`, which is here, or `tsd` or `remi`, which are band.py's.
 
 `notes`, the classic encoding, is the sequence of a piece's onsets. An onset with one pitch is that
 pitch's music21 name (`C#4`, `B-3`), an onset with several is its chord's normal order (`1.5.6`).
@@ -147,7 +147,7 @@ def write(
         )
     tokens = _split(tokens)
     kept = music(tokens, encoding)
-    if encoding != "notes" and not any(token.startswith("Pitch") for token in kept):
+    if not has_notes(kept, encoding):
         raise ValueError(f"there is no note in these {len(tokens)} tokens")
     if encoding == "notes":
         chords = [_pitches(token) for token in kept]
@@ -165,6 +165,14 @@ def music(tokens: Sequence[str], encoding: str = "notes") -> Sequence[str]:
     """
     _check_encoding(encoding)
     return tokens if encoding == "notes" else band.repaired(_split(tokens), encoding)
+
+
+def has_notes(tokens: Sequence[str], encoding: str = "notes") -> bool:
+    """Tell whether there is anything to hear in what `music` returns."""
+    _check_encoding(encoding)
+    if encoding == "notes":
+        return bool(tokens)
+    return any(rules.parts(token)[0] in ("Pitch", "PitchDrum") for token in tokens)
 
 
 def context(primer: Sequence[str], encoding: str = "notes") -> list[str]:
@@ -227,7 +235,10 @@ def played(tokens: Sequence[str], encoding: str = "notes") -> list[Note]:
     _check_encoding(encoding)
     if encoding != "notes":
         found = band.played(music(tokens, encoding), encoding)
-        return [Note(*note[:3], DRUMS if note[3] == rules.DRUMS else note[3]) for note in found]
+        return [
+            Note(start, length, pitch, DRUMS if program == rules.DRUMS else program)
+            for start, length, pitch, program in found
+        ]
     length = STEP / TICKS_PER_QUARTER
     return [
         Note(number * length, length, pitch)

@@ -16,9 +16,10 @@ NOWHERE = -1  # where a forbidden id leads
 class Grammar(Generic[State]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
-    States are numbered as they are met, the start is 0. A state's row of forbidden ids costs a call
-    of `follow` for each id there is, so it is learned only where something depends on it, and most
-    states of a trained network never need theirs. All pieces, in all threads, share what is known.
+    States are numbered as they are met, the start is 0. A state's row of forbidden ids is learned
+    only where something depends on it, and most states of a trained network never need theirs: it
+    costs a call of `allowed`, or else of `follow` for each id there is. All pieces, in all threads,
+    share what is known.
     Rows are 0 or -inf: adding one to log probabilities costs less than picking places by booleans.
     """
 

@@ -112,7 +112,7 @@ class Vocabulary:
             or not all(encoding.is_token(token, name) for token in tokens[1:])
         ):
             raise InputError(
-                f"{path} is not a vocabulary: expected unique tokens that begin with {END}"
+                f"{path} is not a vocabulary: expected different tokens of one encoding after {END}"
             )
         return Vocabulary(tokens, name, pairs)
 

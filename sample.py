@@ -73,9 +73,9 @@ def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
         more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
         share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
         print(f"The model has never seen {share}: {named}{more}")
-    named_by = (name for token in tokens if (name := heard[token]) is not None)
-    found = encoding.music(list(named_by), vocabulary.encoding)
-    if tokens and not encoding.played(found, vocabulary.encoding):
+    likest = [name for token in tokens if (name := heard[token]) is not None]
+    found = encoding.music(likest, vocabulary.encoding)
+    if tokens and not encoding.has_notes(found, vocabulary.encoding):
         raise InputError("the model knows nothing like the primer: give another --primer")
     return [ids[token] for token in vocabulary.spelled(found)]
 
