@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from collection import InputError
+from midilstm.files import InputError
 
 SETTINGS = "settings.json"
 SCORES = "scores.json"  # inside a checkpoint's archive: what its epoch's row in the log says

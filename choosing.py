@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-END = 0  # preprocess.END's id
+END = 0  # vocabularies.END's id
 WINDOW = 64  # tokens that the repetition penalty looks back on
 
 

@@ -16,12 +16,9 @@ from typing import Any
 import encoding
 from cache import Cache
 from encoding import Piece
+from midilstm.files import InputError
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
-
-
-class InputError(ValueError):
-    """Tell a person what is wrong with what they gave, in one sentence that names what helps."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,6 @@ class Refusal:
 Outcome = Parsed | Skipped | Duplicate
 # Sends bytes to a worker and returns a function that waits for the result.
 Submit = Callable[[bytes], Callable[[], Piece | Refusal]]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old one or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _hash(data: bytes) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from choosing import WINDOW, Knobs, choose_rows, race
 from grammar import NOWHERE, Grammar
 
-END = 0  # preprocess.END's id: a piece begins after it, and may end with it
+END = 0  # vocabularies.END's id: a piece begins after it, and may end with it
 # Nats within which rows computed together may differ from rows computed alone. Over 2,000 steps of
 # a trained network of the default size they differed by 7e-6 at most.
 SLACK = 5e-5

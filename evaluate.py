@@ -5,8 +5,6 @@ Knows no file formats and no layers.
 
 from __future__ import annotations
 
-import preprocess  # isort: skip  # first: it says so when Python is too old
-
 import argparse
 import json
 import sys
@@ -17,8 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import checkpoints
 import encoding
-from collection import write_atomically
-from preprocess import Corpus, InputError, Vocabulary, count
+from midilstm import arguments as shared
+from midilstm.arguments import count
+from midilstm.corpus import corpus as corpora
+from midilstm.corpus.corpus import Corpus
+from midilstm.files import InputError, write_atomically
+from midilstm.tokens import vocabulary as vocabularies
+from midilstm.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,13 +49,13 @@ def find_run(arguments: argparse.Namespace) -> Run:
     folder = arguments.model_dir
     checkpoint = checkpoints.choose(folder, arguments.checkpoint)
     settings = checkpoints.load_settings(folder)
-    return Run(checkpoint, settings, preprocess.vocabulary_of(folder, settings["network"]))
+    return Run(checkpoint, settings, vocabularies.vocabulary_of(folder, settings["network"]))
 
 
 def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:
     """Load the pieces with the run's own split; raise InputError where they are others."""
     trained = run.settings["training"]
-    corpus = preprocess.load_corpus(
+    corpus = corpora.load_corpus(
         arguments.data_dir,
         name=run.vocabulary.encoding,
         validation=0 if arguments.other_corpus else trained["validation"],
@@ -160,7 +163,7 @@ def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Voc
     """Read the files of --generated; return them and a vocabulary that has all their tokens."""
     import numpy as np
 
-    corpus = preprocess.load_corpus(
+    corpus = corpora.load_corpus(
         arguments.generated,
         name=run.vocabulary.encoding,
         validation=0,
@@ -242,7 +245,7 @@ def score_all(
         scored = judge.score(held_out, "Scoring held-out pieces")
         result["scores"]["held_out"] = scores.summary(scored, held_out, rng)
         if training.names:
-            tables = {shift: run.vocabulary.transposed(shift) for shift in preprocess.KEYS}
+            tables = {shift: run.vocabulary.transposed(shift) for shift in vocabularies.KEYS}
             result["yardsticks"] = scores.against_yardsticks(
                 scored, training, held_out, tables, rng
             )
@@ -339,12 +342,12 @@ def add_piece_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperature",
-        type=preprocess.temperature,
+        type=shared.temperature,
         default=1.0,
         help="of the pieces to generate",
     )
     group.add_argument(
-        "--top-p", type=preprocess.mass, default=1.0, help="of the pieces to generate (1.0 = off)"
+        "--top-p", type=shared.mass, default=1.0, help="of the pieces to generate (1.0 = off)"
     )
 
 
@@ -375,14 +378,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="the folder holds other music than was trained on: take every piece as held out",
     )
     add_piece_arguments(parser)
-    preprocess.add_reading_arguments(parser)
+    shared.add_reading_arguments(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the evaluation; return the exit status."""
     arguments = parse_args(argv)
-    return preprocess.run(lambda: evaluate(arguments))
+    return shared.run(lambda: evaluate(arguments))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import encoding
-import preprocess
-from preprocess import count, positive_int
+from midilstm import arguments as shared
+from midilstm.arguments import count, positive_int
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
@@ -48,7 +48,7 @@ def add_lengths(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--bars", type=positive_int, help="bars to make (none = see --chars)")
     only.add_argument(
         "--seconds",
-        type=preprocess.number_from(0.001, 86_400, "a number of seconds from 0.001 to 86400"),
+        type=shared.number_from(0.001, 86_400, "a number of seconds from 0.001 to 86400"),
         help="seconds of music to make, at --bpm (none = see --chars)",
     )
     group.add_argument(
@@ -70,7 +70,7 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--temperature",
-        type=preprocess.temperature,
+        type=shared.temperature,
         default=1.0,
         help="below 1 safer, above 1 wilder (0 = always the likeliest)",
     )
@@ -79,13 +79,13 @@ def add_knobs(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--top-p",
-        type=preprocess.mass,
+        type=shared.mass,
         default=1.0,
         help="draw from the likeliest tokens that together have this probability (1.0 = off)",
     )
     group.add_argument(
         "--repetition-penalty",
-        type=preprocess.number_from(1, 100, "a number from 1 to 100"),
+        type=shared.number_from(1, 100, "a number from 1 to 100"),
         default=1.0,
         help="raise the probability of each of the last 64 tokens to this power (1.0 = off)",
     )
@@ -118,7 +118,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--bpm",
-        type=preprocess.number_from(4, 1000, "a tempo from 4 to 1000"),
+        type=shared.number_from(4, 1000, "a tempo from 4 to 1000"),
         help="quarter notes a minute (none = what the model wrote, or 120)",
     )
     parser.add_argument(

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 State = TypeVar("State", bound=Hashable)
-END = 0  # preprocess.END's id
+END = 0  # vocabularies.END's id
 NOWHERE = -1  # where a forbidden id leads
 
 

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from collection import write_atomically
+from midilstm.files import write_atomically
 
 FILES = ("training.csv", "training.png")
 

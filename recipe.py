@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from collection import InputError, write_atomically
+from midilstm.files import InputError, write_atomically
 
 # What the JSON of a piece must hold to make it again, by the flags of sample.py they stand for.
 # None: the flag was not given.

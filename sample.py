@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import preprocess  # isort: skip  # first: it says so when Python is too old
-
 import argparse
 import math
 import os
@@ -21,7 +19,10 @@ import checkpoints
 import encoding
 import recipe
 from flags import LENGTHS, parse_args
-from preprocess import InputError, Vocabulary
+from midilstm import arguments as shared
+from midilstm.files import InputError
+from midilstm.tokens import vocabulary as vocabularies
+from midilstm.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import drawing
@@ -42,7 +43,7 @@ def open_model(folder: Path, which: str | None) -> Trained:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
     checkpoint = checkpoints.choose(folder, which)
     settings = checkpoints.load_settings(folder)
-    vocabulary = preprocess.vocabulary_of(folder, settings["network"])
+    vocabulary = vocabularies.vocabulary_of(folder, settings["network"])
     import inference
 
     network = inference.load(checkpoint, settings["network"])
@@ -334,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         like = recipe.load(arguments.like)
         sample(parse_args(arguments.argv, recipe.flags(like)), like)
 
-    return preprocess.run(work)
+    return shared.run(work)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import preprocess  # isort: skip  # first: it says so when Python is too old
+from midilstm import arguments as shared
+from midilstm.corpus import report as reports
+from midilstm.tokens import vocabulary as vocabularies
+
+import preprocess  # isort: skip
 
 import argparse
 import sys
@@ -14,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import checkpoints
 import demo
 import log
-from collection import write_atomically
-from preprocess import Corpus, InputError, positive_int, share
+from midilstm.arguments import positive_int, share
+from midilstm.corpus.corpus import Corpus
+from midilstm.files import InputError, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +78,7 @@ def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]
 
 
 def begin_or_resume(
-    arguments: argparse.Namespace, settings: dict[str, Any], vocabulary: preprocess.Vocabulary
+    arguments: argparse.Namespace, settings: dict[str, Any], vocabulary: vocabularies.Vocabulary
 ) -> int:
     """Prepare the model folder; return the epoch of the checkpoint to go on from, 0 for none."""
     import json
@@ -94,7 +99,7 @@ def begin_or_resume(
             f"{folder} has checkpoints but no {checkpoints.SETTINGS}: put it back, "
             "add --fresh to move them aside, or name another folder with --model-dir"
         )
-    vocabulary.save(folder / preprocess.VOCABULARY)
+    vocabulary.save(folder / vocabularies.VOCABULARY)
     text = json.dumps({**settings, "versions": arguments.versions}, indent=2, ensure_ascii=False)
     write_atomically(folder / checkpoints.SETTINGS, text + "\n")
     return 0
@@ -146,7 +151,7 @@ class Run:
         self._pieces = list(corpus.training.values())
         self._keys: np.ndarray | None = None
         if arguments.transpose:
-            self._keys = np.array([corpus.vocabulary.transposed(k) for k in preprocess.KEYS])
+            self._keys = np.array([corpus.vocabulary.transposed(k) for k in vocabularies.KEYS])
         self._log = log.Log(arguments.log_dir)
         self._log.begin(done)
         self._at_epoch_end = model.snapshot(self.model)
@@ -310,8 +315,8 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.data_dir = demo.make(arguments.jobs)
     corpus = preprocess.corpus_from(arguments, transpose=arguments.transpose)
     stream = sum(map(len, corpus.training.values()))
-    preprocess.require_batch(stream, arguments.batch_size, arguments.seq_length)
-    print(preprocess.summary(corpus))
+    reports.require_batch(stream, arguments.batch_size, arguments.seq_length)
+    print(reports.summary(corpus))
     arguments.versions = versions()
     done = begin_or_resume(arguments, settings_of(arguments, corpus), corpus.vocabulary)
     if done >= arguments.epochs:
@@ -363,13 +368,13 @@ def add_learning_arguments(parser: argparse.ArgumentParser) -> None:
     learning = parser.add_argument_group("learning")
     learning.add_argument(
         "--learning-rate",
-        type=preprocess.number_from(1e-9, 10, "a learning rate above 0, up to 10"),
+        type=shared.number_from(1e-9, 10, "a learning rate above 0, up to 10"),
         default=3e-3,
         help="of Adam",
     )
     learning.add_argument(
         "--clip",
-        type=preprocess.number_from(0, sys.float_info.max, "zero or a positive number"),
+        type=shared.number_from(0, sys.float_info.max, "zero or a positive number"),
         default=0.0,
         help="largest norm of a variable's gradient (0 = off)",
     )
@@ -388,7 +393,7 @@ def add_learning_arguments(parser: argparse.ArgumentParser) -> None:
     )
     learning.add_argument(
         "--patience",
-        type=preprocess.count,
+        type=shared.count,
         default=0,
         help="stop after so many epochs without a better held-out loss (0 = off)",
     )
@@ -418,7 +423,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
     add_network_arguments(parser)
     add_learning_arguments(parser)
-    preprocess.add_corpus_arguments(parser)
+    shared.add_corpus_arguments(parser)
     if parser.parse_args(argv).classic:
         parser.set_defaults(**CLASSIC)
     arguments = parser.parse_args(argv)
@@ -430,7 +435,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     arguments = parse_args(argv)
-    return preprocess.run(lambda: train(arguments))
+    return shared.run(lambda: train(arguments))
 
 
 if __name__ == "__main__":

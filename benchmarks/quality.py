@@ -18,6 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from midilstm.corpus import corpus as corpora
+from midilstm.tokens import vocabulary as vocabularies
+
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train as trainer
@@ -150,11 +153,10 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
 
     import batches
     import model
-    import preprocess
 
     keys = None
     if change["transpose"]:
-        keys = np.array([corpus.vocabulary.transposed(k) for k in preprocess.KEYS])
+        keys = np.array([corpus.vocabulary.transposed(k) for k in vocabularies.KEYS])
     pieces, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     count = batches.batch_count(sum(map(len, pieces)), BATCH, LENGTH)
     scorer, curve, average = model.Scorer(network), [], network.get_weights()
@@ -186,10 +188,9 @@ def best_ngram(corpus: Any) -> dict[str, Any]:
     import numpy as np
 
     import ngrams
-    import preprocess
 
     training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
-    tables = [corpus.vocabulary.transposed(k) for k in preprocess.KEYS]
+    tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]
     every = [table[ids] for ids in training for table in tables]
     found = []
     for keys, pieces in ((1, training), (12, every)):
@@ -206,8 +207,6 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Run what the file does not have yet."""
     import tempfile
 
-    import preprocess
-
     done = {(row["corpus"], row["recipe"], row["seed"], row["steps"]) for row in rows(args.out)}
     wanted = ["best n-gram", *args.only]
     for seed in args.seeds:
@@ -219,7 +218,7 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 for number, folder in enumerate(folders.split(",")):
                     Path(place, str(number)).symlink_to(Path(folder).resolve())
                 corpora = {
-                    closed: preprocess.load_corpus(Path(place), seed=seed, transpose=closed)
+                    closed: corpora.load_corpus(Path(place), seed=seed, transpose=closed)
                     for closed in (True, False)
                 }
             for recipe in missing:

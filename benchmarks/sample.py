@@ -47,11 +47,11 @@ def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
     import encoding
     import model
-    import preprocess
+    from midilstm.tokens import vocabulary as vocabularies
 
     chords = (f"{a}.{b}.{c}" for a in range(12) for b in range(a) for c in range(b))
-    tokens = [*dict.fromkeys((preprocess.END, *encoding.NAMES, *chords))][:size]
-    preprocess.Vocabulary(tuple(tokens)).save(folder / preprocess.VOCABULARY)
+    tokens = [*dict.fromkeys((vocabularies.END, *encoding.NAMES, *chords))][:size]
+    vocabularies.Vocabulary(tuple(tokens)).save(folder / vocabularies.VOCABULARY)
     network = model.build_model(len(tokens), batch_size=1, sequence_length=1)
     model.save(network, folder / "epoch-0001.keras")
     sizes = {"vocabulary_size": len(tokens), "embedding_size": 512, "units": 256, "layers": 3}

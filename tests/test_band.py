@@ -22,9 +22,9 @@ from test_encoding_malformed import HEAVY, KNOWN, READABLE, REASONS
 
 import band
 import encoding
-import preprocess
 import rules
-from preprocess import KEYS, Vocabulary
+from midilstm import files
+from midilstm.tokens.vocabulary import KEYS, Vocabulary
 
 BOTH = pytest.mark.parametrize("name", band.NAMES)
 # Swing, a triplet, sixteenths, a tie over the bar line, a held chord: (start, end, pitch).
@@ -525,7 +525,7 @@ def test_what_goes_on_from_a_primer_has_its_place_tempo_and_instrument(tmp_path:
 def test_a_vocabulary_of_strange_tokens_is_refused(tmp_path: Path) -> None:
     for token in ("Position_abc", "foo", "Pitch_60 Velocity_x", "Duration_1.2", "Program_"):
         Vocabulary(("<end>", token), "remi").save(tmp_path / "v.json")
-        with pytest.raises(preprocess.InputError):
+        with pytest.raises(files.InputError):
             Vocabulary.load(tmp_path / "v.json")
     every = Vocabulary(("<end>", *sorted(band.tokenizer("remi").vocab)[1:]), "remi")
     known = tuple(token for token in every.tokens if not token.startswith("PAD"))

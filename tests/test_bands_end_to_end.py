@@ -12,9 +12,9 @@ from test_merging import band_piece
 
 import encoding
 import evaluate
-import preprocess
 import sample
 import train
+from midilstm.tokens import vocabulary as vocabularies
 
 SMALL = ["--embedding-size=8", "--units=16", "--layers=1", "--batch-size=2", "--seq-length=16"]
 
@@ -45,7 +45,7 @@ def newest(folder: Path) -> tuple[dict[str, Any], Path]:
 
 def test_the_model_folder_says_how_it_hears(trained: tuple[str, Path]) -> None:
     name, folder = trained
-    vocabulary = preprocess.Vocabulary.load(folder / "model" / "vocabulary.json")
+    vocabulary = vocabularies.Vocabulary.load(folder / "model" / "vocabulary.json")
     assert vocabulary.encoding == name
     assert vocabulary.merges
     settings = json.loads((folder / "model" / "settings.json").read_text("utf-8"))

@@ -15,7 +15,7 @@ import pytest
 
 import collection
 import encoding
-import preprocess
+from midilstm.corpus import corpus as corpora
 
 pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def corpus_bytes(folder: Path, scheduler: str | None) -> object:
     """Load a corpus and return all that it holds."""
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    corpus = preprocess.load_corpus(folder, jobs=1, scheduler=scheduler)
+    corpus = corpora.load_corpus(folder, jobs=1, scheduler=scheduler)
     assert corpus.report.from_cache == 0
     pieces = {**corpus.training, **corpus.held_out}
     return (

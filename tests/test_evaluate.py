@@ -11,8 +11,8 @@ import pytest
 
 import encoding
 import evaluate
-import preprocess
 import train
+from midilstm.tokens import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
 TRAINING = [
@@ -187,7 +187,7 @@ def test_without_held_out_pieces_it_says_so(
 
 
 def test_rhythm_is_described_where_an_encoding_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    vocabulary = preprocess.Vocabulary((preprocess.END, "C4", "0.4.7", "D4"))
+    vocabulary = vocabularies.Vocabulary((vocabularies.END, "C4", "0.4.7", "D4"))
     assert not evaluate.keeps_rhythm(vocabulary)
     monkeypatch.setattr(evaluate, "keeps_rhythm", lambda _: True)
     monkeypatch.setattr(evaluate, "LISTENED", 5)
@@ -234,6 +234,6 @@ def test_a_folder_that_mixes_two_runs_is_refused(
 ) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(trained / "model", mixed)
-    preprocess.Vocabulary((preprocess.END, "C4")).save(mixed / preprocess.VOCABULARY)
+    vocabularies.Vocabulary((vocabularies.END, "C4")).save(mixed / vocabularies.VOCABULARY)
     assert evaluate.main([f"--model-dir={mixed}", f"--data-dir={trained / 'data'}"]) == 2
     assert "has 2 tokens and its settings say" in capsys.readouterr().err

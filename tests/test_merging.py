@@ -10,7 +10,10 @@ from midi_bytes import notes, smf
 import encoding
 import merging
 import preprocess
-from preprocess import END, InputError, Vocabulary
+from midilstm.corpus import corpus as corpora
+from midilstm.files import InputError
+from midilstm.tokens import vocabulary as vocabularies
+from midilstm.tokens.vocabulary import END, Vocabulary
 
 
 def always(_: str) -> bool:
@@ -86,8 +89,8 @@ def bands(tmp_path: Path) -> Path:
 def test_a_merged_corpus_is_the_same_music_in_fewer_tokens(
     name: str, bands: Path, tmp_path: Path
 ) -> None:
-    plain = preprocess.load_corpus(bands, name=name, transpose=True)
-    merged = preprocess.load_corpus(bands, name=name, transpose=True, bpe=20)
+    plain = corpora.load_corpus(bands, name=name, transpose=True)
+    merged = corpora.load_corpus(bands, name=name, transpose=True, bpe=20)
     assert merged.tokens < 0.7 * plain.tokens
     assert merged.sizes == plain.sizes
     assert list(merged.held_out) == list(plain.held_out)
@@ -104,7 +107,7 @@ def test_a_merged_corpus_is_the_same_music_in_fewer_tokens(
         assert " ".join(spelled).split() == tokens
         assert merged.vocabulary.spelled(tokens) == spelled
         assert encoding.played(spelled, name) == encoding.played(tokens, name)
-        for shift in preprocess.KEYS:
+        for shift in vocabularies.KEYS:
             assert (merged.vocabulary.transposed(shift)[other] < len(merged.vocabulary)).all()
     encoding.write(spelled, tmp_path / "a.mid", name)
     encoding.write(tokens, tmp_path / "b.mid", name)
@@ -112,7 +115,7 @@ def test_a_merged_corpus_is_the_same_music_in_fewer_tokens(
 
 
 def test_nothing_is_learned_from_held_out_pieces(bands: Path) -> None:
-    before = preprocess.load_corpus(bands, name="tsd", bpe=20)
+    before = corpora.load_corpus(bands, name="tsd", bpe=20)
     (held_out,) = before.held_out
     without = [[before.vocabulary.tokens[i] for i in ids[:-1]] for ids in before.training.values()]
     split = [" ".join(piece).split() for piece in without]
@@ -124,7 +127,7 @@ def test_nothing_is_learned_from_held_out_pieces(bands: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tsd", "remi"])
 def test_grammar_and_clock_take_merged_tokens_as_their_parts(name: str, bands: Path) -> None:
-    corpus = preprocess.load_corpus(bands, name=name, bpe=20, validation=0)
+    corpus = corpora.load_corpus(bands, name=name, bpe=20, validation=0)
     for ids in corpus.training.values():
         merged = [corpus.vocabulary.tokens[i] for i in ids[:-1]]
         state: encoding.State | None = encoding.START

@@ -5,7 +5,7 @@ import pytest
 
 import encoding
 import novelty
-from preprocess import END, Vocabulary
+from midilstm.tokens.vocabulary import END, Vocabulary
 
 NAMES = (*encoding.NAMES[48:84], *(encoding.transpose("0.4.7", shift) for shift in range(12)))
 VOCABULARY = Vocabulary((END, *NAMES))

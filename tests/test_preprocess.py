@@ -12,8 +12,11 @@ import batches
 import demo
 import encoding
 import preprocess
-from collection import InputError
-from preprocess import END, Vocabulary
+from midilstm.corpus import corpus as corpora
+from midilstm.corpus import report as reports
+from midilstm.files import InputError
+from midilstm.tokens import vocabulary as vocabularies
+from midilstm.tokens.vocabulary import END, Vocabulary
 
 
 def test_vocabulary_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -42,7 +45,7 @@ def test_a_damaged_vocabulary_is_refused_by_name(tmp_path: Path, body: str) -> N
 
 
 def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
-    corpus = preprocess.load_corpus(music, validation=0, jobs=1)
+    corpus = corpora.load_corpus(music, validation=0, jobs=1)
     tokens = corpus.vocabulary.tokens
     assert tokens[0] == END
     assert list(tokens[1:]) == sorted(tokens[1:])
@@ -57,21 +60,21 @@ def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
 )
 def test_split_sizes(pieces: int, share: float, held_out: int) -> None:
     music = {str(number): f"hash {number}" for number in range(pieces)}
-    assert len(preprocess.held_out_names(music, share, seed=0)) == held_out
+    assert len(corpora.held_out_names(music, share, seed=0)) == held_out
 
 
 def test_split_is_by_music_and_seed() -> None:
     music = {str(number): f"hash {number}" for number in range(20)}
-    chosen = preprocess.held_out_names(music, 0.2, seed=0)
-    assert chosen == preprocess.held_out_names(dict(reversed(music.items())), 0.2, seed=0)
-    assert chosen != preprocess.held_out_names(music, 0.2, seed=1)
+    chosen = corpora.held_out_names(music, 0.2, seed=0)
+    assert chosen == corpora.held_out_names(dict(reversed(music.items())), 0.2, seed=0)
+    assert chosen != corpora.held_out_names(music, 0.2, seed=1)
 
 
 def test_neither_a_new_file_nor_the_vocabulary_reshuffles_the_split(
     music: Path, make_piece: Callable[..., list[str]]
 ) -> None:
     def held_out(**options: bool) -> set[str]:
-        return set(preprocess.load_corpus(music, validation=0.34, **options).held_out)  # type: ignore[arg-type]
+        return set(corpora.load_corpus(music, validation=0.34, **options).held_out)  # type: ignore[arg-type]
 
     before = held_out()
     assert len(before) == 2
@@ -96,11 +99,11 @@ def test_lanes_go_on_from_batch_to_batch() -> None:
 
 
 def test_the_smallest_stream_with_a_batch() -> None:
-    preprocess.require_batch(16 * 64 + 16, 16, 64)
+    reports.require_batch(16 * 64 + 16, 16, 64)
     assert batches.batch_count(16 * 64 + 16, 16, 64) == 1
     assert batches.batch_count(16 * 64 + 15, 16, 64) == 0
     with pytest.raises(InputError, match=r"1,039 tokens .* needs 1,040.*--batch-size or --seq-len"):
-        preprocess.require_batch(16 * 64 + 15, 16, 64)
+        reports.require_batch(16 * 64 + 15, 16, 64)
 
 
 def test_scoring_predicts_each_id_once_from_the_one_before() -> None:
@@ -215,9 +218,9 @@ def test_a_closed_vocabulary_has_every_token_in_every_key() -> None:
 
 
 def test_transposed_streams_are_the_same_music_in_other_keys(music: Path) -> None:
-    corpus = preprocess.load_corpus(music, jobs=1, transpose=True)
+    corpus = corpora.load_corpus(music, jobs=1, transpose=True)
     vocabulary, pieces = corpus.vocabulary, list(corpus.training.values())
-    keys = np.array([vocabulary.transposed(k) for k in preprocess.KEYS])
+    keys = np.array([vocabulary.transposed(k) for k in vocabularies.KEYS])
     stream = batches.epoch_stream(
         pieces, np.random.default_rng(3), shuffle=True, transpositions=keys
     )
@@ -229,7 +232,7 @@ def test_transposed_streams_are_the_same_music_in_other_keys(music: Path) -> Non
         same = [
             (number, k)
             for number, ids in enumerate(pieces)
-            for k in preprocess.KEYS
+            for k in vocabularies.KEYS
             if [encoding.transpose(vocabulary.tokens[i], k) for i in ids[:-1]] == tokens
         ]
         assert len(same) == 1

@@ -15,7 +15,7 @@ import encoding
 import flags
 import inference
 import sample
-from preprocess import END, Vocabulary
+from midilstm.tokens.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "D4", "E4", "0.4", "2.5", "4.7")
 NOTES, CHORDS = TOKENS[1:4], TOKENS[4:]

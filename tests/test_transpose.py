@@ -7,7 +7,7 @@ import pytest
 from midi_bytes import notes, smf
 
 import encoding
-from preprocess import END, Vocabulary
+from midilstm.tokens.vocabulary import END, Vocabulary
 
 
 def read(chords: list[list[int]]) -> list[str]:
