@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import encoding
 from cache import Cache
-from encoding import Piece
 from midilstm.files import InputError
+from midilstm.tokens import encoding
+from midilstm.tokens.encoding import Piece
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
 

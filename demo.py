@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import encoding
+from midilstm.tokens import encoding
 
 FOLDER = Path("demo")
 NOTE = """\

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from choosing import WINDOW, Knobs, choose_rows, race
-from grammar import NOWHERE, Grammar
+from midilstm.tokens.grammar import NOWHERE, Grammar
 
 END = 0  # vocabularies.END's id: a piece begins after it, and may end with it
 # Nats within which rows computed together may differ from rows computed alone. Over 2,000 steps of

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import checkpoints
-import encoding
 from midilstm import arguments as shared
 from midilstm.arguments import count
 from midilstm.corpus import corpus as corpora
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError, write_atomically
+from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import Vocabulary
 

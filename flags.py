@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import encoding
 from midilstm import arguments as shared
 from midilstm.arguments import count, positive_int
+from midilstm.tokens import encoding
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}

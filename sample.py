@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import checkpoints
-import encoding
 import recipe
 from flags import LENGTHS, parse_args
 from midilstm import arguments as shared
 from midilstm.files import InputError
+from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import Vocabulary
 

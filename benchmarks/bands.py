@@ -19,8 +19,7 @@ import numpy as np
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import band
-import encoding
+from midilstm.tokens import band, encoding
 
 RESOLUTIONS = (4, 6, 8, 12, 16, 24, 48)  # candidates for positions in a quarter note
 Part = tuple[int, int]  # program, pitch

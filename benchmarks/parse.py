@@ -18,7 +18,7 @@ from pathlib import Path
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import encoding
+from midilstm.tokens import encoding
 
 OURS, PARSE = "encoding.read_piece", "music21 converter.parse"
 Readers = dict[str, Callable[[Path], object]]

@@ -45,8 +45,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
-    import encoding
     import model
+    from midilstm.tokens import encoding
     from midilstm.tokens import vocabulary as vocabularies
 
     chords = (f"{a}.{b}.{c}" for a in range(12) for b in range(a) for c in range(b))
@@ -73,8 +73,8 @@ def contenders(folder: Path) -> dict[str, Work]:
     import checkpoints
     import choosing
     import drawing
-    import grammar
     import model
+    from midilstm.tokens import grammar
 
     network = sample.open_model(folder, None).network
     settings = checkpoints.load_settings(folder)["network"]

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import encoding
 from midilstm.files import InputError
+from midilstm.tokens import encoding
 
 
 def positive_int(text: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import encoding
+from midilstm.tokens import encoding
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 

@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 from midi_bytes import END, notes, smf, timed
 from test_encoding_malformed import HEAVY, KNOWN, READABLE, REASONS
 
-import band
-import encoding
-import rules
 from midilstm import files
+from midilstm.tokens import band, encoding, rules
 from midilstm.tokens.vocabulary import KEYS, Vocabulary
 
 BOTH = pytest.mark.parametrize("name", band.NAMES)

@@ -10,10 +10,10 @@ import pytest
 from midi_bytes import notes, smf
 from test_merging import band_piece
 
-import encoding
 import evaluate
 import sample
 import train
+from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 
 SMALL = ["--embedding-size=8", "--units=16", "--layers=1", "--batch-size=2", "--seq-length=16"]

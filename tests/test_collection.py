@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import collection
-import encoding
 from collection import Duplicate, Outcome, Parsed, Skipped, Submit
+from midilstm.tokens import encoding
 
 
 def parse(folder: Path, *, jobs: int = 1, seconds: float = 20) -> list[Outcome]:

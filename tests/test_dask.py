@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import collection
-import encoding
 from midilstm.corpus import corpus as corpora
+from midilstm.tokens import encoding
 
 pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from midi_bytes import END, QUARTER, notes, smf, timed
 
-import encoding
+from midilstm.tokens import encoding
 
 Onsets = list[tuple[Fraction, tuple[int, ...]]]
 

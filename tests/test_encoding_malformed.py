@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from midi_bytes import END, chunk, header, notes, smf, timed, variable_length
 
-import encoding
+from midilstm.tokens import encoding
 
 MELODY, BASS = notes((0, 1, 60), (1, 2, 64)), notes((0, 1, 48), (1.5, 2, 50))
 SOUND = smf(MELODY, BASS)

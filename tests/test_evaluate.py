@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import encoding
 import evaluate
 import train
+from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]

@@ -10,7 +10,7 @@ from test_drawing import QUANTILE, Circle, FakeNetwork, normal
 import choosing
 import drawing
 from choosing import Knobs
-from grammar import NOWHERE, Grammar
+from midilstm.tokens.grammar import NOWHERE, Grammar
 
 # A toy language: a note (1, 2, 3) and then its length (4, 5, 6); a piece may end between notes.
 NOTES, LENGTHS = {1, 2, 3}, {4, 5, 6}

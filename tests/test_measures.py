@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import encoding
 import measures
 from measures import BAR, DRUMS, STEPS, Played
+from midilstm.tokens import encoding
 
 IDS = np.array([1])
 DRUM = (0.0, 0.25, 38, DRUMS)

@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from midi_bytes import notes, smf
 
-import encoding
-import merging
 import preprocess
 from midilstm.corpus import corpus as corpora
 from midilstm.files import InputError
+from midilstm.tokens import bpe, encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -26,8 +25,8 @@ def lower(token: str) -> bool:
 
 def test_the_most_frequent_pair_is_merged_first() -> None:
     pieces = [list("abXabXabXcdXcdXabc")]
-    assert merging.learn(pieces, 2, lower) == (("a", "b"), ("c", "d"))
-    assert merging.apply(list("abcXcd"), (("a", "b"), ("c", "d")), lower) == [
+    assert bpe.learn(pieces, 2, lower) == (("a", "b"), ("c", "d"))
+    assert bpe.apply(list("abcXcd"), (("a", "b"), ("c", "d")), lower) == [
         "a b",
         "c",
         "X",
@@ -36,14 +35,14 @@ def test_the_most_frequent_pair_is_merged_first() -> None:
 
 
 def test_merges_are_made_of_merges() -> None:
-    learned = merging.learn([list("abcXabcXabcXab")], 5, lower)
+    learned = bpe.learn([list("abcXabcXabcXab")], 5, lower)
     assert learned == (("a", "b"), ("a b", "c"))  # what occurs once is no merge
-    assert merging.apply(list("abcab"), learned, always) == ["a b c", "a b"]
+    assert bpe.apply(list("abcab"), learned, always) == ["a b c", "a b"]
 
 
 def test_tokens_that_do_not_join_stay_alone() -> None:
-    assert merging.learn([list("aXaXaXaX")], 5, lower) == ()
-    assert merging.apply(list("aXb"), (("a", "X"), ("X", "b")), lower) == list("aXb")
+    assert bpe.learn([list("aXaXaXaX")], 5, lower) == ()
+    assert bpe.apply(list("aXb"), (("a", "X"), ("X", "b")), lower) == list("aXb")
 
 
 PIECES = st.lists(st.lists(st.sampled_from("abcdXY"), max_size=30), min_size=1, max_size=4)
@@ -51,10 +50,10 @@ PIECES = st.lists(st.lists(st.sampled_from("abcdXY"), max_size=30), min_size=1, 
 
 @given(PIECES, st.integers(0, 8))
 def test_splitting_undoes_merging(pieces: list[list[str]], count: int) -> None:
-    learned = merging.learn(pieces, count, lower)
+    learned = bpe.learn(pieces, count, lower)
     assert len(learned) <= count
     for piece in pieces:
-        merged = merging.apply(piece, learned, lower)
+        merged = bpe.apply(piece, learned, lower)
         assert " ".join(merged).split() == piece
         assert all(len(token) == 1 for token in merged if not lower(token.replace(" ", "")))
 
@@ -119,7 +118,7 @@ def test_nothing_is_learned_from_held_out_pieces(bands: Path) -> None:
     (held_out,) = before.held_out
     without = [[before.vocabulary.tokens[i] for i in ids[:-1]] for ids in before.training.values()]
     split = [" ".join(piece).split() for piece in without]
-    assert before.vocabulary.merges == merging.learn(
+    assert before.vocabulary.merges == bpe.learn(
         split, 20, lambda token: encoding.joins(token, "tsd")
     )
     assert held_out not in before.training

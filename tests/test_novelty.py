@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import encoding
 import novelty
+from midilstm.tokens import encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 NAMES = (*encoding.NAMES[48:84], *(encoding.transpose("0.4.7", shift) for shift in range(12)))

@@ -10,11 +10,11 @@ import pytest
 
 import batches
 import demo
-import encoding
 import preprocess
 from midilstm.corpus import corpus as corpora
 from midilstm.corpus import report as reports
 from midilstm.files import InputError
+from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import END, Vocabulary
 

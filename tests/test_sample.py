@@ -10,10 +10,10 @@ import mido
 import numpy as np
 import pytest
 
-import encoding
 import flags
 import sample
 import train
+from midilstm.tokens import encoding
 
 SMALL = [
     "--classic",

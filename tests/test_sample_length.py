@@ -11,10 +11,10 @@ import pytest
 from test_drawing import FakeNetwork
 
 import drawing
-import encoding
 import flags
 import inference
 import sample
+from midilstm.tokens import encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "D4", "E4", "0.4", "2.5", "4.7")

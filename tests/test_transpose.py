@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from midi_bytes import notes, smf
 
-import encoding
+from midilstm.tokens import encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 

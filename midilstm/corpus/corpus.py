@@ -16,11 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 import collection
-import encoding
-import merging
 from collection import Duplicate, Parsed, Skipped
-from merging import Merges
 from midilstm.files import InputError
+from midilstm.tokens import bpe, encoding
+from midilstm.tokens.bpe import Merges
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 
@@ -174,7 +173,7 @@ def _learned(read: _Read, held_out: set[str], name: str, count: int) -> Merges:
         for path, piece in read.pieces.items()
         if path not in held_out
     )
-    return merging.learn(training, count, partial(encoding.joins, encoding=name))
+    return bpe.learn(training, count, partial(encoding.joins, encoding=name))
 
 
 def _renumbered(

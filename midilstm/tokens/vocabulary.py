@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-import encoding
-import merging
-from encoding import State
-from grammar import Grammar
-from merging import Merges
 from midilstm.files import InputError, write_atomically
+from midilstm.tokens import bpe, encoding
+from midilstm.tokens.bpe import Merges
+from midilstm.tokens.encoding import State
+from midilstm.tokens.grammar import Grammar
 
 KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
 END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
@@ -94,7 +93,7 @@ class Vocabulary:
         """Return an encoding's tokens with the vocabulary's merges made."""
         if not self.merges:
             return list(tokens)
-        return merging.apply(tokens, self.merges, partial(encoding.joins, encoding=self.encoding))
+        return bpe.apply(tokens, self.merges, partial(encoding.joins, encoding=self.encoding))
 
 
 def vocabulary_of(model_dir: Path, network: dict[str, Any]) -> Vocabulary:

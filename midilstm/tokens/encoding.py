@@ -18,8 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import band
-import rules
+from midilstm.tokens import band, rules
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rules import COMMON_TIME, DRUMS, INCOMPLETE, POSITIONS, State, follow, parts
+from midilstm.tokens.rules import COMMON_TIME, DRUMS, INCOMPLETE, POSITIONS, State, follow, parts
 
 if TYPE_CHECKING:
     import miditok
