@@ -127,7 +127,7 @@ class Judge:
 
     def score(self, music: Music, label: str) -> Scored:
         """Predict whole pieces, each from a state of zeros."""
-        import batches
+        from midilstm.corpus import batches
         from scores import Scored, progress
 
         results = batches.score_pieces(music.ids, *BATCH, self.each)

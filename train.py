@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import checkpoints
-import demo
 import log
 from midilstm.arguments import positive_int, share
+from midilstm.corpus import demo
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError, write_atomically
 
@@ -160,7 +160,7 @@ class Run:
         """Train the epochs that are left, under one progress bar; save also when interrupted."""
         from tqdm import tqdm
 
-        import batches
+        from midilstm.corpus import batches
 
         arguments = self._arguments
         if self._is_patience_over():
@@ -189,8 +189,8 @@ class Run:
             raise
 
     def _epoch(self, epoch: int, steps: int, bar: Any) -> log.Row:
-        import batches
         import model
+        from midilstm.corpus import batches
 
         arguments = self._arguments
         began = time.perf_counter()
@@ -219,7 +219,7 @@ class Run:
         """Return an epoch's ids int32 [N], the same again when it is trained again."""
         import numpy as np
 
-        import batches
+        from midilstm.corpus import batches
 
         rng = np.random.default_rng([self._arguments.seed % 2**63, epoch])
         shuffle = self._arguments.shuffle
@@ -239,7 +239,7 @@ class Run:
         pieces = list(self._corpus.held_out.values())
         if not pieces:
             return float("nan"), float("nan")
-        import batches
+        from midilstm.corpus import batches
 
         arguments = self._arguments
         return self._scorer(

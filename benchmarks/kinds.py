@@ -23,7 +23,7 @@ def kinds_of(token: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print nats a note by kind of token, and their sum."""
-    import batches
+    from midilstm.corpus import batches
 
     arguments = evaluate.parse_args(argv)
     run = evaluate.find_run(arguments)

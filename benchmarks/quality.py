@@ -151,8 +151,8 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
     """Train for about `steps` steps; return [loss, accuracy, held-out loss, accuracy] an epoch."""
     import numpy as np
 
-    import batches
     import model
+    from midilstm.corpus import batches
 
     keys = None
     if change["transpose"]:

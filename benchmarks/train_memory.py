@@ -38,8 +38,8 @@ def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[st
     import numpy as np
 
     sys.path.insert(0, str(ROOT))
-    import batches
     import model
+    from midilstm.corpus import batches
 
     rng = np.random.default_rng(0)
     pieces = [rng.integers(1, vocabulary, 1000).astype(np.int32) for _ in range(tokens // 1000)]

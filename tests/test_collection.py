@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-import collection
-from collection import Duplicate, Outcome, Parsed, Skipped, Submit
+from midilstm.corpus import reading
+from midilstm.corpus.reading import Duplicate, Outcome, Parsed, Skipped, Submit
 from midilstm.tokens import encoding
 
 
 def parse(folder: Path, *, jobs: int = 1, seconds: float = 20) -> list[Outcome]:
     return list(
-        collection.parse_files(
-            collection.find_files(folder),
-            cache=collection.cache_for(folder, "notes"),
-            pool=lambda: collection.local_pool("notes", jobs, seconds),
+        reading.parse_files(
+            reading.find_files(folder),
+            cache=reading.cache_for(folder, "notes"),
+            pool=lambda: reading.local_pool("notes", jobs, seconds),
         )
     )
 
@@ -34,8 +34,8 @@ def no_pool() -> Iterator[Submit]:
 
 
 def parse_cached(folder: Path) -> list[Outcome]:
-    cache = collection.cache_for(folder, "notes")
-    return list(collection.parse_files(collection.find_files(folder), cache=cache, pool=no_pool))
+    cache = reading.cache_for(folder, "notes")
+    return list(reading.parse_files(reading.find_files(folder), cache=cache, pool=no_pool))
 
 
 def test_files_are_found_in_any_case_in_order_and_not_in_hidden_folders(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_files_are_found_in_any_case_in_order_and_not_in_hidden_folders(tmp_path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "z" / "loop").symlink_to(tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in collection.find_files(tmp_path)]
+    found = [path.relative_to(tmp_path).as_posix() for path in reading.find_files(tmp_path)]
     assert found == ["a.MID", "b.mid", "z/c.Midi"]
 
 
@@ -87,10 +87,10 @@ def test_changed_bytes_are_parsed_again(music: Path) -> None:
 def test_another_encoding_or_parser_version_has_its_own_cache(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = collection.cache_for(music, "notes").path
-    assert collection.cache_for(music, "remi").path != before
+    before = reading.cache_for(music, "notes").path
+    assert reading.cache_for(music, "remi").path != before
     monkeypatch.setattr(encoding, "VERSION", encoding.VERSION + 1)
-    assert collection.cache_for(music, "notes").path != before
+    assert reading.cache_for(music, "notes").path != before
 
 
 def entries(folder: Path) -> list[tuple[str, str, str]]:
@@ -127,7 +127,7 @@ def test_a_damaged_cache_entry_is_made_again(music: Path, damage: str) -> None:
 def test_an_entry_of_another_shape_is_made_again(music: Path) -> None:
     parse(music)
     keys = [key for key, _, _ in entries(music)]
-    with collection.cache_for(music, "notes") as cache:
+    with reading.cache_for(music, "notes") as cache:
         for key in keys:
             cache.put(key, {"tokens": 7})
     assert not any(o.cached for o in parse(music) if isinstance(o, Parsed))
@@ -195,7 +195,7 @@ def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(
 ) -> None:
     (music / "a.mid").write_bytes(b"sleep")
     (music / "b.mid").write_bytes(b"die")
-    monkeypatch.setattr(collection, "parse_bytes", _sleep)
+    monkeypatch.setattr(reading, "parse_bytes", _sleep)
     outcomes = parse(music, jobs=2, seconds=2)
     assert [type(outcome) for outcome in outcomes] == [Skipped] * 2 + [Parsed] * 6
     assert [outcome.reason for outcome in outcomes[:2] if isinstance(outcome, Skipped)] == [
@@ -206,11 +206,11 @@ def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(
     assert len(entries(music)) == 6
 
 
-parse_bytes = collection.parse_bytes
+parse_bytes = reading.parse_bytes
 
 
 def _eat(_data: bytes, _name: str) -> encoding.Piece:
-    bytearray(collection.MEMORY_LIMIT)
+    bytearray(reading.MEMORY_LIMIT)
     pytest.fail("the memory limit let this through")
 
 
@@ -220,7 +220,7 @@ def _parse_greedily(data: bytes, name: str) -> object:
 
 
 def test_a_file_that_eats_memory_is_refused(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "parse_bytes", _parse_greedily)
+    monkeypatch.setattr(reading, "parse_bytes", _parse_greedily)
     assert {o.reason for o in parse(music) if isinstance(o, Skipped)} == {"out of memory"}
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import collection
 from midilstm.corpus import corpus as corpora
+from midilstm.corpus import reading
 from midilstm.tokens import encoding
 
 pytest.importorskip("distributed", reason="needs requirements-dask.txt")
@@ -99,16 +99,16 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     expected = corpus_bytes(many, None)
     first, _second = cluster.worker(), cluster.worker()
     seen = 0
-    settle = collection.Cache.put
+    settle = reading.Cache.put
 
-    def put(cache: collection.Cache, digest: str, result: dict) -> None:
+    def put(cache: reading.Cache, digest: str, result: dict) -> None:
         nonlocal seen
         seen += 1
         if seen == FILES // 4:
             os.kill(first.pid, signal.SIGKILL)
         settle(cache, digest, result)
 
-    monkeypatch.setattr(collection.Cache, "put", put)
+    monkeypatch.setattr(reading.Cache, "put", put)
     assert corpus_bytes(many, cluster.address) == expected
     assert first.wait() == -signal.SIGKILL
     assert seen == FILES + 1

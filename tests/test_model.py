@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import batches
 import model
+from midilstm.corpus import batches
 
 keras = model.keras
 SIZES: dict[str, Any] = {"embedding_size": 6, "units": 5, "layers": 2, "dropout": 0.2}

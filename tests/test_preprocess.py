@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import batches
-import demo
 import preprocess
+from midilstm.corpus import batches, demo
 from midilstm.corpus import corpus as corpora
 from midilstm.corpus import report as reports
 from midilstm.files import InputError

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import batches
 import model
 import scores
+from midilstm.corpus import batches
 from ngrams import Counts, NGram
 
 SIZES: dict[str, Any] = {"embedding_size": 6, "units": 5, "layers": 2}

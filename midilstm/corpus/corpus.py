@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-import collection
-from collection import Duplicate, Parsed, Skipped
+from midilstm.corpus import reading
+from midilstm.corpus.reading import Duplicate, Parsed, Skipped
 from midilstm.files import InputError
 from midilstm.tokens import bpe, encoding
 from midilstm.tokens.bpe import Merges
@@ -37,7 +37,7 @@ class Report:
     duplicates: list[Duplicate] = field(default_factory=list)
     instruments: Counter[str] = field(default_factory=Counter)
 
-    def add(self, outcome: collection.Outcome) -> None:
+    def add(self, outcome: reading.Outcome) -> None:
         """Count one file's outcome."""
         if isinstance(outcome, Skipped):
             self.skipped.append(outcome)
@@ -191,7 +191,7 @@ def _renumbered(
 def _files(data_dir: Path) -> list[Path]:
     if not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
-    paths = collection.find_files(data_dir)
+    paths = reading.find_files(data_dir)
     if not paths:
         raise InputError(
             f"no .mid or .midi files in {data_dir}: put some there, name another folder with "
@@ -207,21 +207,21 @@ def _outcomes(
     jobs: int | None,
     max_file_seconds: float,
     scheduler: str | None,
-) -> Iterator[collection.Outcome]:
+) -> Iterator[reading.Outcome]:
     """Yield each file's outcome under a progress bar that shows after a second."""
     workers = min(jobs or os.cpu_count() or 1, len(paths))
     if scheduler:
-        pool = partial(collection.dask_cluster, name, scheduler)
+        pool = partial(reading.dask_cluster, name, scheduler)
     else:
-        pool = partial(collection.local_pool, name, workers, max_file_seconds)
-    cache = collection.cache_for(data_dir, name)
-    outcomes = collection.parse_files(paths, cache=cache, pool=pool)
+        pool = partial(reading.local_pool, name, workers, max_file_seconds)
+    cache = reading.cache_for(data_dir, name)
+    outcomes = reading.parse_files(paths, cache=cache, pool=pool)
     yield from tqdm(
         outcomes, "Reading MIDI", len(paths), unit="file", delay=1, leave=False, disable=None
     )
 
 
-def gated(outcome: collection.Outcome, min_notes: int) -> collection.Outcome:
+def gated(outcome: reading.Outcome, min_notes: int) -> reading.Outcome:
     """Turn a piece with too few notes into a skipped file."""
     if isinstance(outcome, Parsed) and outcome.piece.notes < min_notes:
         detail = f"too few notes ({outcome.piece.notes}, and --min-notes asks for {min_notes})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import batches
+from midilstm.corpus import batches
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cache import Cache
+from midilstm.corpus.cache import Cache
 from midilstm.files import InputError
 from midilstm.tokens import encoding
 from midilstm.tokens.encoding import Piece

@@ -1,0 +1,1 @@
+"""The room of collections: a folder of MIDI files → pieces, ids and batches."""
