@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import checkpoints
 from midilstm import arguments as shared
+from midilstm import runs
 from midilstm.arguments import count
 from midilstm.corpus import corpus as corpora
 from midilstm.corpus.corpus import Corpus
@@ -47,8 +47,8 @@ class Run:
 def find_run(arguments: argparse.Namespace) -> Run:
     """Return the run in the model folder; raise InputError where it does not fit together."""
     folder = arguments.model_dir
-    checkpoint = checkpoints.choose(folder, arguments.checkpoint)
-    settings = checkpoints.load_settings(folder)
+    checkpoint = runs.choose(folder, arguments.checkpoint)
+    settings = runs.load_settings(folder)
     return Run(checkpoint, settings, vocabularies.vocabulary_of(folder, settings["network"]))
 
 

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import checkpoints
 import recipe
 from flags import LENGTHS, parse_args
 from midilstm import arguments as shared
+from midilstm import runs
 from midilstm.files import InputError
 from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
@@ -41,13 +41,13 @@ class Trained:
 
 def open_model(folder: Path, which: str | None) -> Trained:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
-    checkpoint = checkpoints.choose(folder, which)
-    settings = checkpoints.load_settings(folder)
+    checkpoint = runs.choose(folder, which)
+    settings = runs.load_settings(folder)
     vocabulary = vocabularies.vocabulary_of(folder, settings["network"])
     import inference
 
     network = inference.load(checkpoint, settings["network"])
-    return Trained(checkpoint, network, vocabulary, checkpoints.held_out_loss(checkpoint))
+    return Trained(checkpoint, network, vocabulary, runs.held_out_loss(checkpoint))
 
 
 def read_primer(path: Path, name: str) -> list[str]:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import checkpoints
 import log
+from midilstm import runs
 from midilstm.arguments import positive_int, share
 from midilstm.corpus import demo
 from midilstm.corpus.corpus import Corpus
@@ -35,7 +35,7 @@ CLASSIC = {
     "shuffle": False,
 }
 SHAPING = ("encoding", "network", "training")  # settings that equal runs share, music apart
-RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", checkpoints.SETTINGS)
+RUN_FILES = ("epoch-*.keras", "best.keras", "vocabulary.json", runs.SETTINGS)
 
 
 def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -86,29 +86,29 @@ def begin_or_resume(
     folder = arguments.model_dir
     if arguments.fresh:
         for place, names in ((folder, RUN_FILES), (arguments.log_dir, log.FILES)):
-            aside = checkpoints.move_aside(place, names)
+            aside = runs.move_aside(place, names)
             if aside:
                 print(f"Moved the earlier run's files from {place} to {aside}")
-    saved = checkpoints.numbered(folder)
-    if (folder / checkpoints.SETTINGS).exists():
-        old = checkpoints.load_settings(folder)
+    saved = runs.numbered(folder)
+    if (folder / runs.SETTINGS).exists():
+        old = runs.load_settings(folder)
         refuse_other_run(folder, old, settings)
         return max(saved, default=0)
     if saved:
         raise InputError(
-            f"{folder} has checkpoints but no {checkpoints.SETTINGS}: put it back, "
+            f"{folder} has checkpoints but no {runs.SETTINGS}: put it back, "
             "add --fresh to move them aside, or name another folder with --model-dir"
         )
     vocabulary.save(folder / vocabularies.VOCABULARY)
     text = json.dumps({**settings, "versions": arguments.versions}, indent=2, ensure_ascii=False)
-    write_atomically(folder / checkpoints.SETTINGS, text + "\n")
+    write_atomically(folder / runs.SETTINGS, text + "\n")
     return 0
 
 
 def refuse_other_run(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise InputError naming what differs, unless both runs have the same settings and corpus."""
     before, after = ({part: run.get(part) for part in SHAPING} for run in (old, new))
-    different = checkpoints.differences(before, after)
+    different = runs.differences(before, after)
     then, now = old.get("corpus", {}), new["corpus"]
     if then != now:
         # What follows from other music, such as the vocabulary, is not named again.
@@ -146,7 +146,7 @@ class Run:
             self.model, arguments.learning_rate, clip=arguments.clip, jit=arguments.jit
         )
         if done:
-            model.load(self.model, checkpoints.path_of(arguments.model_dir, done))
+            model.load(self.model, runs.path_of(arguments.model_dir, done))
         self._scorer = model.Scorer(self.model)
         self._pieces = list(corpus.training.values())
         self._keys: np.ndarray | None = None
@@ -259,8 +259,8 @@ class Run:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
         if row == self._log.best():
-            best = checkpoints.path_of(arguments.model_dir, "best")
-            model.save(self.model, best, checkpoints.scores(row))
+            best = runs.path_of(arguments.model_dir, "best")
+            model.save(self.model, best, runs.scores(row))
             line += "  best so far"
         if (
             row.epoch % arguments.freq == 0
@@ -273,8 +273,8 @@ class Run:
     def _save(self) -> Path:
         import model
 
-        path = checkpoints.path_of(self._arguments.model_dir, self.done)
-        model.save(self.model, path, checkpoints.scores(self._log.rows[-1]))
+        path = runs.path_of(self._arguments.model_dir, self.done)
+        model.save(self.model, path, runs.scores(self._log.rows[-1]))
         self._saved = self.done
         self._log.draw()
         return path
@@ -326,7 +326,7 @@ def train(arguments: argparse.Namespace) -> None:
         )
         return
     if done:
-        print(f"Going on from {checkpoints.path_of(arguments.model_dir, done)}")
+        print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
     print("Starting TensorFlow ...", flush=True)
     run = Run(arguments, corpus, done)
     print(f"{run.model.count_params():,} parameters")

@@ -70,15 +70,15 @@ def contenders(folder: Path) -> dict[str, Work]:
     """Return what is measured in this process, by name."""
     import numpy as np
 
-    import checkpoints
     import choosing
     import drawing
     import model
+    from midilstm import runs
     from midilstm.tokens import grammar
 
     network = sample.open_model(folder, None).network
-    settings = checkpoints.load_settings(folder)["network"]
-    checkpoint = checkpoints.choose(folder)
+    settings = runs.load_settings(folder)["network"]
+    checkpoint = runs.choose(folder)
 
     def keras(count: int) -> Any:
         built = model.build_model(batch_size=count, sequence_length=1, **settings)

@@ -14,10 +14,10 @@ from pathlib import Path
 import h5py
 import pytest
 
-import checkpoints
 import log
 import model
 import train
+from midilstm import runs
 
 ROOT = Path(train.__file__).parent
 SMALL = [
@@ -209,7 +209,7 @@ def test_the_best_checkpoint_is_of_the_lowest_held_out_loss(folder: Path) -> Non
     losses = [float(row["val_loss"]) for row in rows(folder)]
     lowest = losses.index(min(losses)) + 1
     assert lowest < len(losses)
-    assert checkpoints.held_out_loss(folder / "model" / "best.keras") == pytest.approx(min(losses))
+    assert runs.held_out_loss(folder / "model" / "best.keras") == pytest.approx(min(losses))
     best = weights(folder / "model" / "best.keras")
     assert best == weights(folder / "model" / f"epoch-{lowest:04d}.keras")
 
