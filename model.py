@@ -42,7 +42,7 @@ with _quiet():
     import keras
     import tensorflow as tf
 
-    import lstm
+    from midilstm.training import lstm
 
 
 class CheckpointError(OSError):

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import log
 from midilstm import runs
 from midilstm.arguments import positive_int, share
 from midilstm.corpus import demo
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError, write_atomically
+from midilstm.training import log
 
 if TYPE_CHECKING:
     import numpy as np

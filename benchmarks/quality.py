@@ -86,7 +86,7 @@ def variant(vocabulary_size: int, change: dict[str, Any]) -> Any:
     """Build a network that build_model has no settings for, in logits [B, T, V]."""
     import keras
 
-    import lstm
+    from midilstm.training import lstm
 
     units, rate = change["units"], change["dropout"]
     spread: Any = "uniform"

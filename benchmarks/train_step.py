@@ -128,7 +128,7 @@ def make_steps(size: Size) -> dict[str, Callable[[], Any]]:
     import keras
     import tensorflow as tf
 
-    from lstm import LSTM
+    from midilstm.training.lstm import LSTM
 
     keras.backend.clear_session()
     rng = np.random.default_rng(0)

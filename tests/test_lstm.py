@@ -16,7 +16,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lstm
+from midilstm.training import lstm
 
 STOCK = keras.layers.LSTM
 

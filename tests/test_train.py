@@ -14,10 +14,10 @@ from pathlib import Path
 import h5py
 import pytest
 
-import log
 import model
 import train
 from midilstm import runs
+from midilstm.training import log
 
 ROOT = Path(train.__file__).parent
 SMALL = [

@@ -1,0 +1,1 @@
+"""The room of training: the fast layer, the loop, weights and logs."""
