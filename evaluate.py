@@ -141,20 +141,17 @@ def generate(arguments: argparse.Namespace, run: Run, length: int) -> Pieces:
     import numpy as np
     from tqdm import tqdm
 
-    import drawing
-    import inference
+    from midilstm.sampling import loop, network
 
-    network = inference.load(run.checkpoint, run.settings["network"])
+    loaded = network.load(run.checkpoint, run.settings["network"])
     seeds = range(arguments.seed, arguments.seed + arguments.samples)
-    knobs = drawing.Knobs(temperature=arguments.temperature, top_p=arguments.top_p)
+    knobs = loop.Knobs(temperature=arguments.temperature, top_p=arguments.top_p)
     total = len(seeds) * length
     with tqdm(
         total=total, desc="Sampling", unit="token", delay=2, leave=False, disable=None
     ) as bar:
         grammar = run.vocabulary.grammar()
-        pieces = drawing.generate(
-            network, seeds, length, knobs, grammar=grammar, progress=bar.update
-        )
+        pieces = loop.generate(loaded, seeds, length, knobs, grammar=grammar, progress=bar.update)
     named = zip(seeds, pieces, strict=True)
     return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
 

@@ -15,18 +15,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import recipe
-from flags import LENGTHS, parse_args
 from midilstm import arguments as shared
 from midilstm import runs
 from midilstm.files import InputError
+from midilstm.sampling import recipe
+from midilstm.sampling.options import LENGTHS, parse_args
 from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    import drawing
-    import inference
+    from midilstm.sampling import loop, network
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Trained:
     """A model folder, ready to sample from."""
 
     checkpoint: Path
-    network: inference.Network
+    network: network.Network
     vocabulary: Vocabulary
     held_out_loss: float | None
 
@@ -44,10 +43,10 @@ def open_model(folder: Path, which: str | None) -> Trained:
     checkpoint = runs.choose(folder, which)
     settings = runs.load_settings(folder)
     vocabulary = vocabularies.vocabulary_of(folder, settings["network"])
-    import inference
+    from midilstm.sampling import network
 
-    network = inference.load(checkpoint, settings["network"])
-    return Trained(checkpoint, network, vocabulary, runs.held_out_loss(checkpoint))
+    loaded = network.load(checkpoint, settings["network"])
+    return Trained(checkpoint, loaded, vocabulary, runs.held_out_loss(checkpoint))
 
 
 def read_primer(path: Path, name: str) -> list[str]:
@@ -210,20 +209,22 @@ def draw(
     trained: Trained,
     seeds: range,
     primer_ids: list[int],
-    until: drawing.Until | None,
+    until: loop.Until | None,
 ) -> list[list[int]]:
     """Draw the pieces' ids, under a progress bar where that takes more than a moment."""
-    import choosing  # here, not above: they import NumPy, and --help and mistakes need none
-    import drawing
+    from midilstm.sampling import (
+        choose,  # here, not above: they import NumPy, and --help and mistakes need none
+        loop,
+    )
 
     names = ("temperature", "top_k", "top_p", "repetition_penalty", "until_end")
-    knobs = choosing.Knobs(**{name: getattr(arguments, name) for name in names})
+    knobs = choose.Knobs(**{name: getattr(arguments, name) for name in names})
     grammar = trained.vocabulary.grammar() if arguments.strict_grammar else None
     name, amount = length_of(arguments)
     most = math.ceil(amount) * LENGTHS[name]
 
     def work(progress: Callable[[int], object]) -> list[list[int]]:
-        return drawing.generate(
+        return loop.generate(
             trained.network,
             seeds,
             most,
@@ -250,7 +251,7 @@ def draw(
 
 def until_of(
     arguments: argparse.Namespace, vocabulary: Vocabulary, primer: Sequence[str]
-) -> drawing.Until | None:
+) -> loop.Until | None:
     """Return what makes a piece's listener, which says where its bars or seconds are full."""
     if length_of(arguments)[0] == "chars":
         return None

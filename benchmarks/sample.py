@@ -70,10 +70,9 @@ def contenders(folder: Path) -> dict[str, Work]:
     """Return what is measured in this process, by name."""
     import numpy as np
 
-    import choosing
-    import drawing
     import model
     from midilstm import runs
+    from midilstm.sampling import choose, loop
     from midilstm.tokens import grammar
 
     network = sample.open_model(folder, None).network
@@ -88,30 +87,28 @@ def contenders(folder: Path) -> dict[str, Work]:
     rules = grammar.Grammar(toy_follow, settings["vocabulary_size"], (7, 0))
 
     def ours(count: int, length: int, rules: grammar.Grammar | None = None) -> Work:
-        seeds, knobs = range(count), choosing.Knobs()
-        return count * length, lambda: drawing.generate(
-            network, seeds, length, knobs, grammar=rules
-        )
+        seeds, knobs = range(count), choose.Knobs()
+        return count * length, lambda: loop.generate(network, seeds, length, knobs, grammar=rules)
 
-    def loop(step: Callable[[Any], Any], count: int, length: int) -> Work:
+    def looped(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
             rng, ids = np.random.default_rng(0), np.zeros(count, np.int32)
             for _ in range(length):
-                noise = choosing.race(rng, (count, settings["vocabulary_size"]))
-                ids = choosing.choose_rows(
-                    np.log(step(ids)), noise, choosing.Knobs(), np.zeros((count, 0), np.intp)
+                noise = choose.race(rng, (count, settings["vocabulary_size"]))
+                ids = choose.choose_rows(
+                    np.log(step(ids)), noise, choose.Knobs(), np.zeros((count, 0), np.intp)
                 )[0]
 
         return count * length, draw
 
     one, compiled, compiled_64 = keras(1), model.stepper(keras(1)), model.stepper(keras(64))
     return {
-        PREDICT: loop(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
-        "compiled step, 1 piece": loop(compiled, 1, 100),
+        PREDICT: looped(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
+        "compiled step, 1 piece": looped(compiled, 1, 100),
         OURS: ours(1, 500),
         STRICT: ours(1, 500, rules),
         "ours, 8 pieces": ours(8, 200),
-        "compiled step, 64 pieces": loop(compiled_64, 64, 10),
+        "compiled step, 64 pieces": looped(compiled_64, 64, 10),
         OURS_64: ours(64, 200),
         STRICT_64: ours(64, 200, rules),
     }

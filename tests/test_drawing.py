@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-import choosing
-import drawing
-from choosing import Knobs
+from midilstm.sampling import choose, loop
+from midilstm.sampling.choose import Knobs
 
 PROBABILITIES = np.array([0.2, 0.3, 0.25, 0.15, 0.07, 0.03])  # entry 0 is the end of a piece
 QUANTILE = {1: 10.83, 2: 13.82, 3: 16.27, 4: 18.47, 5: 20.52}  # chi-square 0.999 by freedom
@@ -46,7 +45,7 @@ def test_frequencies_are_those_of_the_steered_distribution(
     knobs: Knobs, expected: np.ndarray
 ) -> None:
     rng, n = np.random.default_rng(0), 20_000
-    drawn = [choosing.choose(PROBABILITIES, rng, knobs, recent=[1, 3, 1]) for _ in range(n)]
+    drawn = [choose.choose(PROBABILITIES, rng, knobs, recent=[1, 3, 1]) for _ in range(n)]
     counts = np.bincount(drawn, minlength=6)
     possible = expected > 0
     assert counts[~possible].sum() == 0
@@ -59,21 +58,21 @@ def test_temperature_zero_is_the_likeliest_note_whatever_the_other_knobs() -> No
     rng = np.random.default_rng(0)
     probabilities = np.array([0.9, 0.02, 0.05, 0.03])
     for knobs in (Knobs(temperature=0), Knobs(temperature=0, top_k=3, top_p=0.1)):
-        assert {choosing.choose(probabilities, rng, knobs) for _ in range(20)} == {2}
+        assert {choose.choose(probabilities, rng, knobs) for _ in range(20)} == {2}
 
 
 def test_only_the_window_is_penalised() -> None:
     rng, knobs = np.random.default_rng(0), Knobs(temperature=0, repetition_penalty=3)
     probabilities = np.array([0, 0.5, 0.4, 0.1])
-    filler = [3] * choosing.WINDOW
-    assert choosing.choose(probabilities, rng, knobs, recent=[1, *filler[1:]]) == 2
-    assert choosing.choose(probabilities, rng, knobs, recent=[1, *filler]) == 1
+    filler = [3] * choose.WINDOW
+    assert choose.choose(probabilities, rng, knobs, recent=[1, *filler[1:]]) == 2
+    assert choose.choose(probabilities, rng, knobs, recent=[1, *filler]) == 1
 
 
 def test_probabilities_of_zero_are_never_drawn() -> None:
     rng, probabilities = np.random.default_rng(0), np.array([0.0, 1e-30, 0.0, 1.0])
     knobs = Knobs(temperature=50, top_k=3)
-    assert {choosing.choose(probabilities, rng, knobs) for _ in range(500)} == {1, 3}
+    assert {choose.choose(probabilities, rng, knobs) for _ in range(500)} == {1, 3}
 
 
 @pytest.mark.parametrize(
@@ -87,13 +86,13 @@ def test_probabilities_of_zero_are_never_drawn() -> None:
 def test_a_sure_choice_stands_whatever_the_last_digits(knobs: Knobs) -> None:
     rng, slack = np.random.default_rng(0), 0.02  # so large that many choices are in doubt
     scores = np.log(rng.dirichlet(np.ones(12), 4000))
-    noise, heard = choosing.race(rng, scores.shape), rng.integers(1, 12, (4000, 3))
-    ids, sure = choosing.choose_rows(scores, noise, knobs, heard, slack=slack)
+    noise, heard = choose.race(rng, scores.shape), rng.integers(1, 12, (4000, 3))
+    ids, sure = choose.choose_rows(scores, noise, knobs, heard, slack=slack)
     assert 0.2 < sure.mean() < 1
     changed = 0
     for _ in range(20):
         other = scores + rng.uniform(-slack, slack, scores.shape)
-        others, _ = choosing.choose_rows(other, noise, knobs, heard)
+        others, _ = choose.choose_rows(other, noise, knobs, heard)
         np.testing.assert_array_equal(others[sure], ids[sure])
         changed += (others[~sure] != ids[~sure]).sum()
     assert changed  # some that were not sure really are another
@@ -136,13 +135,13 @@ class FakeNetwork:
 def test_a_piece_does_not_depend_on_those_beside_it(
     knobs: Knobs, primer: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "SLACK", 0.02)
-    alone = [drawing.generate(FakeNetwork(), [seed], 40, knobs, primer)[0] for seed in range(20)]
-    together = drawing.generate(FakeNetwork(0.02), range(20), 40, knobs, primer)
+    monkeypatch.setattr(loop, "SLACK", 0.02)
+    alone = [loop.generate(FakeNetwork(), [seed], 40, knobs, primer)[0] for seed in range(20)]
+    together = loop.generate(FakeNetwork(0.02), range(20), 40, knobs, primer)
     assert together == alone
     assert len({tuple(piece) for piece in alone}) > 10
-    monkeypatch.setattr(drawing, "SLACK", 1e-9)  # the trembling is real: unguarded, it shows
-    assert drawing.generate(FakeNetwork(0.02), range(20), 40, knobs, primer) != alone
+    monkeypatch.setattr(loop, "SLACK", 1e-9)  # the trembling is real: unguarded, it shows
+    assert loop.generate(FakeNetwork(0.02), range(20), 40, knobs, primer) != alone
 
 
 class Circle:
@@ -174,30 +173,30 @@ class Circle:
 
 def test_each_id_is_fed_back_beginning_at_the_end_token() -> None:
     circle = Circle()
-    assert drawing.generate(circle, [0], 7, Knobs()) == [[1, 2, 3, 4, 5, 1, 2]]
+    assert loop.generate(circle, [0], 7, Knobs()) == [[1, 2, 3, 4, 5, 1, 2]]
     assert circle.fed == [0, 1, 2, 3, 4, 5, 1]
 
 
 def test_the_primer_is_fed_first() -> None:
     circle = Circle()
-    assert drawing.generate(circle, [0], 3, Knobs(), [5, 5, 2]) == [[3, 4, 5]]
+    assert loop.generate(circle, [0], 3, Knobs(), [5, 5, 2]) == [[3, 4, 5]]
     assert circle.fed == [0, 5, 5, 2, 3, 4]
 
 
 def test_a_piece_stops_where_the_model_ends_it() -> None:
-    assert drawing.generate(Circle(4), [0], 9, Knobs(until_end=True)) == [[1, 2, 3, 4]]
-    assert drawing.generate(Circle(4), [0], 3, Knobs(until_end=True)) == [[1, 2, 3]]
+    assert loop.generate(Circle(4), [0], 9, Knobs(until_end=True)) == [[1, 2, 3, 4]]
+    assert loop.generate(Circle(4), [0], 3, Knobs(until_end=True)) == [[1, 2, 3]]
 
 
 def test_progress_counts_the_tokens() -> None:
     told: list[int] = []
-    length = 3 * drawing.CHUNK
-    drawing.generate(FakeNetwork(), range(2), length, Knobs(), progress=told.append)
+    length = 3 * loop.CHUNK
+    loop.generate(FakeNetwork(), range(2), length, Knobs(), progress=told.append)
     assert sum(told) == 2 * length
 
 
 def test_ctrl_c_stops_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(loop.os, "cpu_count", lambda: 2)
     told: list[int] = []
 
     def interrupt(tokens: int) -> None:
@@ -205,20 +204,20 @@ def test_ctrl_c_stops_all_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         if len(told) == 1:
             os.kill(os.getpid(), signal.SIGINT)  # reaches the thread that waits for the groups
 
-    length = 500 * drawing.CHUNK
+    length = 500 * loop.CHUNK
     with pytest.raises(KeyboardInterrupt):
-        drawing.generate(FakeNetwork(), range(40), length, Knobs(), progress=interrupt)
+        loop.generate(FakeNetwork(), range(40), length, Knobs(), progress=interrupt)
     assert len(told) < 500  # not even one of the two groups came to its end
 
 
-def stop_at(*times: int) -> drawing.Until:
+def stop_at(*times: int) -> loop.Until:
     """Return listeners that each say so at ids drawn at these places, and remember nothing else."""
 
     def begin() -> Callable[[int], bool]:
         heard: list[int] = []
 
         def listen(number: int) -> bool:
-            assert number != drawing.END
+            assert number != loop.END
             heard.append(number)
             return len(heard) - 1 in times
 
@@ -228,14 +227,14 @@ def stop_at(*times: int) -> drawing.Until:
 
 
 def test_a_piece_is_over_before_the_id_at_which_its_listener_says_so() -> None:
-    assert drawing.generate(Circle(), [0], 9, Knobs(), [5], until=stop_at(4)) == [[1, 2, 3, 4]]
-    assert drawing.generate(Circle(), [0], 3, Knobs(), until=stop_at(4)) == [[1, 2, 3]]
+    assert loop.generate(Circle(), [0], 9, Knobs(), [5], until=stop_at(4)) == [[1, 2, 3, 4]]
+    assert loop.generate(Circle(), [0], 3, Knobs(), until=stop_at(4)) == [[1, 2, 3]]
     ends = Knobs(until_end=True)
-    assert drawing.generate(Circle(3), [0], 9, ends, until=stop_at(4)) == [[1, 2, 3]]
+    assert loop.generate(Circle(3), [0], 9, ends, until=stop_at(4)) == [[1, 2, 3]]
 
 
 def test_a_piece_has_an_id_whatever_its_listener_says() -> None:
-    assert drawing.generate(Circle(), [0], 9, Knobs(), until=stop_at(0, 1)) == [[1]]
+    assert loop.generate(Circle(), [0], 9, Knobs(), until=stop_at(0, 1)) == [[1]]
 
 
 def test_each_piece_has_its_own_listener() -> None:
@@ -249,14 +248,14 @@ def test_each_piece_has_its_own_listener() -> None:
 
         return listen
 
-    free = drawing.generate(FakeNetwork(), range(20), 61, Knobs())
-    found = drawing.generate(FakeNetwork(), range(20), 61, Knobs(), until=begin)
+    free = loop.generate(FakeNetwork(), range(20), 61, Knobs())
+    found = loop.generate(FakeNetwork(), range(20), 61, Knobs(), until=begin)
     wanted = [piece[: int((np.cumsum(piece) <= 60).sum())] for piece in free]
     assert found == wanted
     assert len({len(piece) for piece in found}) > 3
 
 
 def test_a_long_piece_finds_room() -> None:
-    length = 2 * drawing.ROOM + 5
-    (piece,) = drawing.generate(Circle(), [0], 10 * length, Knobs(), [5, 5], until=stop_at(length))
+    length = 2 * loop.ROOM + 5
+    (piece,) = loop.generate(Circle(), [0], 10 * length, Knobs(), [5, 5], until=stop_at(length))
     assert piece == [place % 5 + 1 for place in range(length)]

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from test_drawing import QUANTILE, Circle, FakeNetwork, normal
 
-import choosing
-import drawing
-from choosing import Knobs
+from midilstm.sampling import choose, loop
+from midilstm.sampling.choose import Knobs
 from midilstm.tokens.grammar import NOWHERE, Grammar
 
 # A toy language: a note (1, 2, 3) and then its length (4, 5, 6); a piece may end between notes.
@@ -40,8 +39,8 @@ def violations(piece: Sequence[int], first: str = "note") -> int:
 @pytest.mark.parametrize("count", [3, 20])
 def test_what_is_forbidden_is_not_drawn(knobs: Knobs, count: int) -> None:
     network = FakeNetwork(0.02 * (count > 3))
-    free = drawing.generate(network, range(count), 50, knobs)
-    strict = drawing.generate(network, range(count), 50, knobs, grammar=toy())
+    free = loop.generate(network, range(count), 50, knobs)
+    strict = loop.generate(network, range(count), 50, knobs, grammar=toy())
     assert sum(map(violations, free)) >= count  # the network itself knows no rules
     assert sum(map(violations, strict)) == 0
     if knobs.until_end:  # a piece that ends by itself ends between notes
@@ -91,7 +90,7 @@ CONSTANT = (0.05, 0.3, 0.1, 0.05, 0.25, 0.15, 0.1)  # the end, three notes, thre
 def test_the_others_keep_their_proportions(
     knobs: Knobs, notes: tuple[float, ...], lengths: tuple[float, ...]
 ) -> None:
-    (piece,) = drawing.generate(Constant(*CONSTANT), [0], 8000, knobs, grammar=toy())
+    (piece,) = loop.generate(Constant(*CONSTANT), [0], 8000, knobs, grammar=toy())
     for drawn, first, shares in ((piece[::2], 1, notes), (piece[1::2], 4, lengths)):
         expected = normal(*shares)
         counts, possible = np.bincount(drawn, minlength=7)[first : first + 3], expected > 0
@@ -106,8 +105,8 @@ def test_the_penalty_counts_within_what_is_allowed() -> None:
     n, knobs = 20_000, Knobs(repetition_penalty=2, top_k=2)
     scores = np.tile(np.log(CONSTANT), (n, 1))
     mask = np.array([[0, -np.inf, 0, 0, -np.inf, 0, 0]])
-    noise = choosing.race(np.random.default_rng(0), scores.shape)
-    ids, _ = choosing.choose_rows(scores, noise, knobs, np.full((n, 2), [1, 5]), mask=mask)
+    noise = choose.race(np.random.default_rng(0), scores.shape)
+    ids, _ = choose.choose_rows(scores, noise, knobs, np.full((n, 2), [1, 5]), mask=mask)
     # 5 was heard: 0.15 becomes 0.0225, and the two likeliest left are 2 and 6, both 0.1.
     counts = np.bincount(ids, minlength=7)
     assert counts[2] + counts[6] == n
@@ -118,19 +117,19 @@ def test_the_penalty_counts_within_what_is_allowed() -> None:
 def test_a_piece_does_not_depend_on_those_beside_it(
     knobs: Knobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drawing, "SLACK", 0.02)
-    monkeypatch.setattr(drawing.os, "cpu_count", lambda: 2)  # 40 pieces: two groups, two threads
+    monkeypatch.setattr(loop, "SLACK", 0.02)
+    monkeypatch.setattr(loop.os, "cpu_count", lambda: 2)  # 40 pieces: two groups, two threads
     alone = [
-        drawing.generate(FakeNetwork(), [seed], 40, knobs, [1, 4], grammar=toy())[0]
+        loop.generate(FakeNetwork(), [seed], 40, knobs, [1, 4], grammar=toy())[0]
         for seed in range(40)
     ]
     shared = toy()
     for _ in range(2):  # with nothing known of the grammar, and with all
         args = (FakeNetwork(0.02), range(40), 40, knobs, [1, 4])
-        assert drawing.generate(*args, grammar=shared) == alone
+        assert loop.generate(*args, grammar=shared) == alone
     assert len({tuple(piece) for piece in alone}) > 20
-    monkeypatch.setattr(drawing, "SLACK", 1e-9)  # the trembling is real: unguarded, it shows
-    assert drawing.generate(*args, grammar=shared) != alone
+    monkeypatch.setattr(loop, "SLACK", 1e-9)  # the trembling is real: unguarded, it shows
+    assert loop.generate(*args, grammar=shared) != alone
 
 
 def count_to(last: int) -> Callable[[int, int], int | None]:
@@ -142,7 +141,7 @@ def count_to(last: int) -> Callable[[int, int], int | None]:
 def test_where_nothing_is_allowed_the_piece_goes_on_somehow(knobs: Knobs) -> None:
     for count in (1, 20):
         grammar = Grammar(count_to(4), 7, 0)
-        pieces = drawing.generate(FakeNetwork(), range(count), 30, knobs, grammar=grammar)
+        pieces = loop.generate(FakeNetwork(), range(count), 30, knobs, grammar=grammar)
         assert all(piece[:4] == [1, 2, 3, 4] for piece in pieces)
         if not knobs.until_end:
             assert all(len(piece) == 30 and min(piece) > 0 for piece in pieces)
@@ -153,13 +152,13 @@ def test_where_only_the_end_is_allowed_the_piece_ends(knobs: Knobs) -> None:
     def follow(state: int, number: int) -> int | None:
         return 9 if (state, number) == (4, 0) else count_to(4)(state, number)
 
-    pieces = drawing.generate(FakeNetwork(), range(5), 30, knobs, grammar=Grammar(follow, 7, 0))
+    pieces = loop.generate(FakeNetwork(), range(5), 30, knobs, grammar=Grammar(follow, 7, 0))
     assert pieces == [[1, 2, 3, 4]] * 5
     without = Knobs(knobs.temperature, knobs.top_k, knobs.top_p)
-    pieces = drawing.generate(FakeNetwork(), range(5), 30, without, grammar=Grammar(follow, 7, 0))
+    pieces = loop.generate(FakeNetwork(), range(5), 30, without, grammar=Grammar(follow, 7, 0))
     assert {len(piece) for piece in pieces} == {30}
     # A piece that has not begun cannot end.
-    (piece,) = drawing.generate(
+    (piece,) = loop.generate(
         FakeNetwork(), [0], 30, knobs, [1, 2, 3, 4], grammar=Grammar(follow, 7, 0)
     )
     assert len(piece) >= 1
@@ -176,7 +175,7 @@ def test_where_only_the_end_is_allowed_the_piece_ends(knobs: Knobs) -> None:
     ],
 )
 def test_a_primer_may_break_the_rules(primer: list[int], first: str) -> None:
-    for piece in drawing.generate(FakeNetwork(), range(5), 20, Knobs(), primer, grammar=toy()):
+    for piece in loop.generate(FakeNetwork(), range(5), 20, Knobs(), primer, grammar=toy()):
         assert violations(piece, first) == 0
 
 
@@ -188,7 +187,7 @@ def test_a_network_that_keeps_the_rules_costs_no_row() -> None:
         return number if number == state % 5 + 1 else None
 
     grammar = Grammar(follow, 6, 0)
-    assert drawing.generate(Circle(), [0], 20, Knobs(), grammar=grammar) == [[1, 2, 3, 4, 5] * 4]
+    assert loop.generate(Circle(), [0], 20, Knobs(), grammar=grammar) == [[1, 2, 3, 4, 5] * 4]
     assert asked == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 1)]
 
 

@@ -10,9 +10,9 @@ import mido
 import numpy as np
 import pytest
 
-import flags
 import sample
 import train
+from midilstm.sampling import options
 from midilstm.tokens import encoding
 
 SMALL = [
@@ -361,9 +361,9 @@ def test_until_end_pieces_end_where_the_model_ends_them(folder: Path) -> None:
 def test_instruments_are_found_by_name(text: str, number: int | None) -> None:
     if number is None:
         with pytest.raises(Exception, match=r"it could be .*(Viol|Synth)"):
-            flags.program(text)
+            options.program(text)
     else:
-        assert flags.program(text) == number
+        assert options.program(text) == number
 
 
 def test_neither_file_of_a_piece_overwrites_another(folder: Path) -> None:

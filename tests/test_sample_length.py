@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from test_drawing import FakeNetwork
 
-import drawing
-import flags
-import inference
 import sample
+from midilstm.sampling import loop, network, options
 from midilstm.tokens import encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -29,8 +27,8 @@ class Network(FakeNetwork):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs sample.py and returns the JSON of each piece made."""
-    network = cast(inference.Network, Network())
-    trained = sample.Trained(Path("epoch-0001.keras"), network, Vocabulary(TOKENS), None)
+    fake = cast(network.Network, Network())
+    trained = sample.Trained(Path("epoch-0001.keras"), fake, Vocabulary(TOKENS), None)
     monkeypatch.setattr(sample, "open_model", lambda *_: trained)
     monkeypatch.chdir(tmp_path)
 
@@ -106,7 +104,7 @@ def test_bars_are_a_maximum_until_the_end(run: Run) -> None:
 def test_a_model_that_never_moves_on_is_stopped_with_a_word(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(flags.LENGTHS, "bars", 20)
+    monkeypatch.setitem(options.LENGTHS, "bars", 20)
     run("--bars=1", "--count=2")
     assert "careful" not in capsys.readouterr().err
     monkeypatch.setattr(encoding.Clock, "tell", lambda *_: (0.0, 0.0))
@@ -127,7 +125,7 @@ def test_like_makes_the_bars_again_and_another_length_where_one_is_given(
         assert again["tokens"] == made["tokens"]
         for length, tokens in (("--chars=100", 100), ("--bars=2", 16), ("--seconds=1", None)):
             (other,) = run(like, length)
-            given = [other[name] for name in flags.LENGTHS if other[name] is not None]
+            given = [other[name] for name in options.LENGTHS if other[name] is not None]
             assert [f"{value:g}" for value in given] == [length.split("=")[1]]
             assert tokens in (None, len(other["tokens"]))
     (made,) = run("--seconds=5")
@@ -227,13 +225,13 @@ def test_the_grammar_has_heard_the_primer(run: Run, monkeypatch: pytest.MonkeyPa
 
 def test_notes_need_no_grammar(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[object] = []
-    generate = drawing.generate
+    generate = loop.generate
 
     def listen(*args: Any, grammar: object, **knobs: Any) -> list[list[int]]:
         heard.append(grammar)
         return generate(*args, grammar=None, **knobs)
 
-    monkeypatch.setattr(drawing, "generate", listen)
+    monkeypatch.setattr(loop, "generate", listen)
     run("--chars=20")
     assert heard == [None]
     monkeypatch.setattr(encoding, "follow", follow)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from choosing import WINDOW, Knobs, choose_rows, race
+from midilstm.sampling.choose import WINDOW, Knobs, choose_rows, race
 from midilstm.tokens.grammar import NOWHERE, Grammar
 
 END = 0  # vocabularies.END's id: a piece begins after it, and may end with it

@@ -1,0 +1,1 @@
+"""The room of sampling: a trained network → new tokens, without Keras."""
