@@ -26,8 +26,8 @@ from midilstm.tokens.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import numpy as np
 
-    from measures import Played
-    from scores import Music, Scored
+    from midilstm.evaluation.likelihood import Music, Scored
+    from midilstm.evaluation.statistics import Played
 
 BATCH = (16, 64)  # pieces side by side, tokens a step
 LISTENED = 200  # pieces of a set whose music is described, at most: each is compared with each
@@ -82,7 +82,7 @@ def music_of(corpus: Corpus, pieces: Pieces) -> Music:
     """Put pieces together with how much music each is."""
     import numpy as np
 
-    from scores import Music
+    from midilstm.evaluation.likelihood import Music
 
     sizes = [corpus.sizes[name] for name in pieces]
     return Music(
@@ -128,7 +128,7 @@ class Judge:
     def score(self, music: Music, label: str) -> Scored:
         """Predict whole pieces, each from a state of zeros."""
         from midilstm.corpus import batches
-        from scores import Scored, progress
+        from midilstm.evaluation.likelihood import Scored, progress
 
         results = batches.score_pieces(music.ids, *BATCH, self.each)
         scored = Scored.collect(len(music.ids), progress(results, label, len(music.ids)))
@@ -184,7 +184,7 @@ def listen(
     pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
 ) -> list[tuple[Played, np.ndarray]]:
     """Return what each piece sounds like and its ids; of very many, some are drawn."""
-    from measures import Played
+    from midilstm.evaluation.statistics import Played
 
     tokens, name = vocabulary.tokens, vocabulary.encoding
     chosen = list(pieces.values())
@@ -198,24 +198,22 @@ def describe(
     sets: dict[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return musical statistics of each set, and how alike generated pieces are to people's."""
-    import measures
-    import overlaps
-    import resemblance
+    from midilstm.evaluation import overlaps, similarity, statistics
 
     (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
     rhythm = keeps_rhythm(vocabulary)
     heard = {name: listen(pieces, vocabulary, other) for name, pieces in sets.items()}
-    found = {name: measures.measured(pieces, rhythm=rhythm) for name, pieces in heard.items()}
+    found = {name: statistics.measured(pieces, rhythm=rhythm) for name, pieces in heard.items()}
     result: dict[str, Any] = {
         "statistics": {
             "pieces": {name: len(pieces) for name, pieces in heard.items()},
-            "resamples": measures.RESAMPLES,
+            "resamples": statistics.RESAMPLES,
             "measures": overlaps.comparison(found.pop("generated"), found, rng),
         }
     }
     if found:
         played = {name: [piece for piece, _ in pieces] for name, pieces in heard.items()}
-        result["resemblance"] = resemblance.compare(played, other, rhythm=rhythm)
+        result["resemblance"] = similarity.compare(played, other, rhythm=rhythm)
     return result
 
 
@@ -225,7 +223,7 @@ def score_all(
     """Return the model's scores and, where there is something to count, the yardsticks'."""
     import numpy as np
 
-    import scores
+    from midilstm.evaluation import likelihood
 
     rng = np.random.default_rng([arguments.seed % 2**63, 0])
     result: dict[str, Any] = {"scores": {}, "notes": []}
@@ -237,13 +235,13 @@ def score_all(
         ]
     if some.names:
         scored = judge.score(some, "Scoring training pieces")
-        result["scores"]["training"] = scores.summary(scored, some, rng)
+        result["scores"]["training"] = likelihood.summary(scored, some, rng)
     if held_out.names:
         scored = judge.score(held_out, "Scoring held-out pieces")
-        result["scores"]["held_out"] = scores.summary(scored, held_out, rng)
+        result["scores"]["held_out"] = likelihood.summary(scored, held_out, rng)
         if training.names:
             tables = {shift: run.vocabulary.transposed(shift) for shift in vocabularies.KEYS}
-            result["yardsticks"] = scores.against_yardsticks(
+            result["yardsticks"] = likelihood.against_yardsticks(
                 scored, training, held_out, tables, rng
             )
     return result
@@ -270,7 +268,7 @@ def compare_music(
     """Return what generated pieces sound like and copy, beside the same of people's."""
     import numpy as np
 
-    import novelty
+    from midilstm.evaluation import copying
 
     human = held_out if held_out.names else training
     made, vocabulary, length = made_pieces(arguments, run, human)
@@ -283,14 +281,14 @@ def compare_music(
     result |= describe(sets, vocabulary, rng)
     if sets.pop("training", None):
         none = len(vocabulary)
-        tables = {by: np.append(vocabulary.transposed(by), none) for by in novelty.SHIFTS}
-        result["novelty"] = novelty.compare(training.bodies(), sets, tables, rng)
+        tables = {by: np.append(vocabulary.transposed(by), none) for by in copying.SHIFTS}
+        result["novelty"] = copying.compare(training.bodies(), sets, tables, rng)
     return result
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Measure all that the folders allow, print it, and write it where --json says."""
-    import report
+    from midilstm.evaluation import report
 
     run = find_run(arguments)
     corpus = load_corpus(arguments, run)

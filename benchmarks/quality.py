@@ -187,7 +187,7 @@ def best_ngram(corpus: Any) -> dict[str, Any]:
     """Return the lowest held-out nats of any n-gram, over orders, smoothings and keys."""
     import numpy as np
 
-    import ngrams
+    from midilstm.evaluation import ngrams
 
     training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]

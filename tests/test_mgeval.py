@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import measures
-import mgeval
-from measures import BAR, DRUMS, STEPS, Played
+from midilstm.evaluation import mgeval, statistics
+from midilstm.evaluation.statistics import BAR, DRUMS, STEPS, Played
 
 # An eighth and a chord, held over the bar line; a bass; a drum; an empty bar; a last note.
 BAND = Played.of(
@@ -67,7 +66,7 @@ def test_intervals_stay_within_an_instrument() -> None:
 
 def test_time_from_note_to_note_is_nothing_within_a_chord() -> None:
     assert mgeval.inter_onset(BAND) == pytest.approx(12 / 5)
-    assert measures.inter_onset_interval(BAND, np.empty(0)) == pytest.approx(12 / 3)
+    assert statistics.inter_onset_interval(BAND, np.empty(0)) == pytest.approx(12 / 3)
 
 
 def test_lengths_are_the_nearest_of_twelve() -> None:
@@ -121,7 +120,9 @@ def test_sizes_are_the_same_for_all_pieces() -> None:
 
 
 @given(NOTES)
-def test_pretty_midi_counts_the_same_transitions_and_intervals(notes: list[measures.Note]) -> None:
+def test_pretty_midi_counts_the_same_transitions_and_intervals(
+    notes: list[statistics.Note],
+) -> None:
     midi = pretty_midi.PrettyMIDI(initial_tempo=120)
     for program in sorted({note[3] for note in notes}):
         part = pretty_midi.Instrument(program % DRUMS, is_drum=program == DRUMS)
@@ -140,7 +141,7 @@ def test_pretty_midi_counts_the_same_transitions_and_intervals(notes: list[measu
 
 
 @given(NOTES)
-def test_pitch_classes_a_bar_are_counted_step_by_step(notes: list[measures.Note]) -> None:
+def test_pitch_classes_a_bar_are_counted_step_by_step(notes: list[statistics.Note]) -> None:
     found = np.zeros((mgeval.BARS, 12))
     for start, length, pitch, program in notes:
         for step in range(round(start * STEPS), round((start + length) * STEPS)):
@@ -150,7 +151,7 @@ def test_pitch_classes_a_bar_are_counted_step_by_step(notes: list[measures.Note]
 
 
 @given(NOTES)
-def test_what_follows_is_counted_note_by_note(notes: list[measures.Note]) -> None:
+def test_what_follows_is_counted_note_by_note(notes: list[statistics.Note]) -> None:
     steps = [4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 3]
     expected, jumps = np.zeros((12, 12)), []
     piece = Played.of(notes)

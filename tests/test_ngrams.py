@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from ngrams import SMOOTHINGS, Counts, NGram, RepeatLast
+from midilstm.evaluation.ngrams import SMOOTHINGS, Counts, NGram, RepeatLast
 
 Gram = tuple[int, ...]
 # Two pieces of the ids 1 and 2; id 3 never occurs; 0 is the end.

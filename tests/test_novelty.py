@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-import novelty
+from midilstm.evaluation import copying
 from midilstm.tokens import encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 NAMES = (*encoding.NAMES[48:84], *(encoding.transpose("0.4.7", shift) for shift in range(12)))
 VOCABULARY = Vocabulary((END, *NAMES))
 TABLES = {
-    shift: np.append(VOCABULARY.transposed(shift), len(VOCABULARY)) for shift in novelty.SHIFTS
+    shift: np.append(VOCABULARY.transposed(shift), len(VOCABULARY)) for shift in copying.SHIFTS
 }
 
 
@@ -24,7 +24,7 @@ TRAINING = {"a.mid": melody(60, 1), "b.mid": melody(80, 2)}
 
 
 def examine(ids: np.ndarray) -> dict:
-    (found,) = novelty.examine(novelty.Memory(TRAINING), [ids], TABLES)
+    (found,) = copying.examine(copying.Memory(TRAINING), [ids], TABLES)
     return found
 
 
@@ -68,8 +68,8 @@ def test_a_piece_shorter_than_a_run_has_none() -> None:
 
 
 def test_without_common_notes_the_longest_run_is_of_no_piece() -> None:
-    (found,) = novelty.examine(
-        novelty.Memory({"a.mid": np.array([1, 2, 3])}), [np.array([4, 5])], {0: np.arange(6)}
+    (found,) = copying.examine(
+        copying.Memory({"a.mid": np.array([1, 2, 3])}), [np.array([4, 5])], {0: np.arange(6)}
     )
     assert found["longest"]["length"] == 0
     assert found["longest"]["piece"] is None
@@ -86,7 +86,7 @@ def test_it_is_the_naive_search(seed: int) -> None:
         for n in range(1, 31)
         for i in range(len(piece) - n + 1)
     }
-    memory = novelty.Memory(pieces)
+    memory = copying.Memory(pieces)
     for n in (1, 3, 6, 12, 35):
         expected = [tuple(ids[i : i + n]) in runs for i in range(len(ids) - n + 1)]
         assert (memory.where(ids, n) >= 0).tolist() == expected
@@ -102,7 +102,7 @@ def test_it_is_the_naive_search(seed: int) -> None:
 
 def test_shares_are_of_all_runs_of_all_pieces() -> None:
     sets = {"generated": {"x": TRAINING["a.mid"][:13], "y": melody(17, 6)}}
-    facts = novelty.compare(TRAINING, sets, TABLES, np.random.default_rng(0))
+    facts = copying.compare(TRAINING, sets, TABLES, np.random.default_rng(0))
     share = facts["generated"]["grams"]["12"]["exact"]
     assert share["value"] == pytest.approx(2 / (2 + 6))
     assert share["interval"] == [0, 1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import overlaps
+from midilstm.evaluation import overlaps
 
 
 def test_a_set_overlaps_with_itself_and_not_with_a_far_one() -> None:

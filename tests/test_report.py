@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-import report
+from midilstm.evaluation import report
 
 
 def grams(value: float | None, interval: list[float] | None = None) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-import resemblance
-from measures import DRUMS, Played
+from midilstm.evaluation import similarity
+from midilstm.evaluation.statistics import DRUMS, Played
 
 EMPTY = Played.of([])
 DRUMS_ALONE = Played.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
@@ -15,7 +15,7 @@ DRUMS_ALONE = Played.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw as often as a test needs, which is less than a reader does."""
-    monkeypatch.setattr(resemblance, "DRAWS", 40)
+    monkeypatch.setattr(similarity, "DRAWS", 40)
 
 
 def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Played:
@@ -36,7 +36,7 @@ HUMAN = pieces(12, 0)
 
 def compared(made: list[Played], *, rhythm: bool = True, **others: list[Played]) -> dict:
     sets = {"generated": made, "held_out": HUMAN} | others
-    found = resemblance.compare(sets, np.random.default_rng(0), rhythm=rhythm)
+    found = similarity.compare(sets, np.random.default_rng(0), rhythm=rhythm)
     json.dumps(found, allow_nan=False)
     return found
 
@@ -92,18 +92,18 @@ def test_people_are_measured_on_training_pieces_or_else_on_halves() -> None:
     few = compared(made, training=pieces(8, 200))
     assert few["mgeval"]["mean_overlap"]["people"]["interval"] is None
     sets = {"generated": made, "training": HUMAN}
-    found = resemblance.compare(sets, np.random.default_rng(0), rhythm=True)
+    found = similarity.compare(sets, np.random.default_rng(0), rhythm=True)
     assert found["with"] == "training"
     assert found["people_are"] == "halves"
     assert found["distributions"] == halves["distributions"]
 
 
 def test_as_many_of_other_people_s_pieces_are_drawn_as_were_made() -> None:
-    draws = resemblance.among_people(4, 3, 10, 25, np.random.default_rng(0))
+    draws = similarity.among_people(4, 3, 10, 25, np.random.default_rng(0))
     assert len(draws) == 25
     assert all(people.tolist() == [1] * 4 and theirs.sum() == 3 for people, theirs in draws)
     assert len({tuple(theirs) for _, theirs in draws}) > 10
-    for half, other in resemblance.among_people(5, 3, 0, 25, np.random.default_rng(0)):
+    for half, other in similarity.among_people(5, 3, 0, 25, np.random.default_rng(0)):
         assert half.sum() == 2
         assert (half + other).tolist() == [1] * 5
 
@@ -137,7 +137,7 @@ def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
     assert (row["value"] is None) is (made[0].pitched().end == 0)
     assert found["mgeval"]["features"]["pitch range"]["overlap"]["value"] is None
     alone = {"generated": made, "held_out": [EMPTY]}
-    nothing = resemblance.compare(alone, np.random.default_rng(0), rhythm=True)
+    nothing = similarity.compare(alone, np.random.default_rng(0), rhythm=True)
     assert nothing["mgeval"]["mean_overlap"]["value"] is None
     assert nothing["distributions"]["overlaps"]["duration overlap"]["value"] is None
 
@@ -145,17 +145,17 @@ def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
 def test_a_distribution_is_the_mean_of_its_pieces() -> None:
     human = [np.array([6, 6, 6, 12]), np.array([12])]
     made = [np.array([6]), np.array([24, 24])]
-    found = resemblance.by_distribution(human, made, [], np.random.default_rng(0))
+    found = similarity.by_distribution(human, made, [], np.random.default_rng(0))
     # People: 3/8 of 6, 5/8 of 12. Made: 1/2 of 6, 1/2 of 24.
     assert found["value"] == pytest.approx(3 / 8)
 
 
 def test_resamples_are_laid_around_the_value() -> None:
     resampled = np.linspace(0.5, 0.7, 1001)
-    found = resemblance.around(np.append(0.8, resampled))
+    found = similarity.around(np.append(0.8, resampled))
     assert found["interval"] == pytest.approx([0.8 - 0.095, 0.8 + 0.095])
-    assert resemblance.around(np.append(0.95, resampled))["interval"][1] == 1
-    assert resemblance.around(np.array([np.nan])) == {"value": None, "interval": None}
+    assert similarity.around(np.append(0.95, resampled))["interval"][1] == 1
+    assert similarity.around(np.array([np.nan])) == {"value": None, "interval": None}
 
 
 def test_intervals_cover_what_is_found_again_and_again() -> None:
@@ -166,7 +166,7 @@ def test_intervals_cover_what_is_found_again_and_again() -> None:
             [rng.choice([6, 12, 24], 20, p=p) for _ in range(15)]
             for p in ([0.5, 0.4, 0.1], [0.2, 0.3, 0.5])
         )
-        found.append(resemblance.by_distribution(human, made, [], rng))
+        found.append(similarity.by_distribution(human, made, [], rng))
     truth = 0.2 + 0.3 + 0.1
     assert np.mean([one["value"] for one in found]) == pytest.approx(truth, abs=0.02)
     covered = sum(one["interval"][0] <= truth <= one["interval"][1] for one in found)

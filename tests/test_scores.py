@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import model
-import scores
 from midilstm.corpus import batches
-from ngrams import Counts, NGram
+from midilstm.evaluation import likelihood
+from midilstm.evaluation.ngrams import Counts, NGram
 
 SIZES: dict[str, Any] = {"embedding_size": 6, "units": 5, "layers": 2}
 
@@ -18,10 +18,10 @@ def some_pieces(*lengths: int, seed: int = 3) -> tuple[np.ndarray, ...]:
     return tuple(np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths)
 
 
-def music(ids: tuple[np.ndarray, ...]) -> scores.Music:
+def music(ids: tuple[np.ndarray, ...]) -> likelihood.Music:
     lengths = np.array([len(piece) for piece in ids])
     names = tuple(f"{number}.mid" for number in range(len(ids)))
-    return scores.Music(names, ids, 2 * lengths, lengths / 2)
+    return likelihood.Music(names, ids, 2 * lengths, lengths / 2)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,14 @@ def test_each_piece_is_scored_as_if_alone_in_any_order(network: Any) -> None:
             top[number] += target in np.argsort(-probabilities)[:5]
     scorer = model.Scorer(network)
     for _ in range(2):  # a second time starts from no state of the first
-        scored = scores.Scored.collect(len(pieces), batches.score_pieces(pieces, 3, 4, scorer.each))
+        scored = likelihood.Scored.collect(
+            len(pieces), batches.score_pieces(pieces, 3, 4, scorer.each)
+        )
         np.testing.assert_allclose(scored.nats, nats, rtol=1e-5)
         np.testing.assert_array_equal(scored.right, right)
         np.testing.assert_array_equal(scored.top, top)
     loss, accuracy = scorer(batches.scoring_batches(pieces, 3, 4))
-    total = scores.summary(scored, music(pieces), np.random.default_rng(0))
+    total = likelihood.summary(scored, music(pieces), np.random.default_rng(0))
     assert total["nats_a_token"]["value"] == pytest.approx(loss, rel=1e-5)
     assert total["accuracy"]["value"] == pytest.approx(accuracy)
 
@@ -70,8 +72,8 @@ def test_no_pieces_have_no_scores() -> None:
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     pieces = music(some_pieces(2, 8))
-    scored = scores.Scored(np.array([4.0, 6.0]), np.array([1, 1]), np.array([2, 5]))
-    total = scores.summary(scored, pieces, np.random.default_rng(0))
+    scored = likelihood.Scored(np.array([4.0, 6.0]), np.array([1, 1]), np.array([2, 5]))
+    total = likelihood.summary(scored, pieces, np.random.default_rng(0))
     assert total["nats_a_token"]["value"] == 1
     assert total["nats_a_token"]["interval"] == [0.75, 2]
     assert total["nats_a_note"]["value"] == 0.5
@@ -86,8 +88,10 @@ def test_the_best_yardstick_is_the_one_whose_rule_made_the_music() -> None:
     scale = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
     upward = {0: np.arange(9, dtype=np.int32), 4: np.array([0, 5, 6, 7, 8, 9, 9, 9, 9], np.int32)}
     training, held_out = music((scale, scale)), music((upward[4][scale], upward[4][scale][8:]))
-    scored = scores.Scored(np.array([10.0, 10.0]), np.zeros(2), np.zeros(2))
-    facts = scores.against_yardsticks(scored, training, held_out, upward, np.random.default_rng(0))
+    scored = likelihood.Scored(np.array([10.0, 10.0]), np.zeros(2), np.zeros(2))
+    facts = likelihood.against_yardsticks(
+        scored, training, held_out, upward, np.random.default_rng(0)
+    )
     # The held-out pieces use other ids than the training pieces: only transposition shows them.
     assert facts["best"]["keys"] == 2
     assert facts["best"]["order"] > 1
@@ -101,7 +105,7 @@ def test_the_best_yardstick_is_the_one_whose_rule_made_the_music() -> None:
 
 def test_a_yardsticks_sums_are_those_of_its_pieces() -> None:
     pieces = some_pieces(7, 3, 12)
-    found = list(scores.yardsticks(pieces, [np.arange(9)], 9, pieces))
+    found = list(likelihood.yardsticks(pieces, [np.arange(9)], 9, pieces))
     counts = Counts(pieces, 9, 6)
     for stick in found:
         if stick.name != "repeat-last":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from measures import estimate
+from midilstm.evaluation.statistics import estimate
 
 LENGTHS = (4, 8, 12, 16)
 SHIFTS = range(-12, 13)  # semitones: every key, upwards and downwards

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import measures
-from ngrams import SMOOTHINGS, Counts, NGram, RepeatLast
+from midilstm.evaluation import statistics
+from midilstm.evaluation.ngrams import SMOOTHINGS, Counts, NGram, RepeatLast
 
 ORDERS = range(1, 7)
 TOP = 5
@@ -70,7 +70,7 @@ class Scored:
 
 def summary(scored: Scored, music: Music, rng: np.random.Generator) -> dict[str, Any]:
     """Return sums divided once, each with its interval over pieces."""
-    a_token = measures.estimate(scored.nats, music.tokens, rng=rng)
+    a_token = statistics.estimate(scored.nats, music.tokens, rng=rng)
     perplexity = {
         "value": None if a_token["value"] is None else float(np.exp(a_token["value"])),
         "interval": a_token["interval"] and np.exp(a_token["interval"]).tolist(),
@@ -79,11 +79,11 @@ def summary(scored: Scored, music: Music, rng: np.random.Generator) -> dict[str,
         "pieces": len(music.names),
         "tokens": int(music.tokens.sum()),
         "nats_a_token": a_token,
-        "nats_a_note": measures.estimate(scored.nats, music.notes, rng=rng),
-        "nats_a_quarter": measures.estimate(scored.nats, music.quarters, rng=rng),
+        "nats_a_note": statistics.estimate(scored.nats, music.notes, rng=rng),
+        "nats_a_quarter": statistics.estimate(scored.nats, music.quarters, rng=rng),
         "perplexity": perplexity,
-        "accuracy": measures.estimate(scored.right, music.tokens, rng=rng),
-        f"top_{TOP}": measures.estimate(scored.top, music.tokens, rng=rng),
+        "accuracy": statistics.estimate(scored.right, music.tokens, rng=rng),
+        f"top_{TOP}": statistics.estimate(scored.top, music.tokens, rng=rng),
     }
 
 
@@ -171,5 +171,5 @@ def against_yardsticks(
             **best.facts(),
             **summary(Scored.collect(len(held_out.ids), whole), held_out, rng),
         },
-        "model_minus_best": measures.estimate(scored.nats - best.nats, held_out.tokens, rng=rng),
+        "model_minus_best": statistics.estimate(scored.nats - best.nats, held_out.tokens, rng=rng),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from measures import BAR, STEPS, Played, mean, note_lengths, pitch_range
+from midilstm.evaluation.statistics import BAR, STEPS, Played, mean, note_lengths, pitch_range
 
 BARS = 8  # compared bar by bar, an absent one being empty; MGEval asks for the number
 # Whole to sixteenth, dotted half to dotted sixteenth, triplet half to triplet eighth.

@@ -10,23 +10,22 @@ from typing import Any
 
 import numpy as np
 
-import measures
-import mgeval
-from measures import Played
-from overlaps import Draw, Values, defined, similarities
+from midilstm.evaluation import mgeval, statistics
+from midilstm.evaluation.overlaps import Draw, Values, defined, similarities
+from midilstm.evaluation.statistics import Played
 
 DRAWS = 200  # resamples where each needs the distances of all pieces
 
 # What a piece has a distribution of, int [n] in steps.
 DISTRIBUTIONS: dict[str, Callable[[Played], np.ndarray]] = {
-    "inter-onset overlap": measures.inter_onsets,
-    "duration overlap": measures.note_lengths,
+    "inter-onset overlap": statistics.inter_onsets,
+    "duration overlap": statistics.note_lengths,
 }
 
 
 def _interval(values: np.ndarray) -> list[float] | None:
     values = values[np.isfinite(values)]
-    tail = (1 - measures.COVERAGE) / 2
+    tail = (1 - statistics.COVERAGE) / 2
     return np.quantile(values, [tail, 1 - tail]).tolist() if len(values) > 1 else None
 
 
@@ -147,8 +146,8 @@ def by_distribution(
         nothing = {"value": None, "interval": None}
         return {**nothing, "people": nothing, "left_out": left_out}
     theirs, ours, others = np.split(shares([*sets[0], *sets[1], *sets[2]]), np.cumsum(sizes)[:2])
-    draws = resample((sizes[0], sizes[1]), measures.RESAMPLES, rng)
-    among = among_people(sizes[0], sizes[1], sizes[2], measures.RESAMPLES, rng)
+    draws = resample((sizes[0], sizes[1]), statistics.RESAMPLES, rng)
+    among = among_people(sizes[0], sizes[1], sizes[2], statistics.RESAMPLES, rng)
     return {
         **around(common(theirs, ours, draws)),
         "people": usual(common(theirs, others if sizes[2] else theirs, among)),
@@ -175,7 +174,7 @@ def compare(
         "mgeval": by_features(features[0], features[1], features[2] if peers else None, rng),
     }
     if not rhythm:
-        omitted = [*measures.RHYTHMIC, *mgeval.RHYTHMIC, *DISTRIBUTIONS]
+        omitted = [*statistics.RHYTHMIC, *mgeval.RHYTHMIC, *DISTRIBUTIONS]
         return {**result, "distributions": None, "omitted": omitted}
     overlaps = {
         name: by_distribution(
@@ -186,5 +185,5 @@ def compare(
         )
         for name, of in DISTRIBUTIONS.items()
     }
-    distributions = {"resamples": measures.RESAMPLES, "overlaps": overlaps}
+    distributions = {"resamples": statistics.RESAMPLES, "overlaps": overlaps}
     return {**result, "distributions": distributions, "omitted": []}

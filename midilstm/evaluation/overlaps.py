@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from measures import estimate
+from midilstm.evaluation.statistics import estimate
 
 GRID = 400  # points at which two densities are compared
 
