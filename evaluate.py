@@ -19,7 +19,6 @@ from midilstm.arguments import count
 from midilstm.corpus import corpus as corpora
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError, write_atomically
-from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import Vocabulary
 
@@ -57,7 +56,7 @@ def load_corpus(arguments: argparse.Namespace, run: Run) -> Corpus:
     trained = run.settings["training"]
     corpus = corpora.load_corpus(
         arguments.data_dir,
-        name=run.vocabulary.encoding,
+        name=run.vocabulary.name,
         validation=0 if arguments.other_corpus else trained["validation"],
         seed=trained["seed"],
         jobs=arguments.jobs,
@@ -162,7 +161,7 @@ def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Voc
 
     corpus = corpora.load_corpus(
         arguments.generated,
-        name=run.vocabulary.encoding,
+        name=run.vocabulary.name,
         validation=0,
         jobs=arguments.jobs,
         bpe=run.vocabulary.merges,
@@ -177,7 +176,7 @@ def read_generated(arguments: argparse.Namespace, run: Run) -> tuple[Pieces, Voc
 
 def keeps_rhythm(vocabulary: Vocabulary) -> bool:
     """Tell whether tokens say how long notes are and who plays them."""
-    return vocabulary.encoding != "notes"
+    return vocabulary.encoding.keeps_rhythm
 
 
 def listen(
@@ -186,12 +185,12 @@ def listen(
     """Return what each piece sounds like and its ids; of very many, some are drawn."""
     from midilstm.evaluation.statistics import Played
 
-    tokens, name = vocabulary.tokens, vocabulary.encoding
+    tokens, played = vocabulary.tokens, vocabulary.encoding.played
     chosen = list(pieces.values())
     if len(chosen) > LISTENED:
         drawn = rng.choice(len(chosen), LISTENED, replace=False)
         chosen = [chosen[i] for i in sorted(drawn.tolist())]
-    return [(Played.of(encoding.played([tokens[i] for i in ids], name)), ids) for ids in chosen]
+    return [(Played.of(played([tokens[i] for i in ids])), ids) for ids in chosen]
 
 
 def describe(
@@ -301,7 +300,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     judge = Judge(run)
     result: dict[str, Any] = {
         "checkpoint": str(run.checkpoint),
-        "encoding": run.vocabulary.encoding,
+        "encoding": run.vocabulary.name,
         "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
         "other_corpus": arguments.other_corpus,
         "seed": arguments.seed,

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midilstm import arguments as shared
-from midilstm import runs
+from midilstm import midi, runs
+from midilstm import tokens as encodings
 from midilstm.files import InputError
 from midilstm.sampling import recipe
 from midilstm.sampling.options import LENGTHS, parse_args
-from midilstm.tokens import encoding
 from midilstm.tokens import vocabulary as vocabularies
+from midilstm.tokens.encoding import split
 from midilstm.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def open_model(folder: Path, which: str | None) -> Trained:
 def read_primer(path: Path, name: str) -> list[str]:
     """Return the tokens of the seed music; raise InputError where the file holds none."""
     try:
-        return encoding.read(path, name)
-    except encoding.MidiError as error:
+        return encodings.read(path, name)
+    except midi.MidiError as error:
         raise InputError(f"{path} cannot be the primer: {error}") from error
 
 
@@ -64,7 +65,7 @@ def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     heard: dict[str, str | None] = {token: token for token in tokens}
     unknown = Counter(token for token in tokens if token not in ids)
     for token in unknown:
-        heard[token] = encoding.nearest(token, known, vocabulary.encoding)
+        heard[token] = vocabulary.encoding.nearest(token, known)
     if unknown:
         named = ", ".join(
             f"{token} ({times}, {f'heard as {heard[token]}' if heard[token] else 'left out'})"
@@ -74,8 +75,8 @@ def known_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
         share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
         print(f"The model has never seen {share}: {named}{more}")
     likest = [name for token in tokens if (name := heard[token]) is not None]
-    found = encoding.music(likest, vocabulary.encoding)
-    if tokens and not encoding.has_notes(found, vocabulary.encoding):
+    found = vocabulary.encoding.music(likest)
+    if tokens and not vocabulary.encoding.played(found):
         raise InputError("the model knows nothing like the primer: give another --primer")
     return [ids[token] for token in vocabulary.spelled(found)]
 
@@ -107,8 +108,8 @@ def describe(arguments: argparse.Namespace, trained: Trained, primer: list[str])
         "primer": str(arguments.primer) if arguments.primer else None,
         "primer_tokens": primer,
         "bpm": arguments.bpm,
-        "instrument": None if program is None else encoding.INSTRUMENTS[program],
-        "encoding": trained.vocabulary.encoding,
+        "instrument": None if program is None else midi.instrument_name(program),
+        "encoding": trained.vocabulary.name,
         "model_dir": str(arguments.model_dir),
         "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
         "weights_sha256": trained.network.digest,
@@ -139,7 +140,7 @@ def primer_of(
 ) -> list[str]:
     """Return the tokens of the seed music: of --primer, or those that --like has kept, or none."""
     if arguments.primer:
-        return read_primer(arguments.primer, vocabulary.encoding)
+        return read_primer(arguments.primer, vocabulary.name)
     tokens: list[str] = like["primer_tokens"] if like else []
     if arguments.include_primer and not tokens:
         raise InputError(f"{arguments.like} has no primer to include: give one with --primer")
@@ -170,7 +171,7 @@ def sample(arguments: argparse.Namespace, like: dict[str, Any] | None) -> None:
         if arguments.include_primer:
             tokens = [*primer, *tokens]
         elif primer:
-            tokens = encoding.continued(tokens, primer, trained.vocabulary.encoding)
+            tokens = trained.vocabulary.encoding.continued(tokens, primer)
         stem = stem_of(arguments, trained.checkpoint, seed)
         save(tokens, arguments, stem, {**common, "seed": seed})
         if like and same_music(arguments, like) and tokens != like["tokens"]:
@@ -271,9 +272,9 @@ def over_of(
     The bar in which a primer ends counts as the first, and the seconds begin with the new music.
     """
     name, amount = length_of(arguments)
-    clock = encoding.Clock(vocabulary.encoding, arguments.bpm)
+    clock = vocabulary.encoding.clock(arguments.bpm)
     begun = 0.0
-    for token in encoding.context(primer, vocabulary.encoding) if primer else ():
+    for token in vocabulary.encoding.context(primer) if primer else ():
         _, begun = clock.tell(token)
 
     def is_over(token: str) -> bool:
@@ -308,7 +309,7 @@ def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict
     body = {**body, "tokens_left_out": 0, "tokens": tokens}
     path = recipe.claim(arguments.output_dir, stem, body)
     try:
-        left_out = encoding.write(
+        left_out = encodings.write(
             tokens, path, body["encoding"], bpm=arguments.bpm, instrument=arguments.instrument
         )
     except BaseException as error:  # Ctrl-C too: a description without its piece is a riddle
@@ -321,7 +322,7 @@ def save(tokens: list[str], arguments: argparse.Namespace, stem: str, body: dict
     print(f"Wrote {path}" + (f" (--seed={body['seed']})" if arguments.count > 1 else ""))
     if left_out:
         recipe.amend(path, {**body, "tokens_left_out": left_out})
-        parts = sum(map(encoding.parts, tokens))
+        parts = len(split(tokens))
         print(f"  left out {left_out} of {parts} tokens that are no music")
 
 

@@ -52,7 +52,7 @@ def network_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def settings_of(arguments: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     """Return every setting that shapes a run: equal settings and corpus give equal weights."""
     return {
-        "encoding": corpus.vocabulary.encoding,
+        "encoding": corpus.vocabulary.name,
         "network": {"vocabulary_size": len(corpus.vocabulary), **network_of(arguments)},
         "training": {
             "batch_size": arguments.batch_size,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from midilstm.files import InputError
-from midilstm.tokens import encoding
+from midilstm.tokens import ENCODINGS
 
 
 def positive_int(text: str) -> int:
@@ -75,7 +75,7 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
     parser.add_argument(
         "--encoding",
-        choices=encoding.ENCODINGS,
+        choices=ENCODINGS,
         default="notes",
         help="notes: pitches alone; tsd: rhythm, too; remi: bars, tempo and the whole band, too",
     )

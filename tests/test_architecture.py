@@ -18,7 +18,7 @@ HEAVY = {
 # room → the rooms that it may import; docs/architecture.md draws these arrows
 ARROWS = {
     "files": set(),
-    "arguments": {"files"},
+    "arguments": {"files", "tokens"},
     "midi": {"files"},
     "runs": {"files"},
     "tokens": {"files", "midi"},

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from midilstm import tokens as encodings
 from midilstm.corpus import reading
-from midilstm.corpus.reading import Duplicate, Parsed, Skipped
+from midilstm.corpus.reading import Duplicate, Parsed, Piece, Skipped
 from midilstm.files import InputError
-from midilstm.tokens import bpe, encoding
+from midilstm.tokens import bpe
 from midilstm.tokens.bpe import Merges
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -94,9 +95,9 @@ class _Read:
     sizes: dict[str, Size] = field(default_factory=dict)
     music: dict[str, str] = field(default_factory=dict)  # each piece's fingerprint
 
-    def add(self, path: str, piece: encoding.Piece) -> None:
+    def add(self, path: str, piece: Piece) -> None:
         self.sizes[path] = Size(piece.notes, piece.quarters)
-        self.music[path] = piece.fingerprint
+        self.music[path] = piece.music
         self.pieces[path] = self._numbered(piece.tokens)
 
     def _numbered(self, tokens: Sequence[str]) -> array[int]:
@@ -173,7 +174,7 @@ def _learned(read: _Read, held_out: set[str], name: str, count: int) -> Merges:
         for path, piece in read.pieces.items()
         if path not in held_out
     )
-    return bpe.learn(training, count, partial(encoding.joins, encoding=name))
+    return bpe.learn(training, count, encodings.get(name).joins)
 
 
 def _renumbered(

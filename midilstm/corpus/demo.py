@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from midilstm.tokens import encoding
+from music21 import corpus
 
 FOLDER = Path("demo")
 NOTE = """\
@@ -28,7 +28,7 @@ def make(jobs: int | None = None) -> Path:
 
     FOLDER.mkdir(exist_ok=True)
     print(f"Writing Bach chorales from music21's own corpus as MIDI files to {FOLDER}/ (once)")
-    names = [name for name in encoding.chorales() if not (FOLDER / file_name(name)).exists()]
+    names = [name for name in chorales() if not (FOLDER / file_name(name)).exists()]
     with ProcessPool(jobs or os.cpu_count() or 1, context=get_context("spawn")) as pool:
         written = pool.map(_write_chorale, names).result()
         for _ in tqdm(written, "Writing chorales", len(names), unit="file", disable=None):
@@ -45,5 +45,19 @@ def file_name(chorale: str) -> str:
 def _write_chorale(chorale: str) -> None:
     path = FOLDER / file_name(chorale)
     partial = path.with_suffix(".partial")
-    encoding.write_chorale(chorale, partial)
+    write_chorale(chorale, partial)
     partial.replace(path)
+
+
+def chorales() -> list[str]:
+    """Return the sorted names of music21's Bach chorales, the built-in corpus, each once."""
+    return sorted(set(corpus.chorales.Iterator(returnType="filename")))
+
+
+def write_chorale(name: str, path: Path) -> None:
+    """Write one of `chorales()`, with all its parts and each repeat once, as a MIDI file."""
+    score = corpus.parse(name)
+    # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
+    for measure in score.recurse().getElementsByClass("Measure"):
+        measure.leftBarline = measure.rightBarline = None
+    score.write("midi", fp=path)

@@ -13,12 +13,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from midilstm import midi
+from midilstm import tokens as encodings
 from midilstm.corpus.cache import Cache
 from midilstm.files import InputError
-from midilstm.tokens import encoding
-from midilstm.tokens.encoding import Piece
+from midilstm.tokens.notes import onset_tokens
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Hold one piece's tokens and what a report says about it; `quarters` is its length.
+
+    `music` is a hash of its pitches and onsets, the same in every encoding.
+    """
+
+    tokens: tuple[str, ...]
+    instruments: tuple[str, ...]
+    notes: int
+    quarters: float
+    music: str
 
 
 @dataclass(frozen=True)
@@ -83,12 +98,20 @@ def find_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def piece_of(song: midi.Song, name: str) -> Piece:
+    """Return a song as a piece in the encoding `name`; raise MidiError where it gives none."""
+    found = tuple(encodings.get(name).tokens_of(song))
+    # Percussion alone has no fingerprint but its tokens.
+    music = _hash("\n".join(onset_tokens(song) or found).encode())
+    return Piece(found, song.instruments, len(song.notes), song.quarters, music)
+
+
 def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
     """Parse one file's bytes in the encoding `name`; a refusal comes back as (reason, detail)."""
     try:
-        return encoding.read_piece(data, name)
-    # Not a name of its own: a Dask worker that loads encoding.py again has a new MidiError.
-    except encoding.MidiError as error:
+        return piece_of(midi.read(data), name)
+    # Not a name of its own: a Dask worker that loads midi.py again has a new MidiError.
+    except midi.MidiError as error:
         return Refusal(error.reason, str(error))
     except MemoryError:
         limit = f"needs more than {MEMORY_LIMIT // 1024**2} MB"
@@ -102,7 +125,7 @@ def cache_for(folder: Path, name: str) -> Cache:
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(base) / "midi-lstm"
-    return Cache(home / f"{name}-{encoding.version(name)}.sqlite")
+    return Cache(home / f"{name}-{midi.VERSION}-{encodings.get(name).version}.sqlite")
 
 
 def _remembered(entry: dict[str, Any] | None) -> Piece | Refusal | None:
@@ -204,8 +227,8 @@ def dask_cluster(name: str, address: str) -> Iterator[Submit]:
 def _bytes(path: Path) -> bytes | Skipped:
     """Return a file's bytes, or why it was not read."""
     try:
-        if path.stat().st_size > encoding.MAX_BYTES:
-            limit = encoding.MAX_BYTES // 1024**2
+        if path.stat().st_size > midi.MAX_BYTES:
+            limit = midi.MAX_BYTES // 1024**2
             return Skipped(path, "too large", f"larger than {limit} MiB")
         return path.read_bytes()
     except OSError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from midilstm import arguments as shared
 from midilstm.arguments import count, positive_int
-from midilstm.tokens import encoding
+from midilstm.midi import INSTRUMENTS
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
@@ -22,14 +22,14 @@ def program(text: str) -> int:
         if int(text) > 127:
             raise argparse.ArgumentTypeError(f"{text} is not a General MIDI program from 0 to 127")
         return int(text)
-    names = [name.lower() for name in encoding.INSTRUMENTS]
+    names = [name.lower() for name in INSTRUMENTS]
     wanted = text.strip().lower()
     if wanted in names:
         return names.index(wanted)
     found = [number for number, name in enumerate(names) if name.startswith(wanted) and wanted]
     if len(found) == 1:
         return found[0]
-    named = ", ".join(encoding.INSTRUMENTS[number] for number in found[:8])
+    named = ", ".join(INSTRUMENTS[number] for number in found[:8])
     hint = f"it could be {named}" if found else "try violin, church organ or flute"
     raise argparse.ArgumentTypeError(f"{text!r} is not one General MIDI instrument: {hint}")
 

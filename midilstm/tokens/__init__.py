@@ -1,1 +1,68 @@
-"""The room of encodings: one MIDI file ⇄ a list of token strings. Knows no ids and no networks."""
+"""The room of encodings: MIDI files ⇄ lists of token strings. Knows no networks, no folders.
+
+    from midilstm import tokens
+    tokens.write(tokens.read("piece.mid"), "copy.mid")
+
+To add an encoding, add one file and one line to ENCODINGS. Its file is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # so that a command line can name the encodings without waiting for libraries
+    from midilstm.tokens.encoding import Encoding
+
+# name → (the file that holds it, what it is, in a few words)
+ENCODINGS = {
+    "notes": ("notes", "pitches alone"),
+    "tsd": ("band", "rhythm, too"),
+    "remi": ("band", "bars, tempo and the whole band, too"),
+}
+
+
+def get(name: str) -> Encoding:
+    """Return the encoding of that name; raise ValueError for an unknown one."""
+    if name not in ENCODINGS:
+        raise ValueError(f"unknown encoding {name!r}: choose from {', '.join(ENCODINGS)}")
+    found: Encoding = import_module(f"midilstm.tokens.{ENCODINGS[name][0]}").ENCODINGS[name]
+    return found
+
+
+def read(path: Path | str, encoding: str = "notes", *, pedal: bool = True) -> list[str]:
+    """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
+    from midilstm import midi
+
+    return get(encoding).tokens_of(midi.read(path, pedal=pedal))
+
+
+def write(
+    tokens: Iterable[str],
+    path: Path | str,
+    encoding: str = "notes",
+    *,
+    bpm: float | None = None,
+    instrument: int | None = None,
+) -> int:
+    """Write tokens as a MIDI file, the mirror of `read`; return how many are no music, left out.
+
+    `bpm` and `instrument`, a General MIDI program 0..127, override what the tokens say; where
+    neither says, 120 and piano. In `notes` each token lasts half a quarter note.
+    Raise ValueError for an unknown token, and for a tempo or program that MIDI cannot hold.
+    """
+    from midilstm import files, midi
+    from midilstm.tokens.encoding import split
+
+    found = split(tokens)
+    if not found:
+        raise ValueError("there are no tokens to write")
+    kept = get(encoding).music(found)
+    song = get(encoding).song_of(kept)
+    if not song.notes:
+        raise ValueError(f"there is no note in these {len(found)} tokens")
+    song = midi.performed(song, bpm=bpm, instrument=instrument)
+    files.write_atomically(Path(path), midi.to_bytes(song))
+    return len(found) - len(kept)

@@ -1,0 +1,203 @@
+"""The encoding `notes`, the classic one: a song ⇄ the sequence of its onsets.
+
+An onset with one pitch is that pitch's music21 name (`C#4`, `B-3`), an onset with several is its
+chord's normal order (`1.5.6`). Every pitched part counts, percussion does not, and neither rhythm
+nor a chord's register is kept. Knows no ids, no files.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import groupby
+
+from midilstm import midi
+from midilstm.tokens.encoding import Clock, Encoding
+
+TICKS_PER_QUARTER = 480
+STEP = TICKS_PER_QUARTER // 2  # each written token lasts half a quarter note
+OCTAVE_4 = 60
+
+# music21's own spelling of the twelve pitch classes.
+STEPS = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")
+NAMES = tuple(f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in range(128))
+# Two names are music21's for two pitches each, E-1 for E flat in octave 1 and for E in octave -1:
+# reading lets the higher, audible one win.
+PITCHES = {name: pitch for pitch, name in enumerate(NAMES)}
+CLASSES = tuple(map(str, range(12)))
+
+
+class Notes(Encoding):
+    """See this file's docstring."""
+
+    name = "notes"
+    version = "2"
+    keeps_rhythm = False
+
+    def tokens_of(self, song: midi.Song) -> list[str]:
+        """Return the tokens of a song; raise MidiError where there is only percussion."""
+        if not (found := onset_tokens(song)):
+            raise midi.MidiError("only percussion")
+        return found
+
+    def song_of(self, tokens: Sequence[str]) -> midi.Song:
+        """Return the song of tokens, each half a quarter note long."""
+        found = [
+            midi.Note(number * STEP, STEP, pitch)
+            for number, token in enumerate(tokens)
+            for pitch in _pitches(token)
+        ]
+        return midi.Song(TICKS_PER_QUARTER, tuple(found))
+
+    def transpose(self, token: str, semitones: int) -> str:
+        """Return the token of the same music transposed; see Encoding."""
+        found = _pitches(token)
+        if token in PITCHES:
+            return NAMES[nearest_pitch(found[0] + semitones)]
+        classes = {(pitch + semitones) % 12 for pitch in found}
+        return _normal_order(sum(1 << pitch for pitch in classes))
+
+    def nearest(self, token: str, known: Iterable[str]) -> str | None:
+        """Return the known token that sounds most like `token`.
+
+        For a note, that is the same pitch class in the nearest octave, or else the nearest pitch; for
+        a chord, the token that shares the largest part of the pitch classes of both.
+        """
+        sounding = {name: _pitches(name) for name in sorted(known)}
+        wanted = _pitches(token)
+        classes = {pitch % 12 for pitch in wanted}
+        if len(wanted) == 1:
+            notes = [(name, pitches[0]) for name, pitches in sounding.items() if name in PITCHES]
+            return min(
+                notes,
+                key=lambda note: (note[1] % 12 not in classes, abs(note[1] - wanted[0])),
+                default=(None, 0),
+            )[0]
+
+        def shared(name: str) -> float:
+            others = {pitch % 12 for pitch in sounding[name]}
+            return len(classes & others) / len(classes | others)
+
+        best = max(sounding, key=shared, default=None)
+        return best if best is not None and shared(best) else None
+
+    def clock(self, bpm: float | None = None) -> Clock:
+        """Return a clock whose bars are of four quarter notes."""
+        return _Clock(midi.BPM if bpm is None else bpm)
+
+
+class _Clock:
+    def __init__(self, bpm: float) -> None:
+        self._quarter, self._tokens = 60 / bpm, 0
+
+    def tell(self, token: str) -> tuple[float, float]:
+        quarters = self._tokens * STEP / TICKS_PER_QUARTER
+        self._tokens += 1
+        return quarters / 4, quarters * self._quarter
+
+
+def onset_tokens(song: midi.Song) -> list[str]:
+    """Return the token of each onset of pitched notes, in order."""
+    onsets: dict[int, int] = {}  # twelfth of a quarter → set of pitches, as bits
+    pitched = sorted((n for n in song.notes if n.program != midi.DRUMS), key=lambda n: n.track)
+    for _, notes in groupby(pitched, lambda note: note.track):
+        _add_onsets(
+            [(n.start, n.start + n.length, n.pitch) for n in notes], onsets, song.ticks_per_quarter
+        )
+    return [_token(onsets[slot]) for slot in sorted(onsets)]
+
+
+def _add_onsets(
+    notes: list[tuple[int, int, int]], onsets: dict[int, int], ticks_per_quarter: int
+) -> None:
+    """Add (start, end, pitch) notes of one track to `onsets`, joined into chords as music21 does.
+
+    A note joins an earlier one that starts less than a sixteenth before it and ends at most a
+    sixteenth from it, and then counts at that note's onset. Such earlier notes end more than a
+    sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
+    """
+    quantise = _quantiser(ticks_per_quarter)
+    heads: dict[int, tuple[int, int, int]] = {}  # sixteenth of ending → (start, end, slot)
+    for start, end, pitch in notes:
+        sixteenth = 4 * end // ticks_per_quarter
+        near = [
+            head
+            for key in (sixteenth - 1, sixteenth, sixteenth + 1)
+            if (head := heads.get(key))
+            and 4 * (start - head[0]) < ticks_per_quarter >= 4 * abs(end - head[1])
+        ]
+        slot = min(near)[2] if near else quantise(start)
+        if not near:
+            heads[sixteenth] = (start, end, slot)
+        onsets[slot] = onsets.get(slot, 0) | 1 << pitch
+
+
+def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
+    """Return a function from ticks to the nearer of sixteenth and triplet eighth, in twelfths.
+
+    Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
+    """
+    slots = (0, 3, 4, 6, 8, 9, 12)
+    whole = ticks_per_quarter
+    edges = (  # the first tick nearer to each next slot
+        3 * whole // 24 + 1,
+        7 * whole // 24 + 1,
+        (10 * whole + 23) // 24,
+        14 * whole // 24 + 1,
+        (17 * whole + 23) // 24,
+        21 * whole // 24 + 1,
+    )
+
+    def quantise(tick: int) -> int:
+        quarter, rest = divmod(tick, ticks_per_quarter)
+        return 12 * quarter + slots[bisect_right(edges, rest)]
+
+    return quantise
+
+
+@lru_cache(maxsize=2**16)
+def _token(pitches: int) -> str:
+    """Return the token of a set of MIDI pitches, given as an integer with their bits set."""
+    if pitches & (pitches - 1) == 0:
+        return NAMES[pitches.bit_length() - 1]
+    classes = 0
+    while pitches:
+        classes |= pitches & 0xFFF
+        pitches >>= 12
+    return _normal_order(classes)
+
+
+def _normal_order(classes: int) -> str:
+    """Return the normal order of a set of pitch classes, given as an integer of 12 bits.
+
+    It is Forte's, as in music21: the rotation that spans least, then the one packed to the left.
+    Computed here, because music21's import takes some 200 times as long as reading a piece.
+    """
+    members = [pitch_class for pitch_class in range(12) if classes >> pitch_class & 1]
+    rotations = [members[i:] + members[:i] for i in range(len(members))]
+    best = min(
+        rotations, key=lambda turn: [(turn[i] - turn[0]) % 12 for i in (-1, *range(len(turn)))]
+    )
+    return ".".join(map(str, best))
+
+
+def nearest_pitch(pitch: int) -> int:
+    """Return the MIDI pitch of the same class that is nearest."""
+    if pitch < 0:
+        return pitch % 12
+    return min(pitch, 127 - (127 - pitch) % 12)
+
+
+def _pitches(token: str) -> list[int]:
+    """Return a token's MIDI pitches; a chord of one pitch class becomes an octave."""
+    if token in PITCHES:
+        return [PITCHES[token]]
+    parts = token.split(".")
+    if not all(part in CLASSES for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError(f"{token!r} is neither a note such as C#4 nor a chord such as 1.5.6")
+    pitches = [OCTAVE_4 + int(part) for part in parts]
+    return pitches if len(pitches) > 1 else [pitches[0], pitches[0] + 12]
+
+
+ENCODINGS = {Notes.name: Notes()}
