@@ -34,9 +34,7 @@ def get(name: str) -> Encoding:
 
 def read(path: Path | str, encoding: str = "notes", *, pedal: bool = True) -> list[str]:
     """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
-    from midilstm import midi
-
-    return get(encoding).tokens_of(midi.read(path, pedal=pedal))
+    return get(encoding).read(path, pedal=pedal)
 
 
 def write(
@@ -47,22 +45,5 @@ def write(
     bpm: float | None = None,
     instrument: int | None = None,
 ) -> int:
-    """Write tokens as a MIDI file, the mirror of `read`; return how many are no music, left out.
-
-    `bpm` and `instrument`, a General MIDI program 0..127, override what the tokens say; where
-    neither says, 120 and piano. In `notes` each token lasts half a quarter note.
-    Raise ValueError for an unknown token, and for a tempo or program that MIDI cannot hold.
-    """
-    from midilstm import files, midi
-    from midilstm.tokens.encoding import split
-
-    found = split(tokens)
-    if not found:
-        raise ValueError("there are no tokens to write")
-    kept = get(encoding).music(found)
-    song = get(encoding).song_of(kept)
-    if not song.notes:
-        raise ValueError(f"there is no note in these {len(found)} tokens")
-    song = midi.performed(song, bpm=bpm, instrument=instrument)
-    files.write_atomically(Path(path), midi.to_bytes(song))
-    return len(found) - len(kept)
+    """Write tokens as a MIDI file, the mirror of `read`; see Encoding.write."""
+    return get(encoding).write(tokens, path, bpm=bpm, instrument=instrument)

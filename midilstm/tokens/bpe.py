@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
 Merges = tuple[tuple[str, str], ...]
 
 FIRST = 0x4E00  # tokens are letters of a word to the library, and these are neither space nor mark
@@ -19,19 +21,15 @@ def learn(pieces: Iterable[Sequence[str]], count: int, joins: Callable[[str], bo
 
     Only tokens that `joins` allows are merged, and none across one that it does not.
     """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
     letters: dict[str, str] = {}
-
-    def spelled(piece: Sequence[str]) -> str:
-        words = (
+    texts = [
+        " ".join(
             "".join(letters.setdefault(token, chr(FIRST + len(letters))) for token in word)
             for word in _words(piece, joins)
             if len(word) > 1
         )
-        return " ".join(words)
-
-    texts = [spelled(piece) for piece in pieces]
+        for piece in pieces
+    ]
     library = Tokenizer(models.BPE())
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     size = len(letters) + count
@@ -60,18 +58,13 @@ def apply(tokens: Sequence[str], merges: Merges, joins: Callable[[str], bool]) -
 def _words(tokens: Sequence[str], joins: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
     """Yield the runs of tokens that may be merged, and each that may not alone."""
     for is_joined, run in groupby(tokens, joins):
-        if is_joined:
-            yield tuple(run)
-        else:
-            yield from ((token,) for token in run)
+        word = tuple(run)
+        yield from [word] if is_joined else zip(word)
 
 
 def _merged(word: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
-    while len(word) > 1:
-        last = len(ranks)
-        pairs = [ranks.get(pair, last) for pair in pairwise(word)]
-        if (best := min(pairs)) == last:
-            break
-        place = pairs.index(best)
+    """Return a word with its merges made, the best first."""
+    while pairs := [(ranks[pair], i) for i, pair in enumerate(pairwise(word)) if pair in ranks]:
+        place = min(pairs)[1]
         word[place : place + 2] = [f"{word[place]} {word[place + 1]}"]
     return word

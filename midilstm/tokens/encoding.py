@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from midilstm import midi
-from midilstm.tokens.rules import State
+from midilstm import files, midi
 
 
 class Played(NamedTuple):
@@ -24,7 +22,7 @@ class Played(NamedTuple):
 class Clock(Protocol):
     """Tell where in a piece each of its tokens stands, as they come."""
 
-    def tell(self, token: str) -> tuple[float, float]:
+    def tell(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds after the beginning at which the next token stands."""
 
 
@@ -37,6 +35,7 @@ class Encoding(ABC):
     name: str
     version: str  # another whenever the same song might give other tokens
     keeps_rhythm = True
+    start: Any = None  # the grammar's state where a piece begins; None: any token may follow any
 
     @abstractmethod
     def tokens_of(self, song: midi.Song) -> list[str]:
@@ -61,6 +60,10 @@ class Encoding(ABC):
     def clock(self, bpm: float | None = None) -> Clock:
         """Return a clock at `bpm` quarter notes a minute (None: as its tokens say, or 120)."""
 
+    def approximated(self, song: midi.Song) -> int:
+        """Return how many of a song's tempos and time signatures its tokens say inexactly."""
+        return 0
+
     def music(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens without those that are no music, such as a length without a pitch."""
         return list(tokens)
@@ -81,16 +84,47 @@ class Encoding(ABC):
         """Return the tokens of a piece that goes on from a primer but does not hold it."""
         return list(tokens)
 
-    def follow(self, state: State, token: str) -> State | None:
+    def follow(self, state: Any, token: str) -> Any:
         """Return the grammar's state after `token` in `state`, None where it may not stand there.
 
-        The empty token stands for the end of the piece. Without rules any may follow any other.
+        The empty token stands for the end of the piece.
         """
         return state
 
-    def allowed(self, tokens: Sequence[str]) -> Callable[[State], np.ndarray] | None:
-        """Return what tells of all tokens at once what `follow` tells of one; None for no rules."""
-        return None
+    def aspects(self, state: Any) -> tuple[Any, ...]:
+        """Return states of which at least one forbids a token wherever `state` does.
+
+        Where there are fewer of them than of states, masks cost less (grammar.py).
+        """
+        return (state,)
+
+    def read(self, path: Path | str, *, pedal: bool = True) -> list[str]:
+        """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
+        return self.tokens_of(midi.read(path, pedal=pedal))
+
+    def write(
+        self,
+        tokens: Iterable[str],
+        path: Path | str,
+        *,
+        bpm: float | None = None,
+        instrument: int | None = None,
+    ) -> int:
+        """Write tokens as a MIDI file; return how many are no music, left out.
+
+        `bpm` and `instrument`, a General MIDI program 0..127, override what the tokens say; where
+        neither says, 120 and piano. Raise ValueError for a tempo or program that MIDI cannot hold.
+        """
+        found = split(tokens)
+        if not found:
+            raise ValueError("there are no tokens to write")
+        kept = self.music(found)
+        song = self.song_of(kept)
+        if not song.notes:
+            raise ValueError(f"there is no note in these {len(found)} tokens")
+        song = midi.performed(song, bpm=bpm, instrument=instrument)
+        files.write_atomically(Path(path), midi.to_bytes(song))
+        return len(found) - len(kept)
 
     def played(self, tokens: Sequence[str]) -> list[Played]:
         """Return the notes of tokens, times in quarter notes, by start."""

@@ -1,58 +1,134 @@
-"""What may follow what: an automaton over ids, worked out as pieces come; knows no tokens."""
+"""What may follow what: the rules of `tsd` and `remi`, and any encoding's rules as masks over ids.
+
+Knows no vocabulary and no MIDI files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import inf
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-State = TypeVar("State", bound=Hashable)
-END = 0  # vocabularies.END's id
+from midilstm.midi import DRUMS
+from midilstm.tokens.meter import COMMON_TIME, POSITIONS, counted, parts, signature_of
+
+ANY, ANY_PROGRAM = "any", -2  # a state's kind and program where these are to forbid nothing
+
+
+class State(NamedTuple):
+    """What must be known of a piece to tell what may follow: its last token, and where it is."""
+
+    kind: str
+    program: int | None = None
+    position: int = -1
+    room: float = POSITIONS * COMMON_TIME[0]  # positions in a bar
+
+
+# The kinds of token that may follow each kind; a note's three stand in order. "" is the end; a
+# piece begins as if after its encoding's name.
+_AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
+FOLLOWING = {
+    "tsd": {"TimeShift", "Program", "Pitch"},
+    "TimeShift": {"TimeShift", *_AFTER_NOTE},
+    "remi": {"Bar"},
+    "Bar": {"Bar", "TimeSig", "Position"},
+    "TimeSig": {"Bar", "Position"},
+    "Position": {"Tempo", *_AFTER_NOTE},
+    "Tempo": {"Bar", "Position", "", *_AFTER_NOTE},
+    "Program": {"Pitch", "PitchDrum"},
+    "Pitch": {"Velocity"},
+    "PitchDrum": {"Velocity"},
+    "Velocity": {"Duration"},
+    "Duration": {"TimeShift", "Bar", "Position", "", *_AFTER_NOTE},
+    "": set[str](),
+}
+FOLLOWING[ANY] = set().union(*FOLLOWING.values())
+# After these a piece would hold half a note, or say what nothing follows.
+INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
+
+
+def follow(state: State, token: str) -> State | None:
+    """Return the state after a token, None where it may not stand; "" ends the piece."""
+    for part in token.split(" "):
+        kind, value = parts(part)
+        was, program, position, room = state
+        if kind not in FOLLOWING[was]:
+            return None
+        if kind == "Program":
+            if (new := int(value)) == program:
+                return None
+            program = new
+        elif kind in ("Pitch", "PitchDrum"):
+            # A piece that has named no instrument yet is for piano.
+            if program != ANY_PROGRAM and (program == DRUMS) != (kind == "PitchDrum"):
+                return None
+        elif kind == "Bar":
+            position = -1
+        elif kind == "TimeSig":
+            room = POSITIONS * counted(signature_of(value))[0]
+        elif kind == "Position":
+            if not position <= (new := int(value)) < room:
+                return None
+            position = new
+        state = State(kind, program, position, room)
+    return state
+
+
+def aspects(state: State) -> tuple[State, ...]:
+    """Return states, few in all, of which at least one forbids a token wherever `state` does.
+
+    All that a token asks, merged or not, it asks of the kind, of the program or of the place.
+    """
+    return (
+        State(state.kind, ANY_PROGRAM, -1, inf),
+        State(ANY, state.program, -1, inf),
+        State(ANY, ANY_PROGRAM, state.position, state.room),
+    )
+
+
+S = TypeVar("S", bound=Hashable)
+END_ID = 0  # of the entry that every vocabulary begins with: the end of a piece
 NOWHERE = -1  # where a forbidden id leads
 
 
-class Grammar(Generic[State]):
+class Grammar(Generic[S]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
     States are numbered as they are met, the start is 0. A state's row of forbidden ids is learned
-    only where something depends on it, and most states of a trained network never need theirs: it
-    costs a call of `allowed`, or else of `follow` for each id there is. All pieces, in all threads,
-    share what is known.
+    only where something depends on it: it forbids what any of the state's `aspects` does, each of
+    which costs a call of `follow` for each id, once. All pieces, in all threads, share what is known.
     Rows are 0 or -inf: adding one to log probabilities costs less than picking places by booleans.
     """
 
     def __init__(
         self,
-        follow: Callable[[State, int], State | None],
+        follow: Callable[[S, int], S | None],
         size: int,
-        start: State,
-        allowed: Callable[[State], np.ndarray] | None = None,
+        start: S,
+        aspects: Callable[[S], tuple[S, ...]] = lambda state: (state,),
     ) -> None:
-        """Know nothing yet but the start; `allowed` gives a state's row at once, bool [size]."""
-        self._follow, self._size, self._allowed = follow, size, allowed
+        """Know nothing yet but the start."""
+        self._follow, self._size, self._aspects = follow, size, aspects
         self._states, self._numbers = [start], {start: 0}
         self._after: dict[tuple[int, int], int] = {}
+        self._forbidden: dict[S, np.ndarray] = {}  # aspect → bool [size]
         self._rows = np.zeros((64, size), np.float32)  # -inf: known to be forbidden in this state
         self._learned: set[int] = set()
-        self._stuck: set[int] = set()  # states where no id but END is allowed
+        self._stuck: set[int] = set()  # states where no id but the end is allowed
         self._lock = Lock()
 
     def after(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
         """Return the state after each id in the state at its place, NOWHERE if forbidden there."""
-        known = self._after
-        try:
-            return [known[pair] for pair in zip(states, ids, strict=True)]
-        except KeyError:
-            return [self._step(*pair) for pair in zip(states, ids, strict=True)]
+        known, pairs = self._after, zip(states, ids, strict=True)
+        return [known[pair] if pair in known else self._step(*pair) for pair in pairs]
 
     def go(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
         """Return the state after each id; one that is forbidden leaves the state as it is."""
-        found = self.after(states, ids)
-        if NOWHERE not in found:
-            return found
-        return [old if new == NOWHERE else new for old, new in zip(states, found, strict=True)]
+        after = self.after(states, ids)
+        return [old if new == NOWHERE else new for old, new in zip(states, after, strict=True)]
 
     def listen(self, ids: Iterable[int]) -> int:
         """Return the state after a piece that may break the rules: misfits change nothing."""
@@ -63,16 +139,17 @@ class Grammar(Generic[State]):
 
     def learn(self, states: Iterable[int]) -> None:
         """Make the rows of these states."""
+        ids = range(self._size)
         for state in set(states) - self._learned:
-            here = self._states[state]
-            if self._allowed:
-                row = ~self._allowed(here)
-            else:
-                ids = range(self._size)
-                row = np.array([self._follow(here, number) is None for number in ids])
+            row = np.zeros(self._size, bool)
+            for aspect in self._aspects(self._states[state]):
+                if aspect not in self._forbidden:
+                    found = [self._follow(aspect, number) is None for number in ids]
+                    self._forbidden[aspect] = np.array(found)
+                row |= self._forbidden[aspect]
             with self._lock:
                 self._rows[state, row] = -np.inf
-                if all(row[END + 1 :]):
+                if row[END_ID + 1 :].all():
                     self._stuck.add(state)
                 self._learned.add(state)
 
@@ -84,7 +161,7 @@ class Grammar(Generic[State]):
         found = self._rows.take(states, 0)
         if self._stuck:
             for row, state in enumerate(states):
-                if state in self._stuck and not (may_end and found[row, END] == 0):
+                if state in self._stuck and not (may_end and found[row, END_ID] == 0):
                     found[row] = 0
         return found
 
@@ -92,13 +169,11 @@ class Grammar(Generic[State]):
         """Find out, and remember, the state after an id."""
         found = self._follow(self._states[state], number)
         with self._lock:
-            if found is None:
-                after = NOWHERE
-            elif (after := self._numbers.get(found, NOWHERE)) == NOWHERE:
-                after = len(self._states)
-                if after == len(self._rows):
-                    self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+            known = len(self._states)
+            after = NOWHERE if found is None else self._numbers.setdefault(found, known)
+            if found is not None and after == known:
                 self._states.append(found)
-                self._numbers[found] = after
+                if known == len(self._rows):
+                    self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
             self._after[state, number] = after
         return after

@@ -7,10 +7,12 @@ nor a chord's register is kept. Knows no ids, no files.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
+
+from music21.chord import Chord
+from music21.pitch import Pitch
 
 from midilstm import midi
 from midilstm.tokens.encoding import Clock, Encoding
@@ -19,9 +21,7 @@ TICKS_PER_QUARTER = 480
 STEP = TICKS_PER_QUARTER // 2  # each written token lasts half a quarter note
 OCTAVE_4 = 60
 
-# music21's own spelling of the twelve pitch classes.
-STEPS = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")
-NAMES = tuple(f"{STEPS[pitch % 12]}{pitch // 12 - 1}" for pitch in range(128))
+NAMES = tuple(Pitch(midi=number).nameWithOctave for number in range(128))
 # Two names are music21's for two pitches each, E-1 for E flat in octave 1 and for E in octave -1:
 # reading lets the higher, audible one win.
 PITCHES = {name: pitch for pitch, name in enumerate(NAMES)}
@@ -55,30 +55,28 @@ class Notes(Encoding):
         found = _pitches(token)
         if token in PITCHES:
             return NAMES[nearest_pitch(found[0] + semitones)]
-        classes = {(pitch + semitones) % 12 for pitch in found}
-        return _normal_order(sum(1 << pitch for pitch in classes))
+        return _normal_order(frozenset((pitch + semitones) % 12 for pitch in found))
 
     def nearest(self, token: str, known: Iterable[str]) -> str | None:
         """Return the known token that sounds most like `token`.
 
-        For a note, that is the same pitch class in the nearest octave, or else the nearest pitch; for
-        a chord, the token that shares the largest part of the pitch classes of both.
+        For a note, that is the same pitch class in the nearest octave, or else the nearest pitch;
+        for a chord, the token that shares the largest part of the pitch classes of both.
         """
         sounding = {name: _pitches(name) for name in sorted(known)}
         wanted = _pitches(token)
         classes = {pitch % 12 for pitch in wanted}
-        if len(wanted) == 1:
-            notes = [(name, pitches[0]) for name, pitches in sounding.items() if name in PITCHES]
-            return min(
-                notes,
-                key=lambda note: (note[1] % 12 not in classes, abs(note[1] - wanted[0])),
-                default=(None, 0),
-            )[0]
+
+        def distance(name: str) -> tuple[bool, int]:
+            (pitch,) = sounding[name]
+            return pitch % 12 not in classes, abs(pitch - wanted[0])
 
         def shared(name: str) -> float:
             others = {pitch % 12 for pitch in sounding[name]}
             return len(classes & others) / len(classes | others)
 
+        if len(wanted) == 1:
+            return min((name for name in sounding if name in PITCHES), key=distance, default=None)
         best = max(sounding, key=shared, default=None)
         return best if best is not None and shared(best) else None
 
@@ -91,7 +89,7 @@ class _Clock:
     def __init__(self, bpm: float) -> None:
         self._quarter, self._tokens = 60 / bpm, 0
 
-    def tell(self, token: str) -> tuple[float, float]:
+    def tell(self, _: str, /) -> tuple[float, float]:
         quarters = self._tokens * STEP / TICKS_PER_QUARTER
         self._tokens += 1
         return quarters / 4, quarters * self._quarter
@@ -99,27 +97,25 @@ class _Clock:
 
 def onset_tokens(song: midi.Song) -> list[str]:
     """Return the token of each onset of pitched notes, in order."""
-    onsets: dict[int, int] = {}  # twelfth of a quarter → set of pitches, as bits
+    onsets: dict[int, set[int]] = {}  # twelfth of a quarter → pitches
     pitched = sorted((n for n in song.notes if n.program != midi.DRUMS), key=lambda n: n.track)
     for _, notes in groupby(pitched, lambda note: note.track):
-        _add_onsets(
-            [(n.start, n.start + n.length, n.pitch) for n in notes], onsets, song.ticks_per_quarter
-        )
+        _add_onsets(notes, onsets, song.ticks_per_quarter)
     return [_token(onsets[slot]) for slot in sorted(onsets)]
 
 
 def _add_onsets(
-    notes: list[tuple[int, int, int]], onsets: dict[int, int], ticks_per_quarter: int
+    notes: Iterable[midi.Note], onsets: dict[int, set[int]], ticks_per_quarter: int
 ) -> None:
-    """Add (start, end, pitch) notes of one track to `onsets`, joined into chords as music21 does.
+    """Add the notes of one track to `onsets`, joined into chords as music21's parse does.
 
     A note joins an earlier one that starts less than a sixteenth before it and ends at most a
     sixteenth from it, and then counts at that note's onset. Such earlier notes end more than a
     sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
     """
-    quantise = _quantiser(ticks_per_quarter)
     heads: dict[int, tuple[int, int, int]] = {}  # sixteenth of ending → (start, end, slot)
-    for start, end, pitch in notes:
+    for note in notes:
+        start, end = note.start, note.start + note.length
         sixteenth = 4 * end // ticks_per_quarter
         near = [
             head
@@ -127,59 +123,39 @@ def _add_onsets(
             if (head := heads.get(key))
             and 4 * (start - head[0]) < ticks_per_quarter >= 4 * abs(end - head[1])
         ]
-        slot = min(near)[2] if near else quantise(start)
+        slot = min(near)[2] if near else quantised(start, ticks_per_quarter)
         if not near:
-            heads[sixteenth] = (start, end, slot)
-        onsets[slot] = onsets.get(slot, 0) | 1 << pitch
+            heads[sixteenth] = start, end, slot
+        onsets.setdefault(slot, set()).add(note.pitch)
 
 
-def _quantiser(ticks_per_quarter: int) -> Callable[[int], int]:
-    """Return a function from ticks to the nearer of sixteenth and triplet eighth, in twelfths.
+def quantised(tick: int, ticks_per_quarter: int) -> int:
+    """Return the nearer of sixteenth and triplet eighth, in twelfths of a quarter note.
 
     Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
     """
-    slots = (0, 3, 4, 6, 8, 9, 12)
-    whole = ticks_per_quarter
-    edges = (  # the first tick nearer to each next slot
-        3 * whole // 24 + 1,
-        7 * whole // 24 + 1,
-        (10 * whole + 23) // 24,
-        14 * whole // 24 + 1,
-        (17 * whole + 23) // 24,
-        21 * whole // 24 + 1,
+    sixteenth, triplet = (
+        -((ticks_per_quarter - 2 * divisor * tick) // (2 * ticks_per_quarter)) for divisor in (4, 3)
+    )
+    target = 12 * tick
+    return min(
+        (3 * sixteenth, 4 * triplet), key=lambda twelfth: abs(twelfth * ticks_per_quarter - target)
     )
 
-    def quantise(tick: int) -> int:
-        quarter, rest = divmod(tick, ticks_per_quarter)
-        return 12 * quarter + slots[bisect_right(edges, rest)]
 
-    return quantise
-
-
-@lru_cache(maxsize=2**16)
-def _token(pitches: int) -> str:
-    """Return the token of a set of MIDI pitches, given as an integer with their bits set."""
-    if pitches & (pitches - 1) == 0:
-        return NAMES[pitches.bit_length() - 1]
-    classes = 0
-    while pitches:
-        classes |= pitches & 0xFFF
-        pitches >>= 12
-    return _normal_order(classes)
+def _token(pitches: set[int]) -> str:
+    """Return the token of what sounds together."""
+    if len(pitches) == 1:
+        return NAMES[min(pitches)]
+    return _normal_order(frozenset(pitch % 12 for pitch in pitches))
 
 
-def _normal_order(classes: int) -> str:
-    """Return the normal order of a set of pitch classes, given as an integer of 12 bits.
-
-    It is Forte's, as in music21: the rotation that spans least, then the one packed to the left.
-    Computed here, because music21's import takes some 200 times as long as reading a piece.
-    """
-    members = [pitch_class for pitch_class in range(12) if classes >> pitch_class & 1]
-    rotations = [members[i:] + members[:i] for i in range(len(members))]
-    best = min(
-        rotations, key=lambda turn: [(turn[i] - turn[0]) % 12 for i in (-1, *range(len(turn)))]
-    )
-    return ".".join(map(str, best))
+@lru_cache(maxsize=4096)  # all that there are
+def _normal_order(classes: frozenset[int]) -> str:
+    """Return music21's normal order of a set of pitch classes."""
+    # Of numbers instead of pitches it would first search for the best spelling, for milliseconds.
+    chord = Chord([Pitch(midi=OCTAVE_4 + pitch_class) for pitch_class in sorted(classes)])
+    return ".".join(map(str, chord.normalOrder))
 
 
 def nearest_pitch(pitch: int) -> int:

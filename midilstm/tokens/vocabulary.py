@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from midilstm.files import InputError, write_atomically
 from midilstm.tokens import bpe
 from midilstm.tokens.bpe import Merges
 from midilstm.tokens.encoding import Encoding
+from midilstm.tokens.grammar import END_ID as END_ID
 from midilstm.tokens.grammar import Grammar
-from midilstm.tokens.rules import State
 
 KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
-END = "<end>"  # the vocabulary's entry 0: the end of a piece, never written as a note
+END = "<end>"  # the vocabulary's entry END_ID: the end of a piece, never written as a note
 VOCABULARY = "vocabulary.json"
 
 
@@ -37,13 +38,17 @@ class Vocabulary:
         """Return the encoding of the tokens."""
         return encodings.get(self.name)
 
-    @property
+    @cached_property
     def ids(self) -> dict[str, int]:
         """Return the dictionary token → id."""
         return {token: number for number, token in enumerate(self.tokens)}
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def table(self, tokens: Iterable[str], *, missing: int = -1) -> np.ndarray:
+        """Return int32 [n]: the id of each token, `missing` where the vocabulary lacks it."""
+        return np.array([self.ids.get(token, missing) for token in tokens], np.int32)
 
     def closed(self) -> Vocabulary:
         """Return the vocabulary that also has every token of this one in every key."""
@@ -53,21 +58,19 @@ class Vocabulary:
 
     def transposed(self, semitones: int) -> np.ndarray:
         """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
-        ids = self.ids
-        notes = (self.encoding.transpose(token, semitones) for token in self.tokens[1:])
-        return np.array([0, *(ids.get(token, len(ids)) for token in notes)], np.int32)
+        moved = (self.encoding.transpose(token, semitones) for token in self.tokens[1:])
+        return self.table([END, *moved], missing=len(self))
 
-    def grammar(self) -> Grammar[State] | None:
-        """Return what the encoding's rules say of the ids, None where they forbid nothing."""
-        tokens = ("", *self.tokens[1:])  # the grammar's word for the end is the empty one
-        allowed = self.encoding.allowed(tokens)
-        if allowed is None:
+    def grammar(self) -> Grammar[Any] | None:
+        """Return what the encoding's rules say of the ids, None where it has none."""
+        encoding, tokens = self.encoding, ("", *self.tokens[1:])  # "": the end, to the rules
+        if encoding.start is None:
             return None
 
-        def follow(state: State, number: int) -> State | None:
-            return self.encoding.follow(state, tokens[number])
+        def follow(state: Any, number: int) -> Any:
+            return encoding.follow(state, tokens[number])
 
-        return Grammar(follow, len(tokens), State(), allowed)
+        return Grammar(follow, len(tokens), encoding.start, encoding.aspects)
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
@@ -80,20 +83,17 @@ class Vocabulary:
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             tokens, name = tuple(body["tokens"]), body["encoding"]
-            pairs = tuple((first, second) for first, second in body.get("merges", ()))
+            merges = tuple((first, second) for first, second in body.get("merges", ()))
+            is_token = encodings.get(name).is_token
+            if not all(isinstance(token, str) for token in (*tokens, *chain(*merges))):
+                raise ValueError("a token must be a string")
+            if tokens[:1] != (END,) or len(set(tokens)) != len(tokens):
+                raise ValueError(f"expected different tokens after {END}")
+            if strange := [token for token in tokens[1:] if not is_token(token)]:
+                raise ValueError(f"{strange[0]!r} is no token of {name}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
-        if (
-            not all(isinstance(token, str) for token in (*tokens, *chain.from_iterable(pairs)))
-            or len(set(tokens)) != len(tokens)
-            or tokens[:1] != (END,)
-            or name not in encodings.ENCODINGS
-            or not all(encodings.get(name).is_token(token) for token in tokens[1:])
-        ):
-            raise InputError(
-                f"{path} is not a vocabulary: expected different tokens of one encoding after {END}"
-            )
-        return Vocabulary(tokens, name, pairs)
+        return Vocabulary(tokens, name, merges)
 
     def spelled(self, tokens: Sequence[str]) -> list[str]:
         """Return an encoding's tokens with the vocabulary's merges made."""

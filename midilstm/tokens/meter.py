@@ -1,0 +1,128 @@
+"""Bars, beats and seconds of `tsd` and `remi`: time signatures, and where in a piece tokens stand.
+
+MidiTok's beat is a time signature's unit, and has twelve positions. In a half note that is room
+for triplets of quarters and none for sixteenths, so bars of halves are counted in quarters:
+MidiTok is told 4/4, and the token says 2/2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import log2
+
+from midilstm.midi import BPM
+
+# Positions in a beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
+POSITIONS = 12
+COMMON_TIME = (4, 4)
+SIGNATURES = {2: range(1, 9), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
+Signature = tuple[int, int]  # beats in a bar, and their unit: 3, 4
+
+
+@lru_cache(maxsize=2**12)
+def parts(token: str) -> tuple[str, str]:
+    """Return a token's kind and value."""
+    kind, _, value = token.partition("_")
+    return kind, value
+
+
+def signature_of(value: str) -> Signature:
+    """Return a time signature such as 3/4."""
+    beats, unit = value.split("/")
+    return int(beats), int(unit)
+
+
+def spelled(signature: Signature) -> str:
+    """Return the token of a time signature."""
+    return f"TimeSig_{signature[0]}/{signature[1]}"
+
+
+def counted(signature: Signature) -> Signature:
+    """Return the time signature in whose beats such bars are counted."""
+    beats, unit = signature
+    return (2 * beats, 4) if unit == 2 else signature
+
+
+def sayable(signature: Signature) -> Signature:
+    """Return the time signature that has a token and the most alike bars."""
+    beats, unit = signature
+    if beats in SIGNATURES.get(unit, ()):
+        return signature
+    every = ((other, of) for of, others in SIGNATURES.items() for other in others)
+    return min(every, key=lambda s: (abs(s[0] / s[1] - beats / unit), abs(log2(s[1] / unit))))
+
+
+def named(tokens: list[str], signatures: Mapping[float, Signature]) -> list[str]:
+    """Return MidiTok's tokens with the names of time signatures, given by quarter note."""
+    if all(unit != 2 for _, unit in signatures.values()):
+        return tokens
+    clock, ahead, now, found = Clock(), sorted(signatures.items()), COMMON_TIME, []
+    for token in tokens:
+        clock.tell(token)
+        while ahead and ahead[0][0] < clock.bar + 1 / POSITIONS:
+            now = ahead.pop(0)[1]
+        found.append(spelled(now) if token == spelled(counted(now)) else token)
+    return found
+
+
+def unnamed(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signature]]:
+    """Return tokens for MidiTok, and the time signatures by quarter note: the mirror of `named`."""
+    clock, now, found = Clock(), COMMON_TIME, []
+    signatures: dict[float, Signature] = {0.0: now}
+    for token in tokens:
+        clock.tell(token)
+        kind, value = parts(token)
+        if kind == "TimeSig" and (said := signature_of(value)) != now:
+            now = signatures[clock.bar] = said
+        found.append(spelled(counted(now)) if kind == "TimeSig" else token)
+    return found, signatures
+
+
+class Clock:
+    """Tell where in a piece each token stands, as they come; of merged ones their first part."""
+
+    def __init__(self, bpm: float | None = None) -> None:
+        """Begin a piece; `bpm` overrides what its tokens say of tempo."""
+        self._fixed, self._bpm = bpm is not None, BPM if bpm is None else bpm
+        self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
+        self.bar = 0.0  # the quarter note at which the bar began
+        self._beats, self._beat = COMMON_TIME
+
+    def tell(self, token: str, /) -> tuple[float, float]:
+        """Return the bars and the seconds after the beginning at which the next token stands."""
+        told = [self._tell(part) for part in token.split(" ")]
+        return told[0]
+
+    def _tell(self, token: str) -> tuple[float, float]:
+        kind, value = parts(token)
+        if kind == "TimeShift":
+            self._go(self._quarters + beats_of(value))
+        elif kind == "Bar":
+            if self._bars:
+                self.bar += self._length
+            self._bars += 1
+            self._go(self.bar)
+        elif kind == "Position":
+            self._go(self.bar + int(value) / POSITIONS * 4 / self._beat)
+        elif kind == "TimeSig":
+            self._beats, self._beat = counted(signature_of(value))
+        elif kind == "Tempo" and not self._fixed:
+            self._bpm = float(value)
+        within = (self._quarters - self.bar) / self._length
+        return max(0, self._bars - 1) + within, self._seconds
+
+    @property
+    def _length(self) -> float:
+        """Return the quarter notes in a bar."""
+        return self._beats * 4 / self._beat
+
+    def _go(self, quarters: float) -> None:
+        self._seconds += (quarters - self._quarters) * 60 / self._bpm
+        self._quarters = quarters
+
+
+def beats_of(value: str) -> float:
+    """Return the beats of a length such as 1.6.12: one and six twelfths."""
+    whole, part, resolution = map(int, value.split("."))
+    return whole + part / resolution
