@@ -6,7 +6,7 @@ time by shifts; `remi` by bars and positions, and holds tempos and time signatur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from itertools import groupby
@@ -184,27 +184,20 @@ class Band(Encoding):
         """Return a clock that tells merged tokens where their first part stands."""
         return Clock(bpm)
 
-    def nearest(self, token: str, known: Iterable[str]) -> str | None:
-        """Return the known token of the same kind whose value is nearest.
+    def distance(self, token: str, other: str) -> tuple[float, ...] | None:
+        """Return how far values of one kind lie apart; drums and time signatures have no likes.
 
         Of pitches the same class counts first, of instruments the family of General MIDI.
         """
-        kind, wanted = parts(token)
-        same = sorted(name for name in known if parts(name)[0] == kind)
-        if kind == "TimeSig" or not same or (kind == "Program" and wanted == str(DRUMS)):
+        (kind, wanted), (other_kind, value) = parts(token), parts(other)
+        if kind != other_kind or kind == "TimeSig" or (kind == "Program" and wanted == str(DRUMS)):
             return None
-
-        def distance(name: str) -> tuple[bool, float]:
-            value = parts(name)[1]
-            if kind in ("Duration", "TimeShift"):
-                return False, abs(beats_of(value) - beats_of(wanted))
-            if kind == "Program":
-                return _unlike(int(value), int(wanted))
-            if kind == "Pitch":
-                return (int(value) - int(wanted)) % 12 != 0, abs(int(value) - int(wanted))
-            return False, abs(float(value) - float(wanted))
-
-        return min(same, key=distance)
+        if kind in ("Duration", "TimeShift"):
+            return (abs(beats_of(value) - beats_of(wanted)),)
+        if kind == "Program":
+            return _unlike(int(value), int(wanted))
+        apart = abs(float(value) - float(wanted))
+        return (apart % 12 != 0, apart) if kind == "Pitch" else (apart,)
 
 
 def _channels(counts: Mapping[int, int]) -> dict[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import groupby, pairwise
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -46,13 +47,16 @@ def learn(pieces: Iterable[Sequence[str]], count: int, joins: Callable[[str], bo
 def apply(tokens: Sequence[str], merges: Merges, joins: Callable[[str], bool]) -> list[str]:
     """Return the tokens with every merge made, in the order in which they were learned."""
     ranks = {pair: rank for rank, pair in enumerate(merges)}
-    known: dict[tuple[str, ...], list[str]] = {}  # words come again and again
-    found: list[str] = []
-    for word in _words(tokens, joins):
-        if word not in known:
-            known[word] = _merged(list(word), ranks)
-        found += known[word]
-    return found
+
+    @cache  # words come again and again
+    def merged(word: tuple[str, ...]) -> list[str]:
+        found = list(word)
+        while near := [(ranks[pair], i) for i, pair in enumerate(pairwise(found)) if pair in ranks]:
+            place = min(near)[1]
+            found[place : place + 2] = [f"{found[place]} {found[place + 1]}"]
+        return found
+
+    return [token for word in _words(tokens, joins) for token in merged(word)]
 
 
 def _words(tokens: Sequence[str], joins: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
@@ -60,11 +64,3 @@ def _words(tokens: Sequence[str], joins: Callable[[str], bool]) -> Iterator[tupl
     for is_joined, run in groupby(tokens, joins):
         word = tuple(run)
         yield from [word] if is_joined else zip(word)
-
-
-def _merged(word: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
-    """Return a word with its merges made, the best first."""
-    while pairs := [(ranks[pair], i) for i, pair in enumerate(pairwise(word)) if pair in ranks]:
-        place = min(pairs)[1]
-        word[place : place + 2] = [f"{word[place]} {word[place + 1]}"]
-    return word

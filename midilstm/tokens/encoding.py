@@ -53,8 +53,14 @@ class Encoding(ABC):
         """
 
     @abstractmethod
+    def distance(self, token: str, other: str) -> tuple[float, ...] | None:
+        """Return how unlike two tokens sound, most telling first; None where nothing is alike."""
+
     def nearest(self, token: str, known: Iterable[str]) -> str | None:
         """Return the known token that sounds most like `token`; None where nothing comes near."""
+        near = ((self.distance(token, name), name) for name in known)
+        found = [pair for pair in near if pair[0] is not None]
+        return min(found)[1] if found else None
 
     @abstractmethod
     def clock(self, bpm: float | None = None) -> Clock:

@@ -91,16 +91,14 @@ def aspects(state: State) -> tuple[State, ...]:
 
 S = TypeVar("S", bound=Hashable)
 END_ID = 0  # of the entry that every vocabulary begins with: the end of a piece
-NOWHERE = -1  # where a forbidden id leads
 
 
 class Grammar(Generic[S]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
-    States are numbered as they are met, the start is 0. A state's row of forbidden ids is learned
-    only where something depends on it: it forbids what any of the state's `aspects` does, each of
-    which costs a call of `follow` for each id, once. All pieces, in all threads, share what is known.
-    Rows are 0 or -inf: adding one to log probabilities costs less than picking places by booleans.
+    States are numbered as they are met, the start is 0. A state forbids what any of its `aspects`
+    does, and each of those costs a call of `follow` for each id, once. All pieces, in all threads,
+    share what is known.
     """
 
     def __init__(
@@ -111,24 +109,17 @@ class Grammar(Generic[S]):
         aspects: Callable[[S], tuple[S, ...]] = lambda state: (state,),
     ) -> None:
         """Know nothing yet but the start."""
-        self._follow, self._size, self._aspects = follow, size, aspects
+        self._follow, self._ids, self._aspects = follow, range(size), aspects
         self._states, self._numbers = [start], {start: 0}
         self._after: dict[tuple[int, int], int] = {}
         self._forbidden: dict[S, np.ndarray] = {}  # aspect → bool [size]
-        self._rows = np.zeros((64, size), np.float32)  # -inf: known to be forbidden in this state
-        self._learned: set[int] = set()
-        self._stuck: set[int] = set()  # states where no id but the end is allowed
+        self._rows: dict[tuple[int, bool], np.ndarray] = {}  # state, may_end → float32 [size]
         self._lock = Lock()
-
-    def after(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
-        """Return the state after each id in the state at its place, NOWHERE if forbidden there."""
-        known, pairs = self._after, zip(states, ids, strict=True)
-        return [known[pair] if pair in known else self._step(*pair) for pair in pairs]
 
     def go(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
         """Return the state after each id; one that is forbidden leaves the state as it is."""
-        after = self.after(states, ids)
-        return [old if new == NOWHERE else new for old, new in zip(states, after, strict=True)]
+        known, pairs = self._after, zip(states, ids, strict=True)
+        return [known[pair] if pair in known else self._step(*pair) for pair in pairs]
 
     def listen(self, ids: Iterable[int]) -> int:
         """Return the state after a piece that may break the rules: misfits change nothing."""
@@ -137,43 +128,34 @@ class Grammar(Generic[S]):
             (state,) = self.go([state], [number])
         return state
 
-    def learn(self, states: Iterable[int]) -> None:
-        """Make the rows of these states."""
-        ids = range(self._size)
-        for state in set(states) - self._learned:
-            row = np.zeros(self._size, bool)
-            for aspect in self._aspects(self._states[state]):
-                if aspect not in self._forbidden:
-                    found = [self._follow(aspect, number) is None for number in ids]
-                    self._forbidden[aspect] = np.array(found)
-                row |= self._forbidden[aspect]
-            with self._lock:
-                self._rows[state, row] = -np.inf
-                if row[END_ID + 1 :].all():
-                    self._stuck.add(state)
-                self._learned.add(state)
-
     def mask(self, states: Sequence[int], *, may_end: bool) -> np.ndarray:
-        """Return float32 [B, V] to add to log probabilities: -inf where known to be forbidden.
+        """Return float32 [B, V] to add to log probabilities: -inf where an id is forbidden, else 0.
 
         Where nothing would be left to choose, nothing is forbidden: a piece goes on somehow.
         """
-        found = self._rows.take(states, 0)
-        if self._stuck:
-            for row, state in enumerate(states):
-                if state in self._stuck and not (may_end and found[row, END_ID] == 0):
-                    found[row] = 0
-        return found
+        for state in set(states):
+            if (state, may_end) not in self._rows:
+                found = [self._forbids(aspect) for aspect in self._aspects(self._states[state])]
+                row = np.logical_or.reduce(found)
+                is_stuck = row[END_ID if may_end else END_ID + 1 :].all()
+                row = np.where(row & ~is_stuck, -np.inf, 0)
+                self._rows[state, may_end] = row.astype(np.float32)
+        return np.stack([self._rows[state, may_end] for state in states])
+
+    def _forbids(self, aspect: S) -> np.ndarray:
+        """Return which ids an aspect forbids, bool [size]."""
+        if aspect not in self._forbidden:
+            found = [self._follow(aspect, number) is None for number in self._ids]
+            self._forbidden[aspect] = np.array(found)
+        return self._forbidden[aspect]
 
     def _step(self, state: int, number: int) -> int:
         """Find out, and remember, the state after an id."""
-        found = self._follow(self._states[state], number)
+        found, after = self._follow(self._states[state], number), state
         with self._lock:
-            known = len(self._states)
-            after = NOWHERE if found is None else self._numbers.setdefault(found, known)
-            if found is not None and after == known:
-                self._states.append(found)
-                if known == len(self._rows):
-                    self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+            if found is not None:
+                after = self._numbers.setdefault(found, len(self._states))
+                if after == len(self._states):
+                    self._states.append(found)
             self._after[state, number] = after
         return after

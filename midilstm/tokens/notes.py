@@ -57,28 +57,14 @@ class Notes(Encoding):
             return NAMES[nearest_pitch(found[0] + semitones)]
         return _normal_order(frozenset((pitch + semitones) % 12 for pitch in found))
 
-    def nearest(self, token: str, known: Iterable[str]) -> str | None:
-        """Return the known token that sounds most like `token`.
-
-        For a note, that is the same pitch class in the nearest octave, or else the nearest pitch;
-        for a chord, the token that shares the largest part of the pitch classes of both.
-        """
-        sounding = {name: _pitches(name) for name in sorted(known)}
-        wanted = _pitches(token)
-        classes = {pitch % 12 for pitch in wanted}
-
-        def distance(name: str) -> tuple[bool, int]:
-            (pitch,) = sounding[name]
-            return pitch % 12 not in classes, abs(pitch - wanted[0])
-
-        def shared(name: str) -> float:
-            others = {pitch % 12 for pitch in sounding[name]}
-            return len(classes & others) / len(classes | others)
-
-        if len(wanted) == 1:
-            return min((name for name in sounding if name in PITCHES), key=distance, default=None)
-        best = max(sounding, key=shared, default=None)
-        return best if best is not None and shared(best) else None
+    def distance(self, token: str, other: str) -> tuple[float, ...] | None:
+        """Return for a note another's pitch class and pitch, for a chord the classes not shared."""
+        pitches, others = _pitches(token), _pitches(other)
+        classes, found = ({pitch % 12 for pitch in chord} for chord in (pitches, others))
+        shared = len(classes & found) / len(classes | found)
+        if len(pitches) > 1:
+            return (1 - shared,) if shared else None
+        return (not shared, abs(pitches[0] - others[0])) if len(others) == 1 else None
 
     def clock(self, bpm: float | None = None) -> Clock:
         """Return a clock whose bars are of four quarter notes."""
@@ -134,13 +120,10 @@ def quantised(tick: int, ticks_per_quarter: int) -> int:
 
     Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
     """
-    sixteenth, triplet = (
-        -((ticks_per_quarter - 2 * divisor * tick) // (2 * ticks_per_quarter)) for divisor in (4, 3)
-    )
-    target = 12 * tick
-    return min(
-        (3 * sixteenth, 4 * triplet), key=lambda twelfth: abs(twelfth * ticks_per_quarter - target)
-    )
+    time = 12 * tick
+    near = time // ticks_per_quarter
+    grid = [slot for slot in range(near - 2, near + 4) if slot % 3 == 0 or slot % 4 == 0]
+    return min(grid, key=lambda slot: (abs(slot * ticks_per_quarter - time), slot % 3, slot))
 
 
 def _token(pitches: set[int]) -> str:
