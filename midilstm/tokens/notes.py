@@ -83,11 +83,16 @@ class _Clock:
 
 def onset_tokens(song: midi.Song) -> list[str]:
     """Return the token of each onset of pitched notes, in order."""
-    onsets: dict[int, set[int]] = {}  # twelfth of a quarter → pitches
+    return [_token(pitches) for _, pitches in sorted(onsets_of(song).items())]
+
+
+def onsets_of(song: midi.Song) -> dict[int, set[int]]:
+    """Return the pitches of each onset, by twelfth of a quarter note."""
+    onsets: dict[int, set[int]] = {}
     pitched = sorted((n for n in song.notes if n.program != midi.DRUMS), key=lambda n: n.track)
     for _, notes in groupby(pitched, lambda note: note.track):
         _add_onsets(notes, onsets, song.ticks_per_quarter)
-    return [_token(onsets[slot]) for slot in sorted(onsets)]
+    return onsets
 
 
 def _add_onsets(
