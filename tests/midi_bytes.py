@@ -51,3 +51,17 @@ def timed(events: Iterable[tuple[int, bytes]]) -> bytes:
         data += variable_length(tick - now) + event
         now = tick
     return data
+
+
+def band(seed: int) -> bytes:
+    """Return a file of a melody in two rhythms, a bass and drums, 100 notes in 20 quarters."""
+    steps = [0.5 if (i * (seed + 3)) % 7 < 4 else 1.0 for i in range(40)]
+    starts = [sum(steps[:i]) for i in range(40)]
+    melody = [
+        (start, start + step, 60 + (i * seed) % 12)
+        for i, (start, step) in enumerate(zip(starts, steps, strict=True))
+    ]
+    bass = [(i, i + 1, 36 + (i * (seed + 1)) % 12) for i in range(20)]
+    drums = [(i / 2, i / 2 + 0.25, 42) for i in range(40)]
+    on_bass = b"\x00\xc1\x20"
+    return smf(notes(*melody), notes(*bass, channel=1, start=on_bass), notes(*drums, channel=9))

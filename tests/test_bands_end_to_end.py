@@ -7,13 +7,12 @@ from typing import Any
 import mido
 import pretty_midi
 import pytest
-from midi_bytes import notes, smf
-from test_merging import band_piece
+from midi_bytes import band, notes, smf
 
 import evaluate
 import sample
 import train
-from midilstm.tokens import encoding
+from midilstm import tokens as encodings
 from midilstm.tokens import vocabulary as vocabularies
 
 SMALL = ["--embedding-size=8", "--units=16", "--layers=1", "--batch-size=2", "--seq-length=16"]
@@ -25,8 +24,9 @@ def trained(
 ) -> tuple[str, Path]:
     """Return an encoding and a folder with a model of six bands, whose tokens are merged."""
     folder = tmp_path_factory.mktemp(request.param)
+    (folder / "data").mkdir()
     for seed in range(6):
-        band_piece(folder / "data" / f"{seed}.mid", seed)
+        (folder / "data" / f"{seed}.mid").write_bytes(band(seed))
     assert train.main([*places(folder), *SMALL, f"--encoding={request.param}", "--bpe=20"]) == 0
     return request.param, folder
 
@@ -46,7 +46,7 @@ def newest(folder: Path) -> tuple[dict[str, Any], Path]:
 def test_the_model_folder_says_how_it_hears(trained: tuple[str, Path]) -> None:
     name, folder = trained
     vocabulary = vocabularies.Vocabulary.load(folder / "model" / "vocabulary.json")
-    assert vocabulary.encoding == name
+    assert vocabulary.name == name
     assert vocabulary.merges
     settings = json.loads((folder / "model" / "settings.json").read_text("utf-8"))
     assert (settings["encoding"], settings["training"]["bpe"]) == (name, 20)
@@ -72,7 +72,7 @@ def test_a_piece_is_music_of_the_length_asked_for(trained: tuple[str, Path], len
     starts = [note.start for part in file.instruments for note in part.notes]
     assert starts
     assert body["tokens_left_out"] <= 3  # no more than a note cut short at the end
-    clock = encoding.Clock(name)
+    clock = encodings.get(name).clock()
     told = [clock.tell(token) for token in " ".join(body["tokens"]).split()]
     if length == "--bars=3":
         assert told[-1][0] < 3
@@ -82,7 +82,7 @@ def test_a_piece_is_music_of_the_length_asked_for(trained: tuple[str, Path], len
     else:
         assert len(body["tokens"]) == 90
     assert max(starts) == pytest.approx(
-        max(note.start for note in encoding.played(body["tokens"], name)) / 2, abs=0.01
+        max(note.start for note in encodings.get(name).played(body["tokens"])) / 2, abs=0.01
     )
 
 
@@ -104,7 +104,7 @@ def test_a_primer_comes_before_the_new_music(trained: tuple[str, Path]) -> None:
     assert sample.main([*places(folder, is_sampling=True), *words]) == 0
     body, path = newest(folder)
     split = " ".join(body["tokens"]).split()
-    assert split[: len(body["primer_tokens"])] == encoding.read(primer, name)
+    assert split[: len(body["primer_tokens"])] == encodings.read(primer, name)
     assert mido.MidiFile(path).length > mido.MidiFile(primer).length
     words = [f"--like={path.with_suffix('.json')}", f"--output-dir={folder / 'output'}"]
     assert sample.main(words) == 0
@@ -130,7 +130,7 @@ def test_seconds_are_of_new_music_whatever_the_primer(trained: tuple[str, Path])
     words = [f"--primer={slow}", "--include-primer", "--seconds=10"]
     assert sample.main([*places(folder, is_sampling=True), *words]) == 0
     body, _ = newest(folder)
-    clock = encoding.Clock(name)
+    clock = encodings.get(name).clock()
     told = [clock.tell(token)[1] for token in " ".join(body["tokens"]).split()]
     new = told[-1] - told[len(body["primer_tokens"]) - 1]
     assert 5 < new < 10

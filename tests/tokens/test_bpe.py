@@ -1,16 +1,16 @@
-"""Byte-pair merges: the frequent first, undone by splitting, learned from training pieces."""
+"""Byte-pair encoding: the frequent first, undone by splitting, the same music."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from midi_bytes import notes, smf
+from midi_bytes import band
 
-import preprocess
-from midilstm.corpus import corpus as corpora
+from midilstm import midi
+from midilstm import tokens as encodings
 from midilstm.files import InputError
-from midilstm.tokens import bpe, encoding
+from midilstm.tokens import bpe
 from midilstm.tokens import vocabulary as vocabularies
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -58,86 +58,36 @@ def test_splitting_undoes_merging(pieces: list[list[str]], count: int) -> None:
         assert all(len(token) == 1 for token in merged if not lower(token.replace(" ", "")))
 
 
-def band_piece(path: Path, seed: int) -> None:
-    """Write a piece of a melody with two rhythms, a bass and drums."""
-    steps = [0.5 if (i * (seed + 3)) % 7 < 4 else 1.0 for i in range(40)]
-    starts = [sum(steps[:i]) for i in range(40)]
-    melody = [
-        (t, t + n, 60 + (i * seed) % 12) for i, (t, n) in enumerate(zip(starts, steps, strict=True))
-    ]
-    bass = [(i, i + 1, 36 + (i * (seed + 1)) % 12) for i in range(20)]
-    drums = [(i / 2, i / 2 + 0.25, 42) for i in range(40)]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(
-        smf(
-            notes(*melody),
-            notes(*bass, channel=1, start=b"\x00\xc1\x20"),
-            notes(*drums, channel=9),
-        )
-    )
-
-
-@pytest.fixture
-def bands(tmp_path: Path) -> Path:
-    for seed in range(6):
-        band_piece(tmp_path / "bands" / f"{seed}.mid", seed)
-    return tmp_path / "bands"
+PLAIN = {seed: band(seed) for seed in range(6)}
 
 
 @pytest.mark.parametrize("name", ["tsd", "remi"])
-def test_a_merged_corpus_is_the_same_music_in_fewer_tokens(
-    name: str, bands: Path, tmp_path: Path
-) -> None:
-    plain = corpora.load_corpus(bands, name=name, transpose=True)
-    merged = corpora.load_corpus(bands, name=name, transpose=True, bpe=20)
-    assert merged.tokens < 0.7 * plain.tokens
-    assert merged.sizes == plain.sizes
-    assert list(merged.held_out) == list(plain.held_out)
-    assert 0 < len(merged.vocabulary.merges) <= 20
-    assert not any(" " in token for token in merged.vocabulary.tokens if "Pitch_" in token)
-    assert set(merged.vocabulary.tokens) >= {
-        *plain.vocabulary.tokens,
-        *map(" ".join, merged.vocabulary.merges),
-    }
-    for path, ids in (plain.training | plain.held_out).items():
-        other = (merged.training | merged.held_out)[path]
-        tokens = [plain.vocabulary.tokens[i] for i in ids[:-1]]
-        spelled = [merged.vocabulary.tokens[i] for i in other[:-1]]
-        assert " ".join(spelled).split() == tokens
-        assert merged.vocabulary.spelled(tokens) == spelled
-        assert encoding.played(spelled, name) == encoding.played(tokens, name)
+def test_merged_pieces_are_the_same_music_in_fewer_tokens(name: str, tmp_path: Path) -> None:
+    encoding = encodings.get(name)
+    pieces = [encoding.tokens_of(midi.read(data)) for data in PLAIN.values()]
+    merges = bpe.learn(pieces, 20, encoding.joins)
+    assert 0 < len(merges) <= 20
+    assert not any("Pitch_" in part for pair in merges for part in pair)
+    names = {*map(" ".join, merges)}.union(*pieces)
+    vocabulary = Vocabulary((END, *sorted(names)), name, merges).closed()
+    for tokens in pieces:
+        merged = vocabulary.spelled(tokens)
+        assert len(merged) < 0.7 * len(tokens)
+        assert " ".join(merged).split(" ") == tokens
+        assert encoding.played(merged) == encoding.played(tokens)
+        ids = vocabulary.table(merged, missing=len(vocabulary))
         for shift in vocabularies.KEYS:
-            assert (merged.vocabulary.transposed(shift)[other] < len(merged.vocabulary)).all()
-    encoding.write(spelled, tmp_path / "a.mid", name)
-    encoding.write(tokens, tmp_path / "b.mid", name)
-    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
-
-
-def test_nothing_is_learned_from_held_out_pieces(bands: Path) -> None:
-    before = corpora.load_corpus(bands, name="tsd", bpe=20)
-    (held_out,) = before.held_out
-    without = [[before.vocabulary.tokens[i] for i in ids[:-1]] for ids in before.training.values()]
-    split = [" ".join(piece).split() for piece in without]
-    assert before.vocabulary.merges == bpe.learn(
-        split, 20, lambda token: encoding.joins(token, "tsd")
-    )
-    assert held_out not in before.training
-
-
-@pytest.mark.parametrize("name", ["tsd", "remi"])
-def test_grammar_and_clock_take_merged_tokens_as_their_parts(name: str, bands: Path) -> None:
-    corpus = corpora.load_corpus(bands, name=name, bpe=20, validation=0)
-    for ids in corpus.training.values():
-        merged = [corpus.vocabulary.tokens[i] for i in ids[:-1]]
-        state: encoding.State | None = encoding.START
-        plain, clock = encoding.Clock(name), encoding.Clock(name)
+            assert (vocabulary.transposed(shift)[ids] < len(vocabulary)).all()
+        # Grammar and clock take a merged token as its parts.
+        state, plain, clock = encoding.start, encoding.clock(), encoding.clock()
         for token in merged:
-            assert state is not None
-            state = encoding.follow(state, token, name)
+            state = encoding.follow(state, token)
             told = [plain.tell(part) for part in token.split()]
             assert clock.tell(token) == told[0]
-        assert state is not None
-        assert encoding.follow(state, "", name) is not None
+        assert encoding.follow(state, "") is not None
+    encodings.write(merged, tmp_path / "a.mid", name)
+    encodings.write(tokens, tmp_path / "b.mid", name)
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
 
 
 def test_merges_travel_with_the_vocabulary(tmp_path: Path) -> None:
@@ -155,11 +105,3 @@ def test_merges_travel_with_the_vocabulary(tmp_path: Path) -> None:
         (tmp_path / "w.json").write_text(text[:begin] + wrong + text[end:])
         with pytest.raises(InputError):
             Vocabulary.load(tmp_path / "w.json")
-
-
-def test_the_classic_encoding_has_nothing_to_merge(
-    music: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert preprocess.main([f"--data-dir={music}", "--bpe=10"]) == 2
-    assert "--bpe is for --encoding=tsd and remi" in capsys.readouterr().err
-    assert preprocess.main([f"--data-dir={music}", "--bpe=10", "--encoding=tsd"]) == 0

@@ -1,0 +1,58 @@
+"""Tokens as ids: tables, transposed ids, and the file that holds a vocabulary."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from midilstm.files import InputError
+from midilstm.tokens.vocabulary import END, END_ID, Vocabulary, vocabulary_of
+
+CHORDS = Vocabulary((END, "0.4.7", "2.6.9", "C4", "D4"))
+
+
+def test_a_table_has_the_ids_of_tokens_and_says_which_are_missing() -> None:
+    found = CHORDS.table(["D4", "1.5", END, "D4"])
+    assert (found.dtype, found.tolist()) == ("int32", [4, -1, END_ID, 4])
+    assert CHORDS.table(["1.5"], missing=5).tolist() == [5]
+    assert CHORDS.table([]).shape == (0,)
+
+
+def test_ids_go_to_the_transposed_tokens_id_or_to_none() -> None:
+    assert CHORDS.transposed(2).tolist() == [0, 2, 5, 4, 5]
+    assert CHORDS.transposed(0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    CHORDS.save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json") == CHORDS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        "{",
+        {"encoding": "notes"},
+        {"encoding": "morse", "tokens": [END, "C4"]},
+        {"encoding": "notes", "tokens": ["C4", END]},
+        {"encoding": "notes", "tokens": [END, "C4", "C4"]},
+        {"encoding": "notes", "tokens": [END, 4]},
+        {"encoding": "remi", "tokens": [END, "Position_abc"]},
+        {"encoding": "remi", "tokens": [END, "Pitch_60 Velocity_x"]},
+        {"encoding": "tsd", "tokens": [END, "Bar_None"]},
+    ],
+    ids=str,
+)
+def test_what_is_no_vocabulary_is_refused_by_its_path(body: object, tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    path.write_text(body if isinstance(body, str) else json.dumps(body))
+    with pytest.raises(InputError, match=r"v\.json is not a readable vocabulary"):
+        Vocabulary.load(path)
+
+
+def test_a_network_of_another_size_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    CHORDS.save(tmp_path / "vocabulary.json")
+    assert vocabulary_of(tmp_path, {"vocabulary_size": 5}) == CHORDS
+    with pytest.raises(InputError, match="has 5 tokens and its settings say 7"):
+        vocabulary_of(tmp_path, {"vocabulary_size": 7})
