@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -19,14 +20,13 @@ from midilstm.tokens.vocabulary import Vocabulary
 
 
 class Steps(Encoding):
-    """Say of each note how far it lies above the one before: `up`, `down` or `same`, in turns."""
+    """Say of each note, after a `then`, how far it lies above the one before, in semitones."""
 
     name, version = "steps", "1"
     start = ""
 
     def tokens_of(self, song: midi.Song) -> list[str]:
-        pitches = [60, *(note.pitch for note in song.notes)]
-        steps = zip(pitches, pitches[1:], strict=False)
+        steps = pairwise([60, *(note.pitch for note in song.notes)])
         return [token for a, b in steps for token in ("then", f"{b - a:+d}")]
 
     def song_of(self, tokens: Sequence[str]) -> midi.Song:
@@ -36,7 +36,7 @@ class Steps(Encoding):
             found.append(midi.Note(place, 1, pitch))
         return midi.Song(1, tuple(found))
 
-    def transpose(self, token: str, semitones: int) -> str:
+    def transpose(self, token: str, semitones: int) -> str:  # noqa: ARG002 - steps stay
         return token
 
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:

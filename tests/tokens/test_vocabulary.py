@@ -23,6 +23,14 @@ def test_ids_go_to_the_transposed_tokens_id_or_to_none() -> None:
     assert CHORDS.transposed(0).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_closed_vocabulary_has_every_token_in_every_key() -> None:
+    closed = Vocabulary((END, "0.4.7", "C4")).closed()
+    assert closed.tokens[0] == END
+    assert {"F#3", "B-3", "C4", "F4", "6.10.1", "11.3.6", "5.9.0"} < set(closed.tokens)
+    assert len(closed) == 1 + 12 + 12
+    assert closed.closed().ids.keys() > closed.ids.keys()  # notes go on to other octaves
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     CHORDS.save(tmp_path / "v.json")
     assert Vocabulary.load(tmp_path / "v.json") == CHORDS
