@@ -1,74 +1,91 @@
-"""A new encoding is one file and one line in ENCODINGS: here one made up, from folder to file."""
+"""A new encoding is one file and one line in ENCODINGS: here one is added to a copy."""
 
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
-import pytest
-from fake_network import FakeNetwork
 from midi_bytes import notes, smf
 
+ROOT = Path(__file__).parent.parent
+STEPS = '''
+"""Say of each note, after a `then`, how far it lies above the one before, in semitones."""
+
+from itertools import pairwise
+
 from midilstm import midi
-from midilstm import tokens as encodings
-from midilstm.corpus import corpus
-from midilstm.sampling.choose import Knobs
-from midilstm.sampling.loop import generate
-from midilstm.tokens.encoding import Clock, Encoding
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm.tokens.encoding import Encoding
 
 
 class Steps(Encoding):
-    """Say of each note, after a `then`, how far it lies above the one before, in semitones."""
+    name, version, start = "steps", "1", ""
 
-    name, version = "steps", "1"
-    start = ""
-
-    def tokens_of(self, song: midi.Song) -> list[str]:
+    def tokens_of(self, song):
         steps = pairwise([60, *(note.pitch for note in song.notes)])
         return [token for a, b in steps for token in ("then", f"{b - a:+d}")]
 
-    def song_of(self, tokens: Sequence[str]) -> midi.Song:
+    def song_of(self, tokens):
         found, pitch = [], 60
-        for place, token in enumerate(tokens[1::2]):
-            pitch += int(token)
+        for place, step in enumerate(tokens[1::2]):
+            pitch += int(step)
             found.append(midi.Note(place, 1, pitch))
         return midi.Song(1, tuple(found))
 
-    def transpose(self, token: str, semitones: int) -> str:  # noqa: ARG002 - steps stay
+    def transpose(self, token, semitones):
         return token
 
-    def distance(self, token: str, other: str) -> tuple[float, ...] | None:
+    def distance(self, token, other):
         return (abs(int(token) - int(other)),) if "then" not in (token, other) else None
 
-    def clock(self, bpm: float | None = None) -> Clock:
+    def clock(self, bpm=None):
         raise NotImplementedError
 
-    def follow(self, state: str, token: str) -> str | None:
+    def follow(self, state, token):
         return None if (token == "then") == (state == "then") else token
 
 
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("midilstm.tokens.steps")
-    module.ENCODINGS = {"steps": Steps()}  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(encodings.ENCODINGS, "steps", ("steps", "intervals"))
+ENCODINGS = {"steps": Steps()}
+'''
+FROM_FOLDER_TO_FILE = """
+from pathlib import Path
+from fake_network import FakeNetwork
+import preprocess
+from midilstm import tokens as encodings
+from midilstm.corpus.corpus import load_corpus
+from midilstm.sampling.choose import Knobs
+from midilstm.sampling.loop import generate
+from midilstm.tokens.vocabulary import Vocabulary
 
-
-@pytest.mark.usefixtures("steps")
-def test_a_new_encoding_goes_from_folder_to_file(tmp_path: Path) -> None:
-    for name, pitches in {"a": (62, 64, 60), "b": (61, 62, 64)}.items():
-        played = [(i, i + 1, pitch) for i, pitch in enumerate(pitches)]
-        (tmp_path / f"{name}.mid").write_bytes(smf(notes(*played)))
-    found = corpus.load_corpus(tmp_path, name="steps", jobs=1, validation=0, transpose=True)
-    assert sum(map(len, found.training.values())) == 2 * (6 + 1)
-    found.vocabulary.save(tmp_path / "vocabulary.json")
-    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
-    assert vocabulary.encoding.nearest("+3", vocabulary.tokens[1:4]) == "+2"
-    ids = generate(FakeNetwork(), [0], 10, Knobs(), grammar=vocabulary.grammar())[0]
+if __name__ == "__main__":  # the pool's workers import this file
+    assert preprocess.main(["--data-dir=music", "--encoding=steps", "--jobs=1"]) == 0
+    corpus = load_corpus(Path("music"), name="steps", jobs=1, validation=0, transpose=True)
+    corpus.vocabulary.save(Path("vocabulary.json"))
+    vocabulary = Vocabulary.load(Path("vocabulary.json"))
+    assert vocabulary.encoding.nearest("+9", vocabulary.tokens[1:]) == "+2"
+    (ids,) = generate(FakeNetwork(), [0], 10, Knobs(), grammar=vocabulary.grammar())
     tokens = [vocabulary.tokens[number] for number in ids]
-    assert tokens[::2] == ["then"] * 5
-    assert encodings.write(tokens, tmp_path / "new.mid", "steps") == 0
-    assert encodings.read(tmp_path / "new.mid", "steps") == tokens
+    assert tokens[::2] == ["then"] * 5, tokens
+    encodings.write(tokens, "new.mid", "steps")
+    assert encodings.read("new.mid", "steps") == tokens
+"""
+
+
+def test_a_new_encoding_goes_from_folder_to_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "midilstm", tmp_path / "midilstm")
+    for path in ("preprocess.py", "tests/fake_network.py"):
+        shutil.copy(ROOT / path, tmp_path)
+    line = '    "steps": ("steps", "intervals"),\n'
+    encodings = tmp_path / "midilstm" / "tokens" / "__init__.py"
+    begin, end = encodings.read_text("utf-8").split("ENCODINGS = {\n")
+    encodings.write_text(f"{begin}ENCODINGS = {{\n{line}{end}", "utf-8")
+    (tmp_path / "midilstm" / "tokens" / "steps.py").write_text(STEPS, "utf-8")
+    (tmp_path / "music").mkdir()
+    # Steps of -2, -1, 0, +1 and +2: with `then` and the end, as many tokens as the network knows.
+    for name, pitches in {"a": (58, 59, 59), "b": (61, 63, 62)}.items():
+        played = [(i, i + 1, pitch) for i, pitch in enumerate(pitches)]
+        (tmp_path / "music" / f"{name}.mid").write_bytes(smf(notes(*played)))
+    (tmp_path / "script.py").write_text(FROM_FOLDER_TO_FILE, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

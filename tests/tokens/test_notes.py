@@ -327,8 +327,9 @@ def test_mido_reads_a_hundred_tokens_half_a_quarter_apart(tmp_path: Path) -> Non
     assert sorted(set(onsets)) == [round(step * i, 3) for i in range(100)]
     assert sorted(set(ends)) == [round(step * i, 3) for i in range(1, 101)]
     tempos = [message.tempo for message in file if message.type == "set_tempo"]
-    programs = [message.program for message in file if message.type == "program_change"]
-    assert (tempos, programs) == ([mido.bpm2tempo(96)], [73])
+    programs = {message.program for message in file if message.type == "program_change"}
+    assert tempos == [mido.bpm2tempo(96)]
+    assert programs - {0} == {73}  # a track without notes may say 0
 
 
 def test_music21_reads_a_hundred_tokens_half_a_quarter_apart(tmp_path: Path) -> None:
@@ -341,7 +342,7 @@ def test_music21_reads_a_hundred_tokens_half_a_quarter_apart(tmp_path: Path) -> 
 
 def test_chords_are_written_in_octave_4(tmp_path: Path) -> None:
     encodings.write(["7.11.2"], tmp_path / "piece.mid")
-    messages = mido.MidiFile(tmp_path / "piece.mid").tracks[0]
+    messages = mido.MidiFile(tmp_path / "piece.mid")
     assert sorted(m.note for m in messages if m.type == "note_on") == [62, 67, 71]
 
 
