@@ -19,8 +19,11 @@ import numpy as np
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from midilstm.tokens import band, encoding
+from midilstm import midi
+from midilstm import tokens as encodings
+from midilstm.tokens.meter import COMMON_TIME
 
+NAMES = ("tsd", "remi")
 RESOLUTIONS = (4, 6, 8, 12, 16, 24, 48)  # candidates for positions in a quarter note
 Part = tuple[int, int]  # program, pitch
 
@@ -32,16 +35,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def listen(path: Path) -> tuple[band.Heard, int]:
-    """Return what the project's own reader hears, and the ticks in a quarter note."""
-    data = path.read_bytes()
-    header, _, ticks_per_quarter = encoding._read_header(data)
-    heard = band.Heard()
-    for track in encoding._tracks(data, header):
-        band.listen(encoding._events(*track), heard)
-    return heard, ticks_per_quarter
-
-
 def by_part(notes: list[tuple[int, int, float, float]]) -> dict[Part, np.ndarray]:
     """Return float [n, 2], start and length in quarters, for each instrument's pitch."""
     parts: dict[Part, list[tuple[float, float]]] = defaultdict(list)
@@ -50,9 +43,16 @@ def by_part(notes: list[tuple[int, int, float, float]]) -> dict[Part, np.ndarray
     return {part: np.array(sorted(rows)) for part, rows in parts.items()}
 
 
-def source(heard: band.Heard, quarter: int) -> dict[Part, np.ndarray]:
-    """Return the notes of a file by part."""
-    return by_part([(p, pitch, s / quarter, n / quarter) for p, s, n, pitch, _ in heard.notes])
+def source(song: midi.Song) -> dict[Part, np.ndarray]:
+    """Return the notes of a song by part."""
+    quarter = song.ticks_per_quarter
+    notes = ((n.program, n.pitch, n.start / quarter, n.length / quarter) for n in song.notes)
+    return by_part(list(notes))
+
+
+def beat_of(song: midi.Song) -> float:
+    """Return the milliseconds of a quarter note at the first tempo."""
+    return 60_000 / (song.tempos[min(song.tempos)] if song.tempos else midi.BPM)
 
 
 def written(path: Path) -> dict[Part, np.ndarray]:
@@ -67,7 +67,7 @@ def written(path: Path) -> dict[Part, np.ndarray]:
     return by_part(
         [
             (
-                band.DRUMS if part.is_drum else part.program,
+                midi.DRUMS if part.is_drum else part.program,
                 note.pitch,
                 quarters(note.start),
                 quarters(note.end) - quarters(note.start),
@@ -89,41 +89,42 @@ def alone(rows: np.ndarray) -> np.ndarray:
 
 def round_trip(path: Path, name: str, folder: Path) -> dict[str, Any]:
     """Return what came back of one file in one encoding."""
-    heard, quarter = listen(path)
-    piece = encoding.read_piece(path, name)
-    left_out = encoding.write(piece.tokens, folder / "again.mid", name)
-    before, after = source(heard, quarter), written(folder / "again.mid")
-    beat = 60_000 / (heard.tempos[min(heard.tempos)] if heard.tempos else band.BPM)
+    song, encoding = midi.read(path), encodings.get(name)
+    tokens = encoding.tokens_of(song)
+    left_out = encoding.write(tokens, folder / "again.mid")
+    before, after, beat = source(song), written(folder / "again.mid"), beat_of(song)
     errors, back = [np.zeros((0, 2))], 0
     for part, rows in before.items():
         found = after.get(part, np.zeros((0, 2)))
         back += min(len(rows), len(found))
         if len(rows) == len(found):
             errors.append(beat * np.abs(rows - found)[alone(rows)])
-    again, ticks = listen(folder / "again.mid")
+    again = midi.read(folder / "again.mid")
     return {
-        "notes": piece.notes,
-        "tokens": len(piece.tokens),
+        "notes": len(song.notes),
+        "tokens": len(tokens),
         "left out": left_out,
-        "share": back / piece.notes,
+        "share": back / len(song.notes),
         "errors": np.concatenate(errors),
-        "signatures": meters(heard, quarter) == meters(again, ticks),
-        "tempo": tempo_error(heard, again),
+        "signatures": meters(song) == meters(again),
+        "tempo": tempo_error(song, again),
     }
 
 
-def meters(heard: band.Heard, quarter: int) -> list[tuple[float, tuple[int, int]]]:
+def meters(song: midi.Song) -> list[tuple[float, tuple[int, int]]]:
     """Return where in quarters each other time signature begins; 4/4 where none is given."""
-    found = [(0.0, band.COMMON_TIME)] if min(heard.signatures, default=1) else []
-    for tick, signature in sorted(heard.signatures.items()):
+    found = [(0.0, COMMON_TIME)] if min(song.signatures, default=1) else []
+    for tick, signature in sorted(song.signatures.items()):
         if not found or found[-1][1] != signature:
-            found.append((round(tick / quarter, 2), signature))
+            found.append((round(tick / song.ticks_per_quarter, 2), signature))
     return found
 
 
-def tempo_error(before: band.Heard, after: band.Heard) -> float:
+def tempo_error(before: midi.Song, after: midi.Song) -> float:
     """Return the largest share by which a tempo changed; infinity where one is missing."""
-    old, new = ([bpm for _, bpm in sorted(h.tempos.items())] or [band.BPM] for h in (before, after))
+    old, new = (
+        [bpm for _, bpm in sorted(song.tempos.items())] or [midi.BPM] for song in (before, after)
+    )
     if len(old) != len(new):
         return float("inf")
     return max(abs(a / b - 1) for a, b in zip(new, old, strict=True))
@@ -133,7 +134,7 @@ def show_round_trips(folder: Path, paths: list[Path]) -> None:
     """Print a Markdown row for each encoding."""
     from tqdm import tqdm
 
-    for name in band.NAMES:
+    for name in NAMES:
         with tempfile.TemporaryDirectory() as place:
             found = [round_trip(path, name, Path(place)) for path in tqdm(paths, disable=None)]
         total = Counter[str]()
@@ -160,9 +161,9 @@ def show_grids(folder: Path, paths: list[Path]) -> None:
     """Print a Markdown row: how far onsets lie from each grid, mean / 99th percentile."""
     errors: dict[int, list[np.ndarray]] = defaultdict(list)
     for path in paths:
-        heard, quarter = listen(path)
-        starts = np.array([note[1] for note in heard.notes]) / quarter
-        beat = 60_000 / (heard.tempos[min(heard.tempos)] if heard.tempos else band.BPM)
+        song = midi.read(path)
+        starts = np.array([note.start for note in song.notes]) / song.ticks_per_quarter
+        beat = beat_of(song)
         for positions in RESOLUTIONS:
             nearest = np.round(starts * positions) / positions
             errors[positions].append(beat * np.abs(starts - nearest))
@@ -173,12 +174,20 @@ def show_grids(folder: Path, paths: list[Path]) -> None:
     print(f"| {folder.name} | " + " | ".join(cells) + " |")
 
 
+def is_piece(path: Path) -> bool:
+    """Tell whether a file can be read and has notes."""
+    try:
+        return bool(midi.read(path).notes)
+    except midi.MidiError:
+        return False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print both tables."""
     found = {}
     for folder in parse_args(argv).folders:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
-        found[folder] = [path for path in paths if listen(path)[0].notes]
+        found[folder] = [path for path in paths if is_piece(path)]
     print("| onset error, ms | " + " | ".join(map(str, RESOLUTIONS)) + " |")
     print("|---|" + "---:|" * len(RESOLUTIONS))
     for folder, paths in found.items():

@@ -44,8 +44,7 @@ class Band(Encoding):
     @cached_property
     def tokenizer(self) -> miditok.MusicTokenizer:
         """Return MidiTok's tokenizer."""
-        kind = {"tsd": miditok.TSD, "remi": miditok.REMI}[self.name]
-        return kind(
+        return {"tsd": miditok.TSD, "remi": miditok.REMI}[self.name](
             miditok.TokenizerConfig(
                 pitch_range=(0, 127),
                 drums_pitch_range=(0, 127),
@@ -103,14 +102,12 @@ class Band(Encoding):
     def approximated(self, song: midi.Song) -> int:
         """Return how many tempos are out of reach, and time signatures have another name."""
         tempos, signatures = self._said(song)
-        far = [bpm for bpm in tempos.values() if not SLOWEST - 0.5 < bpm < FASTEST + 0.5]
-        return len(far) + sum(s != meter.sayable(s) for s in signatures.values())
+        far = sum(not SLOWEST - 0.5 < bpm < FASTEST + 0.5 for bpm in tempos.values())
+        return far + sum(s != meter.sayable(s) for s in signatures.values())
 
     def _said(self, song: midi.Song) -> tuple[dict[int, float], dict[int, meter.Signature]]:
-        """Return the tempos and time signatures, by tick, that tokens have a place for.
-
-        What stands after the last note would only add empty bars, thousands if a clock is broken.
-        """
+        """Return the tempos and time signatures, by tick, that tokens have a place for."""
+        # What stands after the last note would add empty bars, thousands if a clock is broken.
         end = song.end if self.name == "remi" else 0
         tempos = {tick: bpm for tick, bpm in song.tempos.items() if tick < end}
         return tempos, {tick: found for tick, found in song.signatures.items() if tick < end}
@@ -125,11 +122,8 @@ class Band(Encoding):
         return all(part in self.tokenizer.vocab for part in token.split(" "))
 
     def joins(self, token: str) -> bool:
-        """Tell whether byte-pair encoding may merge a token with its neighbours.
-
-        Pitches stay alone, so that a transposed piece has one token for each of the piece's.
-        """
-        return parts(token)[0] != "Pitch"
+        """Tell whether byte-pair encoding may merge a token with its neighbours."""
+        return parts(token)[0] != "Pitch"  # so that transposed pieces have as many tokens
 
     def music(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens without those that are no music: strays, and notes cut short."""
@@ -147,10 +141,7 @@ class Band(Encoding):
         return kept
 
     def context(self, primer: Sequence[str]) -> list[str]:
-        """Return what must stand before music that goes on from a primer, to be in its place.
-
-        In `remi` that is a bar, its time signature, the tempo and the place; in `tsd` nothing.
-        """
+        """Return what puts music in its place after a primer: bar, meter, tempo and position."""
         if self.name == "tsd":
             return []
         primer = split(primer)
@@ -185,10 +176,7 @@ class Band(Encoding):
         return Clock(bpm)
 
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
-        """Return how far values of one kind lie apart; drums and time signatures have no likes.
-
-        Of pitches the same class counts first, of instruments the family of General MIDI.
-        """
+        """Return how far values of one kind lie apart; of pitches the class counts first."""
         (kind, wanted), (other_kind, value) = parts(token), parts(other)
         if kind != other_kind or kind == "TimeSig" or (kind == "Program" and wanted == str(DRUMS)):
             return None
@@ -203,8 +191,8 @@ class Band(Encoding):
 def _channels(counts: Mapping[int, int]) -> dict[int, int]:
     """Return the program that plays the notes of each program, of which there are `counts`.
 
-    MIDI has fifteen channels for pitched instruments; more would take each other's programs. So
-    the rarest give their notes to their likest, until all have their channel.
+    MIDI has fifteen channels for pitched instruments: more would take each other's programs, so
+    the rarest give their notes to their likest.
     """
     often = sorted((p for p in counts if p != DRUMS), key=lambda p: -counts[p])
     kept = often[:CHANNELS]
@@ -218,10 +206,7 @@ def _unlike(program: int, other: int) -> tuple[bool, int]:
 
 
 def _cut_where_struck_again(notes: list[midi.Note]) -> tuple[midi.Note, ...]:
-    """Return the notes by start; one that is struck again ends there.
-
-    In a MIDI file the first end would end both.
-    """
+    """Return the notes by start; one struck again ends there, as both would end in a file."""
     found: list[midi.Note] = []
     strokes: dict[tuple[int, int], tuple[float, float]] = {}  # key → the first heard, and the next
     for note in sorted(notes, reverse=True):

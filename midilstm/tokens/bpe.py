@@ -1,7 +1,4 @@
-"""Byte-pair encoding: runs of tokens that are frequent become one token. Knows no MIDI, no ids.
-
-A merged token is its parts with a space between them, so it explains itself.
-"""
+"""Byte-pair encoding: frequent runs of tokens become one, spaces between. Knows no MIDI, no ids."""
 
 from __future__ import annotations
 
@@ -18,10 +15,7 @@ FIRST = 0x4E00  # tokens are letters of a word to the library, and these are nei
 
 
 def learn(pieces: Iterable[Sequence[str]], count: int, joins: Callable[[str], bool]) -> Merges:
-    """Return at most `count` merges, that of the most frequent pair first (Sennrich et al. 2016).
-
-    Only tokens that `joins` allows are merged, and none across one that it does not.
-    """
+    """Return up to `count` merges of tokens that join, the most frequent first (Sennrich 2016)."""
     letters: dict[str, str] = {}
     texts = [
         " ".join(

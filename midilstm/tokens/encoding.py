@@ -27,10 +27,7 @@ class Clock(Protocol):
 
 
 class Encoding(ABC):
-    """Songs ⇄ token strings. A token may be merged of several, with spaces between (bpe.py).
-
-    Every method that takes tokens raises ValueError for an unknown one.
-    """
+    """Songs ⇄ token strings, of which some may be merged (bpe.py); ValueError for unknown ones."""
 
     name: str
     version: str  # another whenever the same song might give other tokens
@@ -47,10 +44,7 @@ class Encoding(ABC):
 
     @abstractmethod
     def transpose(self, token: str, semitones: int) -> str:
-        """Return the token that reading the same music, transposed, would give; drums stay.
-
-        A note that would leave MIDI's range stays in the nearest octave that fits.
-        """
+        """Return the token of the same music, transposed as far as MIDI reaches; drums stay."""
 
     @abstractmethod
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
@@ -59,8 +53,7 @@ class Encoding(ABC):
     def nearest(self, token: str, known: Iterable[str]) -> str | None:
         """Return the known token that sounds most like `token`; None where nothing comes near."""
         near = ((self.distance(token, name), name) for name in known)
-        found = [pair for pair in near if pair[0] is not None]
-        return min(found)[1] if found else None
+        return min((pair for pair in near if pair[0] is not None), default=(None, None))[1]
 
     @abstractmethod
     def clock(self, bpm: float | None = None) -> Clock:
@@ -91,17 +84,11 @@ class Encoding(ABC):
         return list(tokens)
 
     def follow(self, state: Any, token: str) -> Any:
-        """Return the grammar's state after `token` in `state`, None where it may not stand there.
-
-        The empty token stands for the end of the piece.
-        """
+        """Return the grammar's state after a token, "" for the end; None where it may not stand."""
         return state
 
     def aspects(self, state: Any) -> tuple[Any, ...]:
-        """Return states of which at least one forbids a token wherever `state` does.
-
-        Where there are fewer of them than of states, masks cost less (grammar.py).
-        """
+        """Return states, few in all, of which one forbids a token wherever `state` does."""
         return (state,)
 
     def read(self, path: Path | str, *, pedal: bool = True) -> list[str]:
@@ -118,8 +105,8 @@ class Encoding(ABC):
     ) -> int:
         """Write tokens as a MIDI file; return how many are no music, left out.
 
-        `bpm` and `instrument`, a General MIDI program 0..127, override what the tokens say; where
-        neither says, 120 and piano. Raise ValueError for a tempo or program that MIDI cannot hold.
+        `bpm` and `instrument`, a General MIDI program, override what the tokens say, and raise
+        ValueError where MIDI cannot hold them; where neither says, it is 120 and piano.
         """
         found = split(tokens)
         if not found:
@@ -128,17 +115,16 @@ class Encoding(ABC):
         song = self.song_of(kept)
         if not song.notes:
             raise ValueError(f"there is no note in these {len(found)} tokens")
-        song = midi.performed(song, bpm=bpm, instrument=instrument)
-        files.write_atomically(Path(path), midi.to_bytes(song))
+        performed = midi.performed(song, bpm=bpm, instrument=instrument)
+        files.write_atomically(Path(path), midi.to_bytes(performed))
         return len(found) - len(kept)
 
     def played(self, tokens: Sequence[str]) -> list[Played]:
         """Return the notes of tokens, times in quarter notes, by start."""
         song = self.song_of(self.music(tokens))
-        quarter = song.ticks_per_quarter
+        beat = song.ticks_per_quarter
         return sorted(
-            Played(note.start / quarter, note.length / quarter, note.pitch, note.program)
-            for note in song.notes
+            Played(n.start / beat, n.length / beat, n.pitch, n.program) for n in song.notes
         )
 
 

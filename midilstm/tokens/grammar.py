@@ -1,7 +1,4 @@
-"""What may follow what: the rules of `tsd` and `remi`, and any encoding's rules as masks over ids.
-
-Knows no vocabulary and no MIDI files.
-"""
+"""What may follow what: the rules of `tsd` and `remi`, and any encoding's as masks over ids."""
 
 from __future__ import annotations
 
@@ -78,10 +75,7 @@ def follow(state: State, token: str) -> State | None:
 
 
 def aspects(state: State) -> tuple[State, ...]:
-    """Return states, few in all, of which at least one forbids a token wherever `state` does.
-
-    All that a token asks, merged or not, it asks of the kind, of the program or of the place.
-    """
+    """Return states of kind, program and place alone: all that a token asks, it asks of one."""
     return (
         State(state.kind, ANY_PROGRAM, -1, inf),
         State(ANY, state.program, -1, inf),
@@ -97,8 +91,7 @@ class Grammar(Generic[S]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
     States are numbered as they are met, the start is 0. A state forbids what any of its `aspects`
-    does, and each of those costs a call of `follow` for each id, once. All pieces, in all threads,
-    share what is known.
+    does; each of those costs a call of `follow` for each id, once for all pieces and threads.
     """
 
     def __init__(
@@ -134,20 +127,17 @@ class Grammar(Generic[S]):
         Where nothing would be left to choose, nothing is forbidden: a piece goes on somehow.
         """
         for state in set(states):
-            if (state, may_end) not in self._rows:
-                found = [self._forbids(aspect) for aspect in self._aspects(self._states[state])]
-                row = np.logical_or.reduce(found)
-                is_stuck = row[END_ID if may_end else END_ID + 1 :].all()
-                row = np.where(row & ~is_stuck, -np.inf, 0)
-                self._rows[state, may_end] = row.astype(np.float32)
+            if (state, may_end) in self._rows:
+                continue
+            row = np.zeros(len(self._ids), bool)
+            for aspect in self._aspects(self._states[state]):
+                if aspect not in self._forbidden:
+                    found = [self._follow(aspect, number) is None for number in self._ids]
+                    self._forbidden[aspect] = np.array(found)
+                row |= self._forbidden[aspect]
+            row &= not row[END_ID if may_end else END_ID + 1 :].all()
+            self._rows[state, may_end] = np.where(row, -np.inf, 0).astype(np.float32)
         return np.stack([self._rows[state, may_end] for state in states])
-
-    def _forbids(self, aspect: S) -> np.ndarray:
-        """Return which ids an aspect forbids, bool [size]."""
-        if aspect not in self._forbidden:
-            found = [self._follow(aspect, number) is None for number in self._ids]
-            self._forbidden[aspect] = np.array(found)
-        return self._forbidden[aspect]
 
     def _step(self, state: int, number: int) -> int:
         """Find out, and remember, the state after an id."""

@@ -1,8 +1,7 @@
 """Bars, beats and seconds of `tsd` and `remi`: time signatures, and where in a piece tokens stand.
 
-MidiTok's beat is a time signature's unit, and has twelve positions. In a half note that is room
-for triplets of quarters and none for sixteenths, so bars of halves are counted in quarters:
-MidiTok is told 4/4, and the token says 2/2.
+MidiTok's beat is a time signature's unit. Twelve positions in a half note have no room for
+sixteenths, so bars of halves are counted in quarters: MidiTok is told 4/4, the token says 2/2.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def parts(token: str) -> tuple[str, str]:
 
 def signature_of(value: str) -> Signature:
     """Return a time signature such as 3/4."""
-    beats, unit = value.split("/")
-    return int(beats), int(unit)
+    beats, unit = map(int, value.split("/"))
+    return beats, unit
 
 
 def spelled(signature: Signature) -> str:
@@ -40,8 +39,7 @@ def spelled(signature: Signature) -> str:
 
 def counted(signature: Signature) -> Signature:
     """Return the time signature in whose beats such bars are counted."""
-    beats, unit = signature
-    return (2 * beats, 4) if unit == 2 else signature
+    return (2 * signature[0], 4) if signature[1] == 2 else signature
 
 
 def sayable(signature: Signature) -> Signature:
@@ -72,10 +70,11 @@ def unnamed(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signature]]:
     signatures: dict[float, Signature] = {0.0: now}
     for token in tokens:
         clock.tell(token)
-        kind, value = parts(token)
-        if kind == "TimeSig" and (said := signature_of(value)) != now:
-            now = signatures[clock.bar] = said
-        found.append(spelled(counted(now)) if kind == "TimeSig" else token)
+        if parts(token)[0] == "TimeSig":
+            if (said := signature_of(parts(token)[1])) != now:
+                now = signatures[clock.bar] = said
+            token = spelled(counted(now))
+        found.append(token)
     return found, signatures
 
 
@@ -87,7 +86,7 @@ class Clock:
         self._fixed, self._bpm = bpm is not None, BPM if bpm is None else bpm
         self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
-        self._beats, self._beat = COMMON_TIME
+        self._length, self._beat = 4.0, 4  # quarter notes in a bar, and the beat's unit
 
     def tell(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds after the beginning at which the next token stands."""
@@ -95,31 +94,22 @@ class Clock:
         return told[0]
 
     def _tell(self, token: str) -> tuple[float, float]:
-        kind, value = parts(token)
+        (kind, value), now = parts(token), self._quarters
         if kind == "TimeShift":
-            self._go(self._quarters + beats_of(value))
+            now += beats_of(value)
         elif kind == "Bar":
-            if self._bars:
-                self.bar += self._length
+            now = self.bar = self.bar + self._length * (self._bars > 0)
             self._bars += 1
-            self._go(self.bar)
         elif kind == "Position":
-            self._go(self.bar + int(value) / POSITIONS * 4 / self._beat)
+            now = self.bar + int(value) / POSITIONS * 4 / self._beat
         elif kind == "TimeSig":
-            self._beats, self._beat = counted(signature_of(value))
+            beats, self._beat = counted(signature_of(value))
+            self._length = beats * 4 / self._beat
         elif kind == "Tempo" and not self._fixed:
             self._bpm = float(value)
-        within = (self._quarters - self.bar) / self._length
-        return max(0, self._bars - 1) + within, self._seconds
-
-    @property
-    def _length(self) -> float:
-        """Return the quarter notes in a bar."""
-        return self._beats * 4 / self._beat
-
-    def _go(self, quarters: float) -> None:
-        self._seconds += (quarters - self._quarters) * 60 / self._bpm
-        self._quarters = quarters
+        self._seconds += (now - self._quarters) * 60 / self._bpm
+        self._quarters = now
+        return max(0, self._bars - 1) + (now - self.bar) / self._length, self._seconds
 
 
 def beats_of(value: str) -> float:

@@ -1,8 +1,7 @@
 """The encoding `notes`, the classic one: a song ⇄ the sequence of its onsets.
 
-An onset with one pitch is that pitch's music21 name (`C#4`, `B-3`), an onset with several is its
-chord's normal order (`1.5.6`). Every pitched part counts, percussion does not, and neither rhythm
-nor a chord's register is kept. Knows no ids, no files.
+An onset with one pitch is its music21 name (`C#4`, `B-3`), one with several its normal order
+(`1.5.6`). Neither percussion, rhythm nor a chord's register is kept. Knows no ids, no files.
 """
 
 from __future__ import annotations
@@ -43,12 +42,9 @@ class Notes(Encoding):
 
     def song_of(self, tokens: Sequence[str]) -> midi.Song:
         """Return the song of tokens, each half a quarter note long."""
-        found = [
-            midi.Note(number * STEP, STEP, pitch)
-            for number, token in enumerate(tokens)
-            for pitch in _pitches(token)
-        ]
-        return midi.Song(TICKS_PER_QUARTER, tuple(found))
+        chords = enumerate(map(_pitches, tokens))
+        notes = (midi.Note(i * STEP, STEP, pitch) for i, chord in chords for pitch in chord)
+        return midi.Song(TICKS_PER_QUARTER, tuple(notes))
 
     def transpose(self, token: str, semitones: int) -> str:
         """Return the token of the same music transposed; see Encoding."""
@@ -58,7 +54,7 @@ class Notes(Encoding):
         return _normal_order(frozenset((pitch + semitones) % 12 for pitch in found))
 
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
-        """Return for a note another's pitch class and pitch, for a chord the classes not shared."""
+        """Return how far another note is in class and pitch, or how much of a chord it lacks."""
         pitches, others = _pitches(token), _pitches(other)
         classes, found = ({pitch % 12 for pitch in chord} for chord in (pitches, others))
         shared = len(classes & found) / len(classes | found)
@@ -95,9 +91,7 @@ def onsets_of(song: midi.Song) -> dict[int, set[int]]:
     return onsets
 
 
-def _add_onsets(
-    notes: Iterable[midi.Note], onsets: dict[int, set[int]], ticks_per_quarter: int
-) -> None:
+def _add_onsets(notes: Iterable[midi.Note], onsets: dict[int, set[int]], quarter: int) -> None:
     """Add the notes of one track to `onsets`, joined into chords as music21's parse does.
 
     A note joins an earlier one that starts less than a sixteenth before it and ends at most a
@@ -107,35 +101,33 @@ def _add_onsets(
     heads: dict[int, tuple[int, int, int]] = {}  # sixteenth of ending → (start, end, slot)
     for note in notes:
         start, end = note.start, note.start + note.length
-        sixteenth = 4 * end // ticks_per_quarter
+        sixteenth = 4 * end // quarter
         near = [
             head
             for key in (sixteenth - 1, sixteenth, sixteenth + 1)
             if (head := heads.get(key))
-            and 4 * (start - head[0]) < ticks_per_quarter >= 4 * abs(end - head[1])
+            and 4 * (start - head[0]) < quarter >= 4 * abs(end - head[1])
         ]
-        slot = min(near)[2] if near else quantised(start, ticks_per_quarter)
+        slot = min(near)[2] if near else quantised(start, quarter)
         if not near:
             heads[sixteenth] = start, end, slot
         onsets.setdefault(slot, set()).add(note.pitch)
 
 
-def quantised(tick: int, ticks_per_quarter: int) -> int:
-    """Return the nearer of sixteenth and triplet eighth, in twelfths of a quarter note.
+def quantised(tick: int, quarter: int) -> int:
+    """Return the nearer of sixteenth and triplet eighth, in twelfths of `quarter` ticks.
 
     Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
     """
-    time = 12 * tick
-    near = time // ticks_per_quarter
+    near = 12 * tick // quarter
     grid = [slot for slot in range(near - 2, near + 4) if slot % 3 == 0 or slot % 4 == 0]
-    return min(grid, key=lambda slot: (abs(slot * ticks_per_quarter - time), slot % 3, slot))
+    return min(grid, key=lambda slot: (abs(slot * quarter - 12 * tick), slot % 3, slot))
 
 
 def _token(pitches: set[int]) -> str:
     """Return the token of what sounds together."""
-    if len(pitches) == 1:
-        return NAMES[min(pitches)]
-    return _normal_order(frozenset(pitch % 12 for pitch in pitches))
+    classes = frozenset(pitch % 12 for pitch in pitches)
+    return NAMES[min(pitches)] if len(pitches) == 1 else _normal_order(classes)
 
 
 @lru_cache(maxsize=4096)  # all that there are

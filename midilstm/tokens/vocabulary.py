@@ -97,8 +97,6 @@ class Vocabulary:
 
     def spelled(self, tokens: Sequence[str]) -> list[str]:
         """Return an encoding's tokens with the vocabulary's merges made."""
-        if not self.merges:
-            return list(tokens)
         return bpe.apply(tokens, self.merges, self.encoding.joins)
 
 
@@ -106,8 +104,6 @@ def vocabulary_of(model_dir: Path, network: dict[str, Any]) -> Vocabulary:
     """Read a model folder's vocabulary; raise InputError where its network is of another size."""
     vocabulary, size = Vocabulary.load(model_dir / VOCABULARY), network.get("vocabulary_size")
     if len(vocabulary) != size:
-        raise InputError(
-            f"{model_dir} mixes two runs: {VOCABULARY} has {len(vocabulary)} tokens "
-            f"and its settings say {size}"
-        )
+        found = f"{VOCABULARY} has {len(vocabulary)} tokens and its settings say {size}"
+        raise InputError(f"{model_dir} mixes two runs: {found}")
     return vocabulary
