@@ -1,20 +1,26 @@
-"""What a MIDI channel plays: programs, drums, the pedal, and where notes end. Knows no files."""
+"""What MIDI events say in the order of time: notes, their instruments and ends. Knows no files."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from music21.midi import ChannelModeMessages, ChannelVoiceMessages, SysExEvents
+from music21.midi import (
+    ChannelModeMessages,
+    ChannelVoiceMessages,
+    MetaEvents,
+    MidiEvent,
+    SysExEvents,
+)
 
 NOTE_ON, NOTE_OFF = ChannelVoiceMessages.NOTE_ON, ChannelVoiceMessages.NOTE_OFF
 PROGRAM, CONTROLLER = ChannelVoiceMessages.PROGRAM_CHANGE, ChannelVoiceMessages.CONTROLLER_CHANGE
-SILENCE = (ChannelModeMessages.ALL_SOUND_OFF, ChannelModeMessages.ALL_NOTES_OFF)
+SOUND_OFF, NOTES_OFF = ChannelModeMessages.ALL_SOUND_OFF, ChannelModeMessages.ALL_NOTES_OFF
 SYSTEM = SysExEvents.F0_SYSEX_EVENT
 BANK, PEDAL = 0, 64  # controllers
 DRUM_BANKS = (120, 127)  # those of General MIDI 2 and of XG
@@ -41,7 +47,67 @@ class Note(NamedTuple):
     track: int = 0
 
 
-def drum_part(message: bytes) -> tuple[int, bool] | None:
+class Heard(NamedTuple):
+    """What the tracks of a file say."""
+
+    notes: list[Note]
+    unended: int  # notes that begin and never end
+    tempos: dict[int, float]  # by tick, quarter notes a minute
+    signatures: dict[int, tuple[int, int]]  # by tick
+
+
+def hear(tracks: Iterable[Iterable[tuple[int, MidiEvent]]], *, pedal: bool) -> Heard:
+    """Return what the tracks' (tick, event) pairs say together, whichever track says it."""
+    tempos: dict[int, float] = {}
+    signatures: dict[int, tuple[int, int]] = {}
+    events = _in_time(tracks, tempos, signatures)
+    numbers = {event[1] for event in events}
+    channels = {number: _Channel(rhythm=number % 16 == PERCUSSION) for number in numbers}
+    for time, number, kind, first, second, track in events:
+        channels[number].hear(time // 2, kind, first, second, track)
+    for channel in channels.values():
+        channel.release()
+    notes = [note for channel in channels.values() for note in channel.notes]
+    if pedal and any(channel.pedal for channel in channels.values()):
+        last = max((note.start + note.length for note in notes), default=0)
+        notes = [note for channel in channels.values() for note in channel.sustained(last)]
+    return Heard(notes, sum(channel.unended for channel in channels.values()), tempos, signatures)
+
+
+def _in_time(
+    tracks: Iterable[Iterable[tuple[int, MidiEvent]]],
+    tempos: dict[int, float],
+    signatures: dict[int, tuple[int, int]],
+) -> list[tuple[int, int, Any, int, int, int]]:
+    """Return (2 * tick, 16 * port + channel, kind, number, value, track) in the order of time.
+
+    At one tick, what sets a channel comes before the notes of all tracks (2 * tick + 1), unless it
+    comes after one in its own. Fill in the tempos and time signatures on the way.
+    """
+    found = []
+    for track, events in enumerate(tracks):
+        port, struck = 0, -1
+        for tick, event in events:
+            kind, number, value = event.type, event.parameter1, event.parameter2
+            channel = 16 * port + event.channel - 1
+            if kind is NOTE_ON or kind is NOTE_OFF:
+                kind, struck = NOTE_ON if kind is NOTE_ON and value else NOTE_OFF, tick
+                found.append((2 * tick + 1, channel, kind, number, min(value, 127), track))
+            elif kind is PROGRAM or kind is CONTROLLER or kind in (SOUND_OFF, NOTES_OFF):
+                found.append((2 * tick + (struck == tick), channel, kind, number, value, track))
+            elif kind is MetaEvents.MIDI_PORT and number:
+                port = number[0]
+            elif kind is MetaEvents.SET_TEMPO and any(number[:3]):
+                tempos[tick] = 60_000_000 / int.from_bytes(number[:3])
+            elif kind is MetaEvents.TIME_SIGNATURE and len(number) > 1 and number[0]:
+                signatures[tick] = number[0], 1 << min(number[1], 7)
+            elif kind is SYSTEM and (part := _drum_part(number)):
+                found.append((2 * tick, 16 * port + part[0], kind, 0, part[1], track))
+    found.sort(key=itemgetter(0))
+    return found
+
+
+def _drum_part(message: bytes) -> tuple[int, bool] | None:
     """Return the channel that a GS or XG message makes a drum part, or no longer one; or None."""
     if found := GS_PART.match(message):
         return GS_CHANNELS[found[1][0] & 15], found[2] != b"\0"
@@ -51,7 +117,7 @@ def drum_part(message: bytes) -> tuple[int, bool] | None:
 
 
 @dataclass
-class Channel:
+class _Channel:
     """One channel of one port: it hears events in the order of time, and makes notes of them."""
 
     rhythm: bool  # whether it is a drum part, whatever its program
@@ -80,8 +146,10 @@ class Channel:
             self.patches[track] = self.patch
         elif kind is SYSTEM:
             self.rhythm = bool(value)
-        elif kind in SILENCE:
+        elif kind is SOUND_OFF or kind is NOTES_OFF:
             self.release(tick)
+            if kind is SOUND_OFF and len(self.pedal) % 2:
+                self.pedal += tick, tick  # what it holds, too
         elif kind is CONTROLLER and number == BANK:
             self.bank = value
         elif kind is CONTROLLER and number == PEDAL and (value >= 64) != len(self.pedal) % 2:
@@ -90,7 +158,7 @@ class Channel:
     def release(self, tick: int | None = None) -> None:
         """Make notes of all that was struck; what still sounds ends at `tick`, or never."""
         for (pitch, track), strokes in self.keys.items():
-            for (start, velocity, program), end in paired(strokes, tick):
+            for (start, velocity, program), end in _paired(strokes, tick):
                 if end is None:
                     self.unended += 1
                 else:
@@ -111,7 +179,7 @@ class Channel:
             yield note._replace(length=end - note.start)
 
 
-def paired(strokes: list[Stroke], last: int | None) -> Iterator[tuple[Stroke, int | None]]:
+def _paired(strokes: list[Stroke], last: int | None) -> Iterator[tuple[Stroke, int | None]]:
     """Yield each stroke that begins a note of one key, and the tick at which the note ends.
 
     What begins first ends first. But a note whose own end was lost ends where the next begins: one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -15,19 +15,7 @@ from music21 import midi
 from music21.midi import MetaEvents as Meta
 from pretty_midi import program_to_instrument_name
 
-from midilstm.channels import (
-    CONTROLLER,
-    DRUMS,
-    NOTE_OFF,
-    NOTE_ON,
-    PERCUSSION,
-    PROGRAM,
-    SILENCE,
-    SYSTEM,
-    Channel,
-    Note,
-    drum_part,
-)
+from midilstm.channels import DRUMS, Note, hear
 from midilstm.files import InputError
 
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
@@ -83,13 +71,12 @@ def instrument_name(program: int) -> str:
 def program_of(text: str) -> int:
     """Return the General MIDI program that a number, or the beginning of one name, stands for."""
     wanted = text.strip().lower()
-    names = [instrument_name(program) for program in range(128)]
-    if wanted.isdecimal() and int(wanted) < 128:
-        return int(wanted)
     if wanted.isdecimal():
-        raise InputError(f"{text} is not a General MIDI program from 0 to 127")
+        if int(wanted) > 127:
+            raise InputError(f"{text} is not a General MIDI program from 0 to 127")
+        return int(wanted)
+    names = [instrument_name(program) for program in range(128)]
     found = [name for name in names if wanted and name.lower().startswith(wanted)]
-    found = [name for name in found if name.lower() == wanted] or found
     if len(found) == 1:
         return names.index(found[0])
     hint = f"it could be {', '.join(found[:8])}" if found else "try violin, church organ or flute"
@@ -112,28 +99,15 @@ def read(source: Path | str | bytes, *, pedal: bool = True) -> Song:
     held = f"its header promises {promised} tracks, it holds {len(tracks)}"
     if promised and not tracks:
         raise MidiError("truncated", held)
-    tempos: Setting = {}
-    signatures: Setting = {}
-    events = _in_time(tracks, tempos, signatures)
-    numbers = {event[1] for event in events}
-    channels = {number: Channel(rhythm=number % 16 == PERCUSSION) for number in numbers}
-    for time, number, kind, first, second, track in events:
-        channels[number].hear(time // 2, kind, first, second, track)
-    for channel in channels.values():
-        channel.release()
-    notes = [note for channel in channels.values() for note in channel.notes]
-    unended = sum(channel.unended for channel in channels.values())
-    if pedal and any(channel.pedal for channel in channels.values()):
-        last = max((note.start + note.length for note in notes), default=0)
-        notes = [note for channel in channels.values() for note in channel.sustained(last)]
-    if not notes:
-        raise MidiError(*("hanging notes", "they never end") if unended else ("no notes",))
+    heard = hear((_events(*track) for track in tracks), pedal=pedal)
+    if not heard.notes:
+        raise MidiError(*("hanging notes", "they never end") if heard.unended else ("no notes",))
     song = Song(
         ticks_per_quarter,
-        tuple(sorted(notes, key=itemgetter(0, 2, 1, 3, 4, 5))),
-        dict(sorted(tempos.items())),
-        dict(sorted(signatures.items())),
-        unended,
+        tuple(sorted(heard.notes, key=itemgetter(0, 2, 1, 3, 4, 5))),
+        dict(sorted(heard.tempos.items())),
+        dict(sorted(heard.signatures.items())),
+        heard.unended,
         (held,) if len(tracks) < promised else (),
     )
     if song.quarters > MAX_QUARTERS:
@@ -226,10 +200,9 @@ def _events(track: bytes, believed: bool) -> Iterator[tuple[int, midi.MidiEvent]
     """
     padded = track + b"\0"  # an event that leaves nothing of this wanted more than there is
     delta, event = midi.DeltaTime(), midi.MidiEvent()
-    status: int | None = None
-    tick = position = 0
+    tick = position = status = 0
     while position < len(track):
-        event.lastStatusByte = status
+        event.lastStatusByte = status or None
         window: Any = padded[position : position + WINDOW]
         content, left = _next_event(window, delta, event)
         if not left:  # music21 copies what it is given, so it gets all the rest only now
@@ -239,10 +212,13 @@ def _events(track: bytes, believed: bool) -> Iterator[tuple[int, midi.MidiEvent]
             return
         if not left:
             raise MidiError("truncated", "a track stops before its end")
-        if content[0] < 0x80 and status is None:
+        first = content[0]
+        if first < 0x80 and not status:
             raise MidiError("damaged", "a track begins in the middle of an event")
-        if 0x80 <= content[0] < 0xF0:
-            status = content[0]
+        if first < 0xF0:
+            status = first if first >= 0x80 else status
+            if status < 0xA0 and event.parameter1 > 127:
+                raise MidiError("damaged", f"a pitch of {event.parameter1}; 127 is the highest")
         tick += delta.time
         position += len(window) - len(left)
         yield tick, event
@@ -266,40 +242,3 @@ def _next_event(window: Any, delta: midi.DeltaTime, event: midi.MidiEvent) -> tu
     if taken > 4:
         raise MidiError("damaged", "a time or length takes more than four bytes")
     return content, left
-
-
-Setting = dict[int, Any]  # by tick
-
-
-def _in_time(
-    tracks: Iterable[tuple[bytes, bool]], tempos: Setting, signatures: Setting
-) -> list[tuple[int, int, Any, int, int, int]]:
-    """Return (tick, 16 * port + channel, kind, number, value, track) in the order of time.
-
-    At one tick, what sets a channel comes before the notes of other tracks. Fill in the tempos and
-    time signatures on the way.
-    """
-    found = []
-    for track, (data, believed) in enumerate(tracks):
-        port, struck = 0, -1
-        for tick, event in _events(data, believed):
-            kind, number, value = event.type, event.parameter1, event.parameter2
-            channel = 16 * port + event.channel - 1
-            if kind is NOTE_ON or kind is NOTE_OFF:
-                if number > 127:
-                    raise MidiError("damaged", f"a pitch of {number}; 127 is the highest")
-                kind = NOTE_ON if kind is NOTE_ON and value else NOTE_OFF
-                struck = tick
-                found.append((2 * tick + 1, channel, kind, number, min(value, 127), track))
-            elif kind is Meta.MIDI_PORT and number:
-                port = number[0]
-            elif kind is Meta.SET_TEMPO and any(number[:3]):
-                tempos[tick] = 60_000_000 / int.from_bytes(number[:3])
-            elif kind is Meta.TIME_SIGNATURE and len(number) > 1 and number[0]:
-                signatures[tick] = number[0], 1 << min(number[1], 7)
-            elif kind is SYSTEM and (part := drum_part(number)):
-                found.append((2 * tick, 16 * port + part[0], kind, 0, part[1], track))
-            elif kind is PROGRAM or kind is CONTROLLER or kind in SILENCE:
-                found.append((2 * tick + (struck == tick), channel, kind, number, value, track))
-    found.sort(key=itemgetter(0))
-    return found
