@@ -18,9 +18,9 @@ from pathlib import Path
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from midilstm.tokens import encoding
+from midilstm import midi, tokens
 
-OURS, PARSE = "encoding.read_piece", "music21 converter.parse"
+PARSE = "music21 converter.parse"
 Readers = dict[str, Callable[[Path], object]]
 
 
@@ -28,6 +28,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(description="Measure how fast MIDI files are read.")
     parser.add_argument("folders", nargs="+", type=Path, help="folders of MIDI files")
+    parser.add_argument("--every", type=int, default=1, help="read only each so-manieth file")
     parser.add_argument(
         "--long-tracks",
         type=int,
@@ -52,33 +53,21 @@ def readers() -> Readers:
 
     return {
         "symusic (C++), events and notes": Score,
-        OURS: encoding.read_piece,
-        "the same, tsd": partial(encoding.read_piece, encoding="tsd"),
-        "the same, remi": partial(encoding.read_piece, encoding="remi"),
+        "midi.read, no tokens": midi.read,
+        **{name: partial(tokens.read, encoding=name) for name in tokens.ENCODINGS},
         "mido, events only": mido.MidiFile,
         "music21 MidiFile, events only": music21_events,
-        "music21 MidiFile, events and notes": music21_notes,
         PARSE: lambda path: list(converter.parse(path, forceSource=True).flatten().notes),
     }
 
 
 def music21_events(path: Path) -> list:
     """Return the tracks of music21's own event reader."""
-    from music21 import midi
+    from music21.midi import MidiFile
 
-    file = midi.MidiFile()
+    file = MidiFile()
     file.readstr(path.read_bytes())
     return file.tracks
-
-
-def music21_notes(path: Path) -> list:
-    """Return each track's notes as music21 pairs their beginnings and ends."""
-    from music21.midi import translate
-
-    return [
-        translate.getNotesFromEvents(translate.getTimeForEvents(track))
-        for track in music21_events(path)
-    ]
 
 
 def seconds(reader: Callable[[Path], object], path: Path) -> float:
@@ -104,19 +93,22 @@ def measure(paths: list[Path], by_name: Readers) -> tuple[list[dict[str, float]]
 
 
 def compare(rows: list[dict[str, float]], name: str) -> dict[str, float]:
-    """Return a reader's sum of seconds, and how many times ours it takes: of sums, and median."""
-    total, ours = (sum(row[column] for row in rows) for column in (name, OURS))
+    """Return a reader's sum of seconds, and how many times the parse takes: of sums, and median."""
+    total, parse = (sum(row[column] for row in rows) for column in (name, PARSE))
     return {
         "seconds": round(total, 3),
-        "ratio_of_sums": round(total / ours, 3),
-        "median_of_ratios": round(statistics.median(row[name] / row[OURS] for row in rows), 3),
+        "parse, of sums": round(parse / total, 1),
+        "parse, median": round(statistics.median(row[PARSE] / row[name] for row in rows), 1),
     }
 
 
-def long_track(notes: int, folder: Path) -> Path:
-    """Write a file of one track of repeated notes, eight bytes each."""
-    events = b"\x00\x90\x3c\x40\x08\x80\x3c\x00" * notes + b"\x00\xff\x2f\x00"
-    path = folder / f"{notes}.mid"
+def long_track(notes: int, folder: Path, *, running: bool) -> Path:
+    """Write a file of one track of repeated notes, with a status byte at each event or at one."""
+    events = b"\x00\x90\x3c\x40\x08\x80\x3c\x00" * notes
+    if running:
+        events = b"\x00\x90\x3c\x40" + b"\x08\x3c\x00\x00\x3c\x40" * (notes - 1) + b"\x08\x3c\x00"
+    events += b"\x00\xff\x2f\x00"
+    path = folder / f"{notes}{running}.mid"
     header = b"MThd\0\0\0\6\0\0\0\1\1\xe0"
     path.write_bytes(header + b"MTrk" + len(events).to_bytes(4) + events)
     return path
@@ -126,14 +118,17 @@ def measure_growth(sizes: list[int]) -> dict[int, dict[str, float]]:
     """Return the seconds that ours and music21's event reader take for tracks of these sizes."""
     import tempfile
 
+    by_name: Readers = {"ours": midi.read, "MidiFile": music21_events}
     with tempfile.TemporaryDirectory() as folder:
-        paths = {size: long_track(size, Path(folder)) for size in sizes}
         return {
             size: {
-                OURS: round(seconds(encoding.read_piece, path), 3),
-                "music21 MidiFile, events only": round(seconds(music21_events, path), 3),
+                f"{name}{', running' * running}": round(
+                    seconds(reader, long_track(size, Path(folder), running=running)), 3
+                )
+                for running in (False, True)
+                for name, reader in by_name.items()
             }
-            for size, path in paths.items()
+            for size in sizes
         }
 
 
@@ -150,22 +145,25 @@ def main(argv: list[str] | None = None) -> int:
     """Read the folders with every reader, and print two tables and a JSON line."""
     args = parse_args(argv)
     by_name = readers()
-    for name in ("tsd", "remi"):  # no file should pay for importing MidiTok
-        encoding.music(["Program_0"], name)
+    for name in tokens.ENCODINGS:  # no file should pay for what is made once
+        tokens.get(name).tokens_of(midi.Song(480, (midi.Note(0, 480, 60),)))
     rows: list[dict[str, float]] = []
     folders = {}
     for folder in args.folders:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
+        paths = paths[:: args.every]
         measured, refused = measure(paths, by_name)
         print(*refused, sep="\n", end="\n" if refused else "")
         if not measured:
             print(f"{folder} holds no MIDI file that every reader can read", file=sys.stderr)
             return 2
         rows += measured
-        folders[f"{folder} ({len(measured)} files)"] = compare(measured, PARSE)
+        folders[f"{folder} ({len(measured)} files)"] = {
+            name: compare(measured, name)["parse, of sums"] for name in tokens.ENCODINGS
+        }
     result = {name: compare(rows, name) for name in by_name}
-    show(f"reader, {len(rows)} files; times ours", result)
-    show("converter.parse; times ours", folders)
+    show(f"{len(rows)} files; times that the parse takes", result)
+    show("times that the parse takes, of sums", folders)
     growth = measure_growth(args.long_tracks)
     if growth:
         show("notes in one track; seconds", {f"{size:,}": row for size, row in growth.items()})

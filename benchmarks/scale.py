@@ -22,9 +22,10 @@ if sys.argv[2] == "1":
     os.sched_setaffinity(0, {0})  # one core for all: the worker and what collects its results
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
+from midilstm.corpus.corpus import load_corpus
 if __name__ == "__main__":
     begun = time.perf_counter()
-    corpus = corpora.load_corpus(Path(sys.argv[1]), jobs=int(sys.argv[2]))
+    corpus = load_corpus(Path(sys.argv[1]), jobs=int(sys.argv[2]))
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in whose]
     print(json.dumps({

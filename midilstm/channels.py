@@ -27,6 +27,7 @@ DRUM_BANKS = (120, 127)  # those of General MIDI 2 and of XG
 PERCUSSION = 9  # MIDI channel 10, counted from 0
 DRUMS = -1  # the program of percussion, as in MidiTok
 LEGATO = 4  # a note may overlap the next of its key by one part in so many of its length
+SOON = 8  # or both may end, if the second does so within so many lengths of the first
 
 # Messages that make a part one of drums, or no longer: its number, and whether it is.
 GS_PART = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
@@ -183,8 +184,8 @@ def _paired(strokes: list[Stroke], last: int | None) -> Iterator[tuple[Stroke, i
     """Yield each stroke that begins a note of one key, and the tick at which the note ends.
 
     What begins first ends first. But a note whose own end was lost ends where the next begins: one
-    for which no end is left, and one that would reach too far into the next for legato, unless all
-    that sounds ends before another begins (a key that two parts share). `last` ends the rest.
+    for which no end is left, and one that would reach too far into the next for legato, unless the
+    next ends soon as well (a key that two parts share). `last` ends the rest.
     """
     left: list[int] = []  # for a beginning, how many ends it may have; for an end, how many follow
     ends = row = 0
@@ -194,8 +195,8 @@ def _paired(strokes: list[Stroke], last: int | None) -> Iterator[tuple[Stroke, i
         ends = max(0, ends - 1) if velocity else ends + 1
     sounding: deque[Stroke] = deque()
     lost: Stroke | None = None
-    for stroke, follow in zip(strokes, reversed(left), strict=True):
-        tick, velocity, _ = stroke
+    for index, follow in enumerate(reversed(left)):
+        tick, velocity, _ = stroke = strokes[index]
         if velocity:
             if lost:
                 yield lost, tick if tick > lost[0] else None
@@ -204,9 +205,10 @@ def _paired(strokes: list[Stroke], last: int | None) -> Iterator[tuple[Stroke, i
                 sounding.append(stroke)
         elif sounding:
             first = sounding.popleft()
-            if follow < len(sounding):
-                second = sounding[0][0]
-                if first[0] < second and LEGATO * (tick - second) > tick - first[0]:
+            second = sounding[0][0] if sounding else first[0]
+            if first[0] < second and LEGATO * (tick - second) > tick - first[0]:
+                wait = strokes[index + 1][0] - tick
+                if follow < len(sounding) or wait > SOON * (tick - first[0]):
                     yield first, second
                     first = sounding.popleft()
             yield first, tick

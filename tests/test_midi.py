@@ -172,6 +172,11 @@ FILES: dict[str, tuple[bytes, list[Heard], tuple[str, ...]]] = {
         [(beat, 1, 60, 0) for beat in range(4)],
         (),
     ),
+    "a lost end, and at once one too many": (
+        file([(0, on(60)), *beats(60, first=1), (96_000, off(60))]),
+        [(0, 1, 60, 0), (1, 1, 60, 0)],
+        (),
+    ),
     "two parts in unison": (
         file([(0, on(60)), (0, on(60)), (240, off(60)), (480, off(60))]),
         [(0, 0.5, 60, 0), (0, 1, 60, 0)],
