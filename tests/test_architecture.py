@@ -19,7 +19,8 @@ HEAVY = {
 ARROWS = {
     "files": set(),
     "arguments": {"files", "tokens"},
-    "midi": {"files"},
+    "channels": set(),
+    "midi": {"files", "channels"},
     "runs": {"files"},
     "tokens": {"files", "midi"},
     "corpus": {"files", "midi", "tokens"},
