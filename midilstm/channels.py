@@ -139,9 +139,10 @@ class _Channel:
             program = max(self.patches.get(track, self.patch), self.patch, key=itemgetter(0))[1]
             self.keys[number, track].append((tick, value, DRUMS if self.rhythm else program))
         elif kind is NOTE_OFF:
-            if (number, track) not in self.keys:
-                track = self.struck.get(number, track)  # it ends another track's note
-            self.keys[number, track].append((tick, 0, 0))
+            # Where its own track has not struck the key, it ends another track's note.
+            striker = track if (number, track) in self.keys else self.struck.get(number)
+            if striker is not None:
+                self.keys[number, striker].append((tick, 0, 0))
         elif kind is PROGRAM:
             self.patch = tick, DRUMS if self.bank in DRUM_BANKS else number
             self.patches[track] = self.patch

@@ -140,8 +140,8 @@ def to_bytes(song: Song) -> bytes:
     score.tempos.extend(symusic.Tempo(tick, bpm) for tick, bpm in song.tempos.items())
     for tick, signature in song.signatures.items():
         score.time_signatures.append(symusic.TimeSignature(tick, *signature))
-    # symusic is twelve times as fast as music21 here (benchmarks/parse.md). It writes what holds for
-    # all into the first track: keep that free of notes, and off an instrument's channel.
+    # symusic is twelve times as fast as music21 here (benchmarks/parse.md). It writes what holds
+    # for all into the first track: keep that free of notes, and off an instrument's channel.
     score.tracks.append(symusic.Track(is_drum=True))
     for program, notes in groupby(sorted(song.notes, key=_program), _program):
         track = symusic.Track(program=max(0, program), is_drum=program == DRUMS)

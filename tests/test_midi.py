@@ -108,7 +108,7 @@ FILES: dict[str, tuple[bytes, list[Heard], tuple[str, ...]]] = {
         (SYMUSIC,),
     ),
     "a note that another track ends": (
-        file([(0, on(60)), (480, on(62))], [(480, off(60)), (960, off(62))]),
+        file([(0, on(60)), (480, on(62))], [(0, off(62)), (480, off(60)), (960, off(62))]),
         [(0, 1, 60, 0), (1, 1, 62, 0)],
         (),
     ),
