@@ -10,33 +10,8 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from midilstm import arguments as shared
-from midilstm.files import InputError, write_atomically
-
-if TYPE_CHECKING:
-    from midilstm.corpus.corpus import Corpus
-
-
-def corpus_from(arguments: argparse.Namespace, *, transpose: bool = False) -> Corpus:
-    """Load the corpus that the flags of add_corpus_arguments describe."""
-    if arguments.bpe and arguments.encoding == "notes":
-        raise InputError("--bpe is for --encoding=tsd and remi: in notes a token is a whole chord")
-    from midilstm.corpus.corpus import load_corpus
-
-    return load_corpus(
-        arguments.data_dir,
-        name=arguments.encoding,
-        validation=arguments.validation,
-        seed=arguments.seed,
-        jobs=arguments.jobs,
-        max_file_seconds=arguments.max_file_seconds,
-        min_notes=arguments.min_notes,
-        scheduler=arguments.scheduler,
-        transpose=transpose,
-        bpe=arguments.bpe,
-    )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,20 +25,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def report(arguments: argparse.Namespace) -> None:
+    """Read the folder, split its pieces, cut them into batches, and print what that gives."""
+    from midilstm.corpus.corpus import load_corpus
+    from midilstm.corpus.report import facts, print_report
+    from midilstm.files import write_atomically
+
+    # Folder → pieces → vocabulary → training and held-out pieces, as ids.
+    corpus = load_corpus(arguments.data_dir, **shared.corpus_keywords(arguments))
+    # Training pieces → batches of --batch-size lanes of --seq-length ids.
+    found = facts(corpus, arguments.batch_size, arguments.seq_length)
+    print_report(found)
+    if arguments.report:
+        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        # A file's name that is not UTF-8 becomes an escape, and is read back from it.
+        write_atomically(arguments.report, text.encode(errors="backslashreplace"))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return the exit status."""
     arguments = parse_args(argv)
-
-    def work() -> None:
-        from midilstm.corpus.report import facts, print_report
-
-        report = facts(corpus_from(arguments), arguments.batch_size, arguments.seq_length)
-        print_report(report)
-        if arguments.report:
-            text = json.dumps(report, indent=2, ensure_ascii=False)
-            write_atomically(arguments.report, text + "\n")
-
-    return shared.run(work)
+    return shared.run(lambda: report(arguments))
 
 
 if __name__ == "__main__":

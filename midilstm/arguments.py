@@ -75,8 +75,8 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 def corpus_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that load_corpus takes beside the folder, under its names for them."""
-    names = ("pedal", "jobs", "max_file_seconds", "min_notes", "scheduler")
-    names += ("validation", "seed", "bpe")
+    names: tuple[str, ...] = ("pedal", "validation", "seed", "bpe", "min_notes")
+    names += ("jobs", "max_file_seconds", "scheduler")
     return {"name": arguments.encoding, **{name: getattr(arguments, name) for name in names}}
 
 

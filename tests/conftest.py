@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midilstm.tokens import encoding
+from midilstm import tokens as encodings
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_piece() -> Callable[..., list[str]]:
     """Return a function that writes a piece of random tokens and returns them."""
 
     def make(path: Path, *, length: int = 60, seed: int = 0) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokens = np.random.default_rng(seed).choice(TOKENS, length).tolist()
-        encoding.write(tokens, path)
-        return encoding.read(path)
+        encodings.write(tokens, path)
+        return encodings.read(path)
 
     return make
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-FLUSH = 100  # entries written at a time: one transaction, so that another run waits little
 WAIT = 30.0  # seconds to wait for another run's transaction
+TABLE = "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, checksum TEXT, body TEXT)"
 
 
 class Cache:
@@ -23,69 +21,51 @@ class Cache:
     def __init__(self, path: Path) -> None:
         """Use the file `path`, made with its folder when the cache is entered."""
         self.path = path
-        self._new: dict[str, str] = {}
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Cache:
-        with suppress(OSError, sqlite3.OperationalError):  # a read-only or full disk
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._open()
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:  # damaged beyond its entries
-                self._close()
-                self.path.unlink()
-                self._open()
+            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+        except (OSError, sqlite3.Error):  # a read-only folder
+            return self
+        # A power cut may damage the file, and then it is made again: no need to wait for the disk.
+        self._execute("PRAGMA synchronous = OFF")
+        self._execute(TABLE)
         return self
 
-    def _open(self) -> None:
-        self._connection = sqlite3.connect(self.path, timeout=WAIT)
-        # A power cut may damage the file, and then it is made again: no need to wait for the disk.
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, checksum TEXT, body TEXT)"
-            " WITHOUT ROWID"
-        )
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was kept under `key`; None where nothing is, or it is damaged."""
-        if self._connection is None:
-            return None
-        query = "SELECT checksum, body FROM entry WHERE key = ?"
+    def get(self, key: str) -> dict[str, Any]:
+        """Return what was kept under `key`; nothing where that is missing or damaged."""
+        checksum, body = self._execute("SELECT checksum, body FROM entry WHERE key = ?", key)
         try:
-            checksum, body = self._connection.execute(query, (key,)).fetchone() or (None, None)
-            return json.loads(body) if body and _hash(key + body) == checksum else None
-        except (sqlite3.Error, ValueError, TypeError):
-            return None
+            value = json.loads(body) if _checksum(key, body) == checksum else {}
+        except (ValueError, TypeError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Keep a JSON object under `key`."""
-        self._new[key] = json.dumps(value, ensure_ascii=False)
-        if len(self._new) >= FLUSH:
-            self._flush()
+        body = json.dumps(value)
+        statement = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?)"
+        self._execute(statement, key, _checksum(key, body), body)
 
-    def _flush(self) -> None:
-        rows = [(key, _hash(key + body), body) for key, body in self._new.items()]
-        self._new.clear()
-        if self._connection is not None:
-            with suppress(sqlite3.Error), self._connection as transaction:
-                transaction.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", rows)
+    def _execute(self, statement: str, *values: str) -> tuple[Any, Any]:
+        """Return the first row found; make a damaged file again, and leave one that is no use."""
+        try:
+            if self._connection is not None:
+                return self._connection.execute(statement, values).fetchone() or (None, None)
+        except sqlite3.Error as error:
+            self.__exit__()
+            if not isinstance(error, sqlite3.OperationalError):
+                self.path.unlink(missing_ok=True)
+                self.__enter__()
+        return None, None
 
-    def _close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._flush()
-        self._close()
 
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def _checksum(key: str, body: str) -> str:
+    return hashlib.sha256(f"{key}{body}".encode()).hexdigest()

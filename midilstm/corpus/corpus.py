@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
-from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from tqdm import tqdm
 
 from midilstm import tokens as encodings
 from midilstm.corpus import reading
-from midilstm.corpus.reading import Duplicate, Parsed, Piece, Skipped
+from midilstm.corpus.folder import find_files
+from midilstm.corpus.reading import Outcome, Piece, Refusal
 from midilstm.files import InputError
-from midilstm.tokens import bpe
-from midilstm.tokens.bpe import Merges
+from midilstm.tokens.bpe import Merges, learn
+from midilstm.tokens.encoding import Encoding
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 
@@ -28,36 +28,12 @@ from midilstm.tokens.vocabulary import END, Vocabulary
 class Report:
     """What happened to the files of a folder."""
 
-    found: int = 0
-    parsed: int = 0
+    found: int
+    unread: dict[str, list[Path]]  # music that is no MIDI, by what it is and what to do
+    skipped: list[tuple[Path, Refusal]] = field(default_factory=list)
+    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the first of its kind
     from_cache: int = 0
     seconds: float = 0.0
-    notes: int = 0
-    quarters: float = 0.0
-    skipped: list[Skipped] = field(default_factory=list)
-    duplicates: list[Duplicate] = field(default_factory=list)
-    instruments: Counter[str] = field(default_factory=Counter)
-
-    def add(self, outcome: reading.Outcome) -> None:
-        """Count one file's outcome."""
-        if isinstance(outcome, Skipped):
-            self.skipped.append(outcome)
-        elif isinstance(outcome, Duplicate):
-            self.duplicates.append(outcome)
-        else:
-            self.parsed += 1
-            self.from_cache += outcome.cached
-            self.notes += outcome.piece.notes
-            self.quarters += outcome.piece.quarters
-            self.instruments.update(outcome.piece.instruments)
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much music a piece is, whatever its encoding."""
-
-    notes: int
-    quarters: float
 
 
 @dataclass(frozen=True)
@@ -68,12 +44,12 @@ class Corpus:
     training: dict[str, np.ndarray]  # file name → ids
     held_out: dict[str, np.ndarray]
     report: Report
-    sizes: dict[str, Size] = field(default_factory=dict)  # file name → notes and quarters
+    sizes: dict[str, Piece]  # file name → its notes and quarters
 
     @property
     def tokens(self) -> int:
         """Return the number of ids in all pieces, ends included."""
-        return sum(map(len, self.training.values())) + sum(map(len, self.held_out.values()))
+        return sum(map(len, (*self.training.values(), *self.held_out.values())))
 
     def digest(self) -> str:
         """Return a hash of what is trained on and what is held out, in order."""
@@ -85,36 +61,11 @@ class Corpus:
         return whole.hexdigest()
 
 
-@dataclass
-class _Read:
-    """What was read of a folder, before there is a vocabulary."""
-
-    report: Report
-    numbers: dict[str, int] = field(default_factory=dict)  # token → provisional number
-    pieces: dict[str, array[int]] = field(default_factory=dict)  # file name → provisional numbers
-    sizes: dict[str, Size] = field(default_factory=dict)
-    music: dict[str, str] = field(default_factory=dict)  # each piece's fingerprint
-
-    def add(self, path: str, piece: Piece) -> None:
-        self.sizes[path] = Size(piece.notes, piece.quarters)
-        self.music[path] = piece.music
-        self.pieces[path] = self._numbered(piece.tokens)
-
-    def _numbered(self, tokens: Sequence[str]) -> array[int]:
-        return array("i", (self.numbers.setdefault(token, len(self.numbers)) for token in tokens))
-
-    def merge(self, vocabulary: Vocabulary) -> None:
-        """Make the vocabulary's merges in every piece."""
-        names, self.numbers = list(self.numbers), {}
-        for path, piece in self.pieces.items():
-            tokens = vocabulary.spelled([names[number] for number in piece])
-            self.pieces[path] = self._numbered(tokens)
-
-
 def load_corpus(
     data_dir: Path,
     *,
     name: str = "notes",
+    pedal: bool = True,
     validation: float = 0.1,
     seed: int = 0,
     jobs: int | None = None,
@@ -129,105 +80,85 @@ def load_corpus(
     With `transpose` the vocabulary has every token in every key. `bpe` is the number of merges to
     learn from the training pieces, or the merges to make.
     """
-    paths = _files(data_dir)
-    began = time.perf_counter()
-    read = _Read(Report(found=len(paths)))
-    for outcome in _outcomes(paths, data_dir, name, jobs, max_file_seconds, scheduler):
-        outcome = gated(outcome, min_notes)
-        read.report.add(outcome)
-        if isinstance(outcome, Parsed):
-            read.add(outcome.path.relative_to(data_dir).as_posix(), outcome.piece)
-    read.report.seconds = time.perf_counter() - began
-    if not read.pieces:
-        first = read.report.skipped[0]
-        raise InputError(
-            f"none of the {len(paths)} MIDI files in {data_dir} could be used; "
-            f"the first, {first.path.name}: {first.detail}"
-        )
-    held_out = held_out_names(read.music, validation, seed)
-    pairs = _learned(read, held_out, name, bpe) if isinstance(bpe, int) else bpe
-    tokens = set(read.numbers)
-    if pairs:
-        read.merge(Vocabulary((END,), name, pairs))
-        # Also what is only ever a part of a larger token here: it may stand alone in other music.
-        tokens.update(read.numbers, map(" ".join, pairs))
-    vocabulary = Vocabulary((END, *sorted(tokens)), name, pairs)
-    if transpose:
-        vocabulary = vocabulary.closed()
-    arrays = _renumbered(read.pieces, list(read.numbers), vocabulary)
+    if bpe and isinstance(bpe, int):
+        _require_joins(name)
+    paths, report = _found(data_dir)
+    parse = partial(reading.parse_bytes, name=name, pedal=pedal)
+    workers = min(jobs or os.cpu_count() or 1, len(paths))
+    pool = partial(reading.local_pool, parse, workers, max_file_seconds)
+    if scheduler:
+        pool = partial(reading.dask_cluster, parse, scheduler)
+    cache = reading.cache_for(data_dir, name, pedal=pedal)
+    outcomes = reading.parse_files(paths, cache=cache, pool=pool)
+    tokens, sizes = _gathered(outcomes, report, data_dir, min_notes)
+    held_out = held_out_names({file: size.music for file, size in sizes.items()}, validation, seed)
+    if isinstance(bpe, int):
+        training = [piece for file, piece in tokens.items() if file not in held_out]
+        bpe = learn(training, bpe, encodings.get(name).joins) if bpe else ()
+    vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
     return Corpus(
         vocabulary,
-        {path: ids for path, ids in arrays.items() if path not in held_out},
-        {path: ids for path, ids in arrays.items() if path in held_out},
-        read.report,
-        read.sizes,
+        {file: piece for file, piece in ids.items() if file not in held_out},
+        {file: piece for file, piece in ids.items() if file in held_out},
+        report,
+        sizes,
     )
 
 
-def _learned(read: _Read, held_out: set[str], name: str, count: int) -> Merges:
-    """Learn merges from the training pieces alone."""
-    if not count:
-        return ()
-    names = list(read.numbers)
-    training = (
-        [names[number] for number in piece]
-        for path, piece in read.pieces.items()
-        if path not in held_out
-    )
-    return bpe.learn(training, count, encodings.get(name).joins)
+def _require_joins(name: str) -> None:
+    found = {other: encodings.get(other) for other in encodings.ENCODINGS}
+    joining = [other for other in found if type(found[other]).joins is not Encoding.joins]
+    if name not in joining:
+        raise InputError(
+            f"--bpe is for --encoding={' and '.join(joining)}: in {name} a token is a whole chord"
+        )
 
 
-def _renumbered(
-    pieces: dict[str, array[int]], tokens: list[str], vocabulary: Vocabulary
-) -> dict[str, np.ndarray]:
-    """Turn each piece's places in `tokens` into ids of the vocabulary, an END after them."""
-    ids_of = vocabulary.ids
-    table = np.array([ids_of[token] for token in tokens], np.int32)
-    return {
-        path: np.append(table[np.frombuffer(places, np.int32)], np.int32(0))
-        for path, places in pieces.items()
-    }
-
-
-def _files(data_dir: Path) -> list[Path]:
+def _found(data_dir: Path) -> tuple[list[Path], Report]:
     if not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
-    paths = reading.find_files(data_dir)
+    paths, unread = find_files(data_dir)
     if not paths:
+        others = "".join(f", but {len(files):,} {kind}" for kind, files in unread.items())
         raise InputError(
-            f"no .mid or .midi files in {data_dir}: put some there, name another folder with "
-            "--data-dir, or run 'python train.py --demo' to train on Bach chorales"
+            f"no .mid or .midi files in {data_dir}{others}: put some there, name another folder "
+            "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
         )
-    return paths
+    return paths, Report(len(paths), unread)
 
 
-def _outcomes(
-    paths: list[Path],
-    data_dir: Path,
-    name: str,
-    jobs: int | None,
-    max_file_seconds: float,
-    scheduler: str | None,
-) -> Iterator[reading.Outcome]:
-    """Yield each file's outcome under a progress bar that shows after a second."""
-    workers = min(jobs or os.cpu_count() or 1, len(paths))
-    if scheduler:
-        pool = partial(reading.dask_cluster, name, scheduler)
-    else:
-        pool = partial(reading.local_pool, name, workers, max_file_seconds)
-    cache = reading.cache_for(data_dir, name)
-    outcomes = reading.parse_files(paths, cache=cache, pool=pool)
-    yield from tqdm(
-        outcomes, "Reading MIDI", len(paths), unit="file", delay=1, leave=False, disable=None
-    )
+def _gathered(
+    outcomes: Iterable[Outcome], report: Report, data_dir: Path, min_notes: int
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Piece]]:
+    """Return each piece's tokens, and what else is known of it, by file; report on the others.
 
-
-def gated(outcome: reading.Outcome, min_notes: int) -> reading.Outcome:
-    """Turn a piece with too few notes into a skipped file."""
-    if isinstance(outcome, Parsed) and outcome.piece.notes < min_notes:
-        detail = f"too few notes ({outcome.piece.notes}, and --min-notes asks for {min_notes})"
-        return Skipped(outcome.path, "too few notes", detail)
-    return outcome
+    A progress bar shows after a second.
+    """
+    began = time.perf_counter()
+    tokens, sizes = {}, {}
+    bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
+    for outcome in tqdm(outcomes, "Reading MIDI", report.found, **bar):
+        path, result = outcome.path, outcome.result
+        if isinstance(result, Piece) and result.notes < min_notes:
+            detail = f"too few notes ({result.notes}, and --min-notes asks for {min_notes})"
+            result = Refusal("too few notes", detail)
+        if isinstance(result, Refusal):
+            report.skipped.append((path, result))
+        elif isinstance(result, Path):
+            report.duplicates.append((path, result))
+        else:
+            file = path.relative_to(data_dir).as_posix()
+            tokens[file] = tuple(map(sys.intern, result.tokens))
+            sizes[file] = replace(result, tokens=())
+            report.from_cache += outcome.cached
+    report.seconds = time.perf_counter() - began
+    if not tokens:
+        path, refusal = report.skipped[0]
+        raise InputError(
+            f"none of the {report.found} MIDI files in {data_dir} could be used; "
+            f"the first, {path.name}: {refusal.detail}"
+        )
+    return tokens, sizes
 
 
 def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
@@ -245,3 +176,20 @@ def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
         return hashlib.sha256(f"{seed} {music[name]}".encode()).hexdigest()
 
     return set(sorted(music, key=rank)[:count])
+
+
+def _numbered(
+    tokens: dict[str, tuple[str, ...]], merging: Vocabulary, *, transpose: bool
+) -> tuple[Vocabulary, dict[str, np.ndarray]]:
+    """Return the vocabulary of pieces, with the merges of `merging` made, and their ids."""
+    pieces = {file: merging.spelled(piece) for file, piece in tokens.items()}
+    # Also what is only ever a part of a larger token here: it may stand alone in other music.
+    every = set(map(" ".join, merging.merges)).union(*tokens.values(), *pieces.values())
+    vocabulary = replace(merging, tokens=(END, *sorted(every)))
+    if transpose:
+        vocabulary = vocabulary.closed()
+    ids = vocabulary.ids
+    return vocabulary, {
+        file: np.array([ids[token] for token in (*piece, END)], np.int32)
+        for file, piece in pieces.items()
+    }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from multiprocessing import get_context
 from pathlib import Path
 
-from music21 import corpus
+from music21 import corpus, midi
+from pebble import ProcessPool
+from tqdm import tqdm
+
+from midilstm.files import write_atomically
 
 FOLDER = Path("demo")
 NOTE = """\
@@ -16,37 +20,19 @@ and the licence file in music21's corpus folder before you publish them.
 """
 
 
-def make(jobs: int | None = None) -> Path:
+def make(jobs: int) -> Path:
     """Write music21's Bach chorales as MIDI files into the folder demo, once; return the folder."""
     note = FOLDER / "ABOUT.txt"  # written last: its presence says that the folder is complete
     if note.exists():
         return FOLDER
-    from multiprocessing import get_context
-
-    from pebble import ProcessPool
-    from tqdm import tqdm
-
-    FOLDER.mkdir(exist_ok=True)
     print(f"Writing Bach chorales from music21's own corpus as MIDI files to {FOLDER}/ (once)")
-    names = [name for name in chorales() if not (FOLDER / file_name(name)).exists()]
-    with ProcessPool(jobs or os.cpu_count() or 1, context=get_context("spawn")) as pool:
-        written = pool.map(_write_chorale, names).result()
+    names = [name for name in chorales() if not _path(name).exists()]
+    with ProcessPool(jobs, context=get_context("spawn")) as pool:
+        written = pool.map(_write, names).result()
         for _ in tqdm(written, "Writing chorales", len(names), unit="file", disable=None):
             pass
-    note.write_text(NOTE, encoding="utf-8")
+    write_atomically(note, NOTE)
     return FOLDER
-
-
-def file_name(chorale: str) -> str:
-    """Return the file name of a chorale in the demo folder."""
-    return f"{Path(chorale).name}.mid"
-
-
-def _write_chorale(chorale: str) -> None:
-    path = FOLDER / file_name(chorale)
-    partial = path.with_suffix(".partial")
-    write_chorale(chorale, partial)
-    partial.replace(path)
 
 
 def chorales() -> list[str]:
@@ -54,10 +40,15 @@ def chorales() -> list[str]:
     return sorted(set(corpus.chorales.Iterator(returnType="filename")))
 
 
-def write_chorale(name: str, path: Path) -> None:
+def _path(chorale: str) -> Path:
+    return FOLDER / f"{Path(chorale).name}.mid"
+
+
+def _write(chorale: str) -> None:
     """Write one of `chorales()`, with all its parts and each repeat once, as a MIDI file."""
-    score = corpus.parse(name)
+    score = corpus.parse(chorale)
     # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
     for measure in score.recurse().getElementsByClass("Measure"):
         measure.leftBarline = measure.rightBarline = None
-    score.write("midi", fp=path)
+    file = midi.translate.music21ObjectToMidiFile(score)
+    write_atomically(_path(chorale), file.writestr())

@@ -1,17 +1,24 @@
-"""A folder of MIDI files → its pieces: parsed on all cores, cached, guarded. Knows no ids."""
+"""MIDI files → pieces: parsed on all cores or a cluster, cached, guarded. Knows no ids."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
+import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_origin, get_type_hints
+
+from pebble import ProcessExpired, ProcessPool
 
 from midilstm import midi
 from midilstm import tokens as encodings
@@ -20,97 +27,59 @@ from midilstm.files import InputError
 from midilstm.tokens.notes import onset_tokens
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
+PACKAGE = Path(encodings.__file__).parent.parent
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Hold one piece's tokens and what a report says about it; `quarters` is its length.
-
-    `music` is a hash of its pitches and onsets, the same in every encoding.
-    """
+    """Hold one piece's tokens and what a report says about it; `quarters` is its length."""
 
     tokens: tuple[str, ...]
     instruments: tuple[str, ...]
     notes: int
     quarters: float
-    music: str
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A file that became a piece."""
-
-    path: Path
-    piece: Piece
-    cached: bool
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file left out: `reason` is the category it is counted under, `detail` the sentence."""
-
-    path: Path
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """A file with the same bytes, or the same tokens, as an earlier one."""
-
-    path: Path
-    original: Path
+    music: str  # a hash of its pitches and onsets, the same in every encoding
+    unended: int  # notes that begin and never end, left out
+    approximated: int  # tempos and time signatures that the encoding says only nearly
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why bytes gave no piece; not `lasting` where another machine or limit may do better."""
+    """Why a file gave no piece: `reason` is what it is counted under, `detail` the sentence."""
 
     reason: str
     detail: str
-    lasting: bool = True
+    lasting: bool = True  # not where another machine or limit may do better
 
 
-Outcome = Parsed | Skipped | Duplicate
-# Sends bytes to a worker and returns a function that waits for the result.
-Submit = Callable[[bytes], Callable[[], Piece | Refusal]]
+class Outcome(NamedTuple):
+    """What became of a file: a piece, a refusal, or the earlier file with the same music."""
+
+    path: Path
+    result: Piece | Refusal | Path
+    cached: bool = False
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+Result = Piece | Refusal
+Parse = Callable[[bytes], Result]
+Wait = Callable[[], Result]
+Submit = Callable[[bytes], Wait]  # sends a file's bytes to a worker
+Pool = Callable[[], AbstractContextManager[Submit]]
 
 
-def find_files(folder: Path) -> list[Path]:
-    """List the .mid and .midi files, in any case, below `folder`, sorted; hidden ones left out."""
-    found, visited = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(parent)
-        if here in visited:  # a link that leads back up
-            folders.clear()
-            continue
-        visited.add(here)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.lower().endswith((".mid", ".midi")) and not name.startswith(".")
-        ]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def piece_of(song: midi.Song, name: str) -> Piece:
-    """Return a song as a piece in the encoding `name`; raise MidiError where it gives none."""
-    found = tuple(encodings.get(name).tokens_of(song))
-    # Percussion alone has no fingerprint but its tokens.
-    music = _hash("\n".join(onset_tokens(song) or found).encode())
-    return Piece(found, song.instruments, len(song.notes), song.quarters, music)
-
-
-def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
-    """Parse one file's bytes in the encoding `name`; a refusal comes back as (reason, detail)."""
+def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
+    """Parse one file's bytes in the encoding `name`."""
+    encoding = encodings.get(name)
     try:
-        return piece_of(midi.read(data), name)
-    # Not a name of its own: a Dask worker that loads midi.py again has a new MidiError.
+        # Without rhythm a pedal has nothing to lengthen; nor may it move a piece in the split.
+        struck = midi.read(data, pedal=False)
+        song = midi.read(data) if pedal and encoding.keeps_rhythm else struck
+        found = tuple(encoding.tokens_of(song))
+        # Percussion alone has no fingerprint but its tokens.
+        music = _hash("\n".join(onset_tokens(struck) or found).encode())
+        counts = song.unended, encoding.approximated(song), song.warnings
+        return Piece(found, song.instruments, len(song.notes), song.quarters, music, *counts)
     except midi.MidiError as error:
         return Refusal(error.reason, str(error))
     except MemoryError:
@@ -118,167 +87,161 @@ def parse_bytes(data: bytes, name: str) -> Piece | Refusal:
         return Refusal("out of memory", limit, lasting=False)
 
 
-def cache_for(folder: Path, name: str) -> Cache:
-    """Return the cache of `folder`: inside it, or in the user's cache folder if it is read-only."""
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def cache_for(folder: Path, name: str, *, pedal: bool = True) -> Cache:
+    """Return the cache of `folder`: inside it, or in the user's cache folder if it is read-only.
+
+    All that shapes a piece beside the file's bytes is in the cache's name.
+    """
     home = folder / ".cache"
     # The permission bits too: an administrator may write anywhere, and should not.
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(base) / "midi-lstm"
-    return Cache(home / f"{name}-{midi.VERSION}-{encodings.get(name).version}.sqlite")
+    versions = f"{name}-{midi.VERSION}-{encodings.get(name).version}"
+    return Cache(home / f"{versions}{'' if pedal else '-no-pedal'}.sqlite")
 
 
-def _remembered(entry: dict[str, Any] | None) -> Piece | Refusal | None:
-    """Return what a cache entry says; None where there is none or it says something else."""
-    try:
-        if entry is None:
-            return None
-        if "reason" in entry:
-            return Refusal(**entry)
-        tokens, instruments = tuple(entry.pop("tokens")), tuple(entry.pop("instruments"))
-        return Piece(tokens=tokens, instruments=instruments, **entry)
-    except (KeyError, TypeError):
-        return None
+def _remembered(entry: dict[str, Any]) -> Result | None:
+    """Return what a cache entry says; None where it says nothing, or something of another shape."""
+    values = {name: tuple(map(str, x)) if type(x) is list else x for name, x in entry.items()}
+    types = {name: type(value) for name, value in values.items()}
+    kinds: tuple[type[Any], ...] = (Piece, Refusal)
+    for kind in kinds:
+        hints = get_type_hints(kind).items()
+        if types == {name: get_origin(hint) or hint for name, hint in hints}:
+            result: Result = kind(**values)
+            return result
+    return None
 
 
 def _limit_memory() -> None:
     """Let a file that eats memory fail alone, where the system can limit a process."""
-    try:
+    with suppress(ImportError):  # on Windows
         import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+
+
+def _wait(future: Any, seconds: float, death: type[Exception]) -> Result:
+    """Return a worker's result; too much time, or the worker's death, costs the file."""
+    try:
+        result: Result = future.result()
+        return result
+    except TimeoutError:
+        return Refusal("took too long", f"takes longer than {seconds:g} seconds", lasting=False)
+    except death as error:
+        return Refusal("crashed the reader", f"ended the process that read it ({error})", False)
 
 
 @contextmanager
-def local_pool(name: str, jobs: int, max_file_seconds: float) -> Iterator[Submit]:
-    """Parse in `jobs` processes; one that takes too long or dies costs its file and is replaced."""
-    # Imported here so that --help and fully cached runs do not pay for them.
-    import multiprocessing
-
-    from pebble import ProcessExpired, ProcessPool
-
+def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
+    """Parse in `jobs` processes, for at most `seconds` a file; one that dies is replaced."""
     # Spawned, never forked: a fork of a process that holds TensorFlow's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=jobs, context=context, initializer=_limit_memory)
+    pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
 
-    def submit(data: bytes) -> Callable[[], Piece | Refusal]:
-        future = pool.schedule(parse_bytes, args=[data, name], timeout=max_file_seconds)
-
-        def wait() -> Piece | Refusal:
-            try:
-                return future.result()
-            except TimeoutError:
-                reason, detail = "took too long", f"takes longer than {max_file_seconds:g} seconds"
-            except ProcessExpired as error:
-                reason, detail = "crashed the reader", f"ended the reading process ({error})"
-            return Refusal(reason, detail, lasting=False)
-
-        return wait
+    def submit(data: bytes) -> Wait:
+        return partial(_wait, pool.submit(parse, seconds, data), seconds, ProcessExpired)
 
     try:
         yield submit
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
     finally:
+        pool.stop()
         pool.join()
 
 
 @contextmanager
-def dask_cluster(name: str, address: str) -> Iterator[Submit]:
+def dask_cluster(parse: Parse, address: str) -> Iterator[Submit]:
     """Parse on the workers of the Dask scheduler at `address`; a lost worker's files are redone.
 
     Raise InputError where Dask is missing or nothing answers there.
     """
     try:
-        from distributed import Client, KilledWorker
+        from distributed import Client, KilledWorker  # only those with a cluster install it
+
+        client = Client(address, timeout=10, set_as_default=False)
     except ImportError as error:
         raise InputError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and "
             "workers with 'dask worker', and give the address that it prints"
         ) from error
 
-    def submit(data: bytes) -> Callable[[], Piece | Refusal]:
-        future = client.submit(parse_bytes, data, name, pure=False)
-
-        def wait() -> Piece | Refusal:
-            try:
-                return future.result()
-            except KilledWorker as error:
-                return Refusal(
-                    "crashed the reader", f"ended {error.allowed_failures + 1} workers", False
-                )
-
-        return wait
+    def submit(data: bytes) -> Wait:
+        return partial(_wait, client.submit(parse, data, pure=False), inf, KilledWorker)
 
     with client:
-        # In the order in which they are imported; for workers that come later, too.
-        for room in ("rules", "band", "encoding", "cache", "collection"):
-            client.upload_file(str(Path(__file__).with_name(f"{room}.py")))
+        _ship(client)
         yield submit
 
 
-def _bytes(path: Path) -> bytes | Skipped:
+def _ship(client: Any) -> None:
+    """Send this package to a cluster's workers, in place of an older one, and to later workers."""
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE.name]:
+            del sys.modules[name]
+
+    with tempfile.TemporaryDirectory(prefix=f"{PACKAGE.name}-") as folder:
+        # A name of its own each time, since Python remembers what it once found in a zip file.
+        name = str(Path(folder, Path(folder).name))
+        archive = shutil.make_archive(name, "zip", PACKAGE.parent, PACKAGE.name)
+        client.run(forget)
+        client.upload_file(archive)
+
+
+def _bytes(path: Path) -> bytes | Refusal:
     """Return a file's bytes, or why it was not read."""
     try:
-        if path.stat().st_size > midi.MAX_BYTES:
-            limit = midi.MAX_BYTES // 1024**2
-            return Skipped(path, "too large", f"larger than {limit} MiB")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe may never end
+            return Refusal("cannot be read", "cannot be read (not a regular file)")
+        if status.st_size > midi.MAX_BYTES:
+            return Refusal("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
         return path.read_bytes()
     except OSError as error:
-        return Skipped(path, "cannot be read", f"cannot be read ({error.strerror})")
+        return Refusal("cannot be read", f"cannot be read ({error.strerror})")
 
 
 def parse_files(
-    paths: Iterable[Path],
-    *,
-    cache: Cache,
-    pool: Callable[[], AbstractContextManager[Submit]],
-    window: int = 64,
+    paths: Iterable[Path], *, cache: Cache, pool: Pool, window: int = 64
 ) -> Iterator[Outcome]:
     """Yield each file's outcome in the order of `paths`, with at most `window` files in memory.
 
     `pool` opens the workers; it is called at the first file that the cache does not hold.
     """
-    first_with: dict[
-        str, Path
-    ] = {}  # hash of a file's bytes or of its tokens → the first such file
-    submit: Submit | None = None
-    pending: deque[Callable[[], Outcome]] = deque()
+    firsts: dict[str, Path] = {}  # hash of a file's bytes or of its tokens → the first such file
+    pending: deque[tuple[Path, str, Result | Path | Wait]] = deque()
 
-    def settle(path: Path, result: Piece | Refusal, cached: bool) -> Outcome:
-        if not isinstance(result, Piece):
-            return Skipped(path, result.reason, result.detail)
-        tokens = _hash("\n".join(result.tokens).encode())
-        original = first_with.setdefault(f"tokens {tokens}", path)
-        return Parsed(path, result, cached) if original == path else Duplicate(path, original)
+    def settle(path: Path, key: str, result: Result | Path | Wait) -> Outcome:
+        cached = not callable(result)
+        if callable(result):
+            result = result()
+            if isinstance(result, Piece) or result.lasting:
+                cache.put(key, vars(result))
+        if isinstance(result, Piece):
+            first = firsts.setdefault(f"tokens {_hash(' '.join(result.tokens).encode())}", path)
+            result = result if first == path else first
+        return Outcome(path, result, cached)
 
-    def finish(path: Path, digest: str, wait: Callable[[], Piece | Refusal]) -> Outcome:
-        result = wait()
-        if isinstance(result, Piece) or result.lasting:
-            cache.put(digest, vars(result))
-        return settle(path, result, cached=False)
-
-    with ExitStack() as stack:
-        stack.enter_context(cache)
+    with cache, ExitStack() as stack:
+        submit: Submit | None = None
         for path in paths:
             data = _bytes(path)
-            if isinstance(data, Skipped):
-                pending.append(partial(Skipped, path, data.reason, data.detail))
-            elif (original := first_with.setdefault(digest := _hash(data), path)) != path:
-                pending.append(partial(Duplicate, path, original))
-            elif known := _remembered(cache.get(digest)):
-                pending.append(partial(settle, path, known, cached=True))
+            if isinstance(data, Refusal):
+                pending.append((path, "", data))
+            elif (first := firsts.setdefault(key := _hash(data), path)) != path:
+                pending.append((path, key, first))
+            elif known := _remembered(cache.get(key)):
+                pending.append((path, key, known))
             else:
                 submit = submit or stack.enter_context(pool())
-                pending.append(partial(finish, path, digest, submit(data)))
+                pending.append((path, key, submit(data)))
             if len(pending) >= window:
-                yield pending.popleft()()
+                yield settle(*pending.popleft())
         while pending:
-            yield pending.popleft()()
+            yield settle(*pending.popleft())

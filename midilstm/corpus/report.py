@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from midilstm.corpus import batches
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError
+from midilstm.tokens.vocabulary import END
 
 
 def summary(corpus: Corpus) -> str:
@@ -18,10 +20,13 @@ def summary(corpus: Corpus) -> str:
     line = f"{len(corpus.training):,} pieces to train on ({stream:,} tokens), "
     line += f"{len(corpus.held_out):,} held out, vocabulary {len(corpus.vocabulary):,}"
     if report.skipped:
+        path, refusal = report.skipped[0]
         line += f"; skipped {len(report.skipped):,} of {report.found:,} files, among them "
-        line += f"{report.skipped[0].path.name} ({report.skipped[0].detail})"
+        line += f"{path.name} ({refusal.detail})"
     if report.duplicates:
         line += f"; {len(report.duplicates):,} duplicates used once"
+    for kind, files in report.unread.items():
+        line += f"; not read: {len(files):,} {kind}"
     return line
 
 
@@ -37,50 +42,67 @@ def require_batch(tokens: int, batch_size: int, sequence_length: int) -> None:
 
 def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, Any]:
     """Return the report as JSON has it: what was found, parsed and skipped, what training sees."""
-    report = corpus.report
-    by_reason: dict[str, list[dict[str, str]]] = {}
-    for skipped in report.skipped:
-        row = {"path": str(skipped.path), "detail": skipped.detail}
-        by_reason.setdefault(skipped.reason, []).append(row)
+    report, pieces = corpus.report, corpus.sizes.values()
     stream = sum(map(len, corpus.training.values()))
+    skipped: dict[str, list[dict[str, str]]] = {}
+    for path, refusal in report.skipped:
+        row = {"path": str(path), "detail": refusal.detail}
+        skipped.setdefault(refusal.reason, []).append(row)
+    incomplete: dict[str, list[str]] = {}
+    for name, piece in corpus.sizes.items():
+        for warning in piece.warnings:
+            incomplete.setdefault(warning, []).append(name)
+    instruments = Counter(name for piece in pieces for name in piece.instruments)
     return {
         "found": report.found,
-        "parsed": report.parsed,
+        "parsed": len(pieces),
         "from_cache": report.from_cache,
         "seconds": round(report.seconds, 3),
         "files_a_second": round(report.found / max(report.seconds, 1e-9), 1),
-        "duplicates": [
-            {"path": str(same.path), "original": str(same.original)} for same in report.duplicates
-        ],
-        "skipped": by_reason,
+        "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
+        "skipped": skipped,
+        "not_read": {kind: list(map(str, paths)) for kind, paths in report.unread.items()},
+        "incomplete": incomplete,
+        "unended": sum(piece.unended for piece in pieces),
+        "approximated": sum(piece.approximated for piece in pieces),
         "pieces": {"training": len(corpus.training), "held_out": len(corpus.held_out)},
-        "notes": report.notes,
-        "quarters": round(report.quarters, 3),
+        "notes": sum(piece.notes for piece in pieces),
+        "quarters": round(sum(piece.quarters for piece in pieces), 3),
         "tokens": {"all": corpus.tokens, "training": stream},
         "vocabulary": len(corpus.vocabulary),
         "most_frequent": most_frequent(corpus),
-        "instruments": dict(report.instruments.most_common()),
+        "instruments": dict(instruments.most_common()),
         "batches_an_epoch": batches.batch_count(stream, batch_size, sequence_length),
     }
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Print the facts as a table for people."""
+    """Print the facts as a table for people; what is seldom there only where it is."""
 
-    def line(name: str, text: str) -> None:
-        print(f"{name:14}{text}")
+    def line(name: str, text: str, *rows: str) -> None:
+        print(f"{name:14}{text}", *rows, sep="\n  ")
+
+    def kinds(name: str, found: dict[str, list[str]], text: str = "") -> None:
+        line(name, f"{sum(map(len, found.values())):,}{text}")
+        for kind, rows in sorted(found.items()):
+            print(f"  {kind}: {len(rows):,}", *rows, sep="\n    ")
 
     speed = f"{report['seconds']:.1f} s, {report['files_a_second']:,.0f} files a second"
     line("found", f"{report['found']:,} files ({speed})")
     line("parsed", f"{report['parsed']:,} ({report['from_cache']:,} from the cache)")
-    line("duplicates", f"{len(report['duplicates']):,}, used once")
-    for same in report["duplicates"]:
-        print(f"  {same['path']}: same music as {same['original']}")
-    line("skipped", f"{sum(map(len, report['skipped'].values())):,}")
-    for reason, rows in sorted(report["skipped"].items()):
-        print(f"  {reason}: {len(rows):,}")
-        for row in rows:
-            print(f"    {row['path']}: {row['detail']}")
+    same = (f"{row['path']}: same music as {row['original']}" for row in report["duplicates"])
+    line("duplicates", f"{len(report['duplicates']):,}, used once", *same)
+    skipped = report["skipped"].items()
+    detailed = {why: [f"{row['path']}: {row['detail']}" for row in rows] for why, rows in skipped}
+    kinds("skipped", detailed)
+    if report["not_read"]:
+        kinds("not MIDI", report["not_read"], " files beside them, not read")
+    if report["incomplete"]:
+        kinds("incomplete", report["incomplete"], ", read as far as they go")
+    if report["unended"]:
+        line("unended", f"{report['unended']:,} notes begin and never end, left out")
+    if report["approximated"]:
+        line("approximated", f"{report['approximated']:,} tempos and time signatures")
     pieces, tokens = report["pieces"], report["tokens"]
     line("pieces", f"{pieces['training']:,} for training, {pieces['held_out']:,} held out")
     line("tokens", f"{tokens['all']:,} ({tokens['training']:,} for training), ends included")
@@ -92,9 +114,7 @@ def print_report(report: dict[str, Any]) -> None:
 
 def most_frequent(corpus: Corpus, number: int = 10) -> list[tuple[str, int]]:
     """Return the most frequent tokens with their counts, ends left out."""
-    counts = np.zeros(len(corpus.vocabulary), np.int64)
-    for ids in (*corpus.training.values(), *corpus.held_out.values()):
-        counts += np.bincount(ids, minlength=len(counts))
-    counts[0] = 0
+    ids = np.concatenate([*corpus.training.values(), *corpus.held_out.values()])
+    counts = np.bincount(ids[ids != corpus.vocabulary.ids[END]], minlength=len(corpus.vocabulary))
     order = np.argsort(-counts, kind="stable")[:number]
     return [(corpus.vocabulary.tokens[i], int(counts[i])) for i in order if counts[i]]

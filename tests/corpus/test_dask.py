@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from midilstm.corpus import corpus as corpora
+from midilstm import tokens as encodings
 from midilstm.corpus import reading
-from midilstm.tokens import encoding
+from midilstm.corpus.corpus import load_corpus
+from midilstm.tokens.notes import NAMES
 
 pytest.importorskip("distributed", reason="needs requirements-dask.txt")
 pytestmark = pytest.mark.slow
@@ -28,11 +29,11 @@ def many(tmp_path: Path) -> Path:
     """Return a folder of different pieces, and a broken one."""
     folder = tmp_path / "many"
     folder.mkdir()
-    names = encoding.NAMES[48:72]
+    names = NAMES[48:72]
     for number in range(FILES):
         scale = [names[(number * step + step) % 24] for step in range(200)]
         tokens = [*scale, names[number % 24], names[number // 24]]
-        encoding.write(tokens, folder / f"{number:03}.mid")
+        encodings.write(tokens, folder / f"{number:03}.mid")
     (folder / "broken.mid").write_bytes(b"MThd")
     return folder
 
@@ -77,13 +78,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def corpus_bytes(folder: Path, scheduler: str | None) -> object:
     """Load a corpus and return all that it holds."""
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    corpus = corpora.load_corpus(folder, jobs=1, scheduler=scheduler)
+    corpus = load_corpus(folder, jobs=1, scheduler=scheduler)
     assert corpus.report.from_cache == 0
     pieces = {**corpus.training, **corpus.held_out}
     return (
         json.dumps(corpus.vocabulary.tokens),
         [(name, ids.tobytes()) for name, ids in pieces.items()],
-        [skipped.detail for skipped in corpus.report.skipped],
+        [refusal.detail for _, refusal in corpus.report.skipped],
     )
 
 

@@ -1,0 +1,202 @@
+"""Parsing on all cores, caching and guarding files."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from midi_bytes import notes, smf
+
+from midilstm import midi
+from midilstm import tokens as encodings
+from midilstm.corpus import reading
+from midilstm.corpus.reading import Outcome, Piece, Refusal, Submit
+
+parse_notes = partial(reading.parse_bytes, name="notes")
+
+
+def parse(
+    folder: Path, *, jobs: int = 1, seconds: float = 20, how: reading.Parse = parse_notes
+) -> list[Outcome]:
+    return list(
+        reading.parse_files(
+            sorted(folder.glob("*.mid")),
+            cache=reading.cache_for(folder, "notes"),
+            pool=lambda: reading.local_pool(how, jobs, seconds),
+        )
+    )
+
+
+@contextmanager
+def no_pool() -> Iterator[Submit]:
+    pytest.fail("a file was parsed that the cache should hold")
+    yield
+
+
+def parse_cached(folder: Path) -> list[Outcome]:
+    cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
+    return list(reading.parse_files(paths, cache=cache, pool=no_pool))
+
+
+def results(outcomes: list[Outcome]) -> list[Piece | Refusal | Path]:
+    return [outcome.result for outcome in outcomes]
+
+
+def reasons(outcomes: list[Outcome]) -> list[str]:
+    return [one.result.reason for one in outcomes if isinstance(one.result, Refusal)]
+
+
+def test_outcomes_come_in_order_whatever_the_number_of_processes(music: Path) -> None:
+    (music / "piece2x.mid").write_bytes(b"nonsense")
+    one = parse(music, jobs=1)
+    assert [outcome.path for outcome in one] == sorted(music.glob("*.mid"))
+    shutil.rmtree(music / ".cache")
+    assert parse(music, jobs=2) == one
+
+
+def test_the_second_run_parses_nothing(music: Path) -> None:
+    (music / "broken.mid").write_bytes(b"nonsense")
+    first, second = parse(music), parse_cached(music)
+    assert results(first) == results(second)
+    assert reasons(second) == ["not a MIDI file"]
+    assert all(outcome.cached for outcome in second)
+
+
+def test_changed_bytes_are_parsed_again(music: Path) -> None:
+    parse(music)
+    encodings.write(["C4"] * 7, music / "piece0.mid")
+    first = parse(music)[0]
+    assert not first.cached
+    assert isinstance(first.result, Piece)
+    assert first.result.tokens == ("C4",) * 7
+
+
+def test_what_shapes_a_piece_has_a_cache_of_its_own(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = reading.cache_for(music, "remi").path
+    assert reading.cache_for(music, "tsd").path != before
+    assert reading.cache_for(music, "remi", pedal=False).path != before
+    monkeypatch.setattr(midi, "VERSION", midi.VERSION + 1)
+    assert reading.cache_for(music, "remi").path != before
+    assert encodings.get("remi").version in before.name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tokens": 7},
+        {"tokens": "C4"},
+        {"notes": "60"},
+        {"quarters": None},
+        {"warnings": {}},
+        {"more": 1},
+        {"reason": "no notes"},
+    ],
+)
+def test_an_entry_of_another_shape_is_made_again(music: Path, change: dict[str, object]) -> None:
+    whole = parse(music)
+    with reading.cache_for(music, "notes") as cache:
+        for path in music.glob("*.mid"):
+            key = hashlib.sha256(path.read_bytes()).hexdigest()
+            cache.put(key, {**cache.get(key), **change})
+    again = parse(music)
+    assert results(again) == results(whole)
+    assert not any(outcome.cached for outcome in again)
+
+
+def test_a_read_only_folder_is_cached_elsewhere(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    music.chmod(0o555)
+    parse(music)
+    again = parse_cached(music)
+    music.chmod(0o755)
+    assert len(again) == 6
+    assert not (music / ".cache").exists()
+    assert list((tmp_path / "home").rglob("*.sqlite"))
+
+
+def test_copies_and_twins_are_used_once(music: Path) -> None:
+    tokens = encodings.read(music / "piece1.mid")
+    (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
+    encodings.write(tokens, music / "x-twin.mid", bpm=90)  # other bytes, same tokens
+    for outcomes in (parse(music), parse_cached(music)):
+        assert results(outcomes[-2:]) == [music / "piece1.mid"] * 2
+
+
+def _misbehave(data: bytes) -> Piece | Refusal:
+    if data.startswith(b"sleep"):
+        time.sleep(60)
+    if data.startswith(b"die"):
+        os._exit(1)
+    return parse_notes(data)
+
+
+def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(music: Path) -> None:
+    (music / "a.mid").write_bytes(b"sleep")
+    (music / "b.mid").write_bytes(b"die")
+    outcomes = parse(music, jobs=2, seconds=2, how=_misbehave)
+    assert reasons(outcomes) == ["took too long", "crashed the reader"]
+    assert [type(result) for result in results(outcomes)] == [Refusal] * 2 + [Piece] * 6
+    # Neither is remembered: another machine, or another limit, may do better.
+    again = parse(music)
+    assert reasons(again) == ["not a MIDI file"] * 2
+    assert [outcome.cached for outcome in again] == [False] * 2 + [True] * 6
+
+
+def _eat(_data: bytes, **_: object) -> midi.Song:
+    bytearray(reading.MEMORY_LIMIT)
+    pytest.fail("the memory limit let this through")
+
+
+def _parse_greedily(data: bytes) -> Piece | Refusal:
+    midi.read = _eat  # type: ignore[assignment]  # in the worker, a process of its own
+    return parse_notes(data)
+
+
+def test_a_file_that_eats_memory_is_refused(music: Path) -> None:
+    assert set(reasons(parse(music, how=_parse_greedily))) == {"out of memory"}
+
+
+def test_a_huge_file_and_a_pipe_are_not_even_read(music: Path) -> None:
+    with (music / "big.mid").open("wb") as file:
+        file.truncate(midi.MAX_BYTES + 1)
+    os.mkfifo(music / "a-pipe.mid")
+    assert reasons(parse(music)) == ["cannot be read", "too large"]
+
+
+def test_a_piece_says_what_was_not_heard() -> None:
+    hanging = b"\x00\x90\x30\x40"
+    result = parse_notes(smf(notes((0, 1, 60), (1, 2, 62), start=hanging)))
+    assert isinstance(result, Piece)
+    assert result.unended == 1
+    assert result.notes == 2
+
+
+def test_the_pedal_shapes_rhythm_and_neither_notes_nor_the_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(_: bytes, *, pedal: bool = True) -> midi.Song:
+        # An arpeggio within a sixteenth, whose ends the pedal joins.
+        struck = (midi.Note(n * 20, 400 + 200 * n, 60 + 4 * n) for n in range(3))
+        ends = [note._replace(length=1920 - note.start) if pedal else note for note in struck]
+        return midi.Song(480, tuple(ends))
+
+    monkeypatch.setattr(midi, "read", read)
+    pieces = {
+        (name, pedal): reading.parse_bytes(b"", name=name, pedal=pedal)
+        for name in ("notes", "tsd", "remi")
+        for pedal in (True, False)
+    }
+    assert all(isinstance(piece, Piece) for piece in pieces.values())
+    assert len({getattr(piece, "music", "") for piece in pieces.values()}) == 1
+    assert pieces["notes", True] == pieces["notes", False]
+    for name in ("tsd", "remi"):
+        assert pieces[name, True] != pieces[name, False]
