@@ -108,12 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     args = parse_args(argv)
-    sources = sorted(
-        path
-        for folder in args.folders
-        for path in folder.rglob("*")
-        if path.suffix.lower() in (".mid", ".midi")
-    )
+    sources = [path for folder in args.folders for path in sorted(folder.rglob("*.mid"))]
     table = {}
     with tempfile.TemporaryDirectory() as place:
         for size in tqdm(args.sizes, unit="size", disable=None):

@@ -16,13 +16,13 @@ from midilstm.tokens import ENCODINGS
 
 
 def number_from(
-    low: float, high: float, what: str, kind: Callable[[str], float] = float
+    low: float, high: float, what: str, kind: type[float] = float, off: float | None = None
 ) -> Callable[[str], Any]:
-    """Return a reader of numbers from low to high, both allowed, for the command line."""
+    """Return a reader of numbers from low to high, or `off`, for the command line."""
 
     def read(text: str) -> float:
         number = kind(text)
-        if not low <= number <= high:
+        if not low <= number <= high and number != off:
             raise argparse.ArgumentTypeError(f"{text} is not {what}")
         return number
 
@@ -34,14 +34,8 @@ positive_int = number_from(1, math.inf, "a whole number above zero", int)
 count = number_from(0, math.inf, "a whole number, zero or above", int)
 share = number_from(0, math.nextafter(1, 0), "from 0 up to (not including) 1")
 mass = number_from(sys.float_info.min, 1, "a share above 0, up to 1")
-
-
-def temperature(text: str) -> float:
-    """Read a temperature from the command line: 0, or one that float32 can divide by."""
-    number = float(text)
-    if number and not 0.01 <= number <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not 0, nor from 0.01 to 100")
-    return number
+# Below it, float32 cannot divide by it.
+temperature = number_from(0.01, 100, "0, nor from 0.01 to 100", off=0)
 
 
 def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:

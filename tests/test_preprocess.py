@@ -80,6 +80,7 @@ def test_the_report_as_json(music: Path, tmp_path: Path) -> None:
     assert json.loads(file.read_text())["from_cache"] == 6
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_named(
     music: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ Knows no files, no Keras and not what a token means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -29,10 +29,7 @@ def batches(
     lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
     for number in range(batch_count(len(ids), batch_size, sequence_length)):
         start, stop = number * sequence_length, (number + 1) * sequence_length
-        yield (
-            lanes[:, start:stop],
-            one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size),
-        )
+        yield lanes[:, start:stop], one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
@@ -92,30 +89,3 @@ def scoring_batches(
         for start in range(0, steps, sequence_length):
             cut = slice(start, start + sequence_length)
             yield start == 0, inputs[:, cut], targets[:, cut], weights[:, cut]
-
-
-def score_pieces(
-    pieces: Sequence[np.ndarray],
-    batch_size: int,
-    sequence_length: int,
-    measure: Callable[[bool, np.ndarray, np.ndarray], np.ndarray],
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Lay pieces out as scoring_batches does; yield (piece's number, float [K, n]) as each is done.
-
-    `measure` maps (first, x, targets) of a batch to K numbers for each id, float [K, B, T].
-    """
-    order = iter(sorted(range(len(pieces)), key=lambda number: len(pieces[number])))
-    parts: list[np.ndarray] = []
-
-    def finished() -> Iterator[tuple[int, np.ndarray]]:
-        lanes = np.concatenate(parts, axis=2) if parts else np.empty((0, 0, 0))
-        for lane in range(lanes.shape[1]):
-            if (number := next(order, None)) is not None:
-                yield number, lanes[:, lane, : len(pieces[number])]
-
-    for first, x, targets, _weights in scoring_batches(pieces, batch_size, sequence_length):
-        if first:
-            yield from finished()
-            parts.clear()
-        parts.append(measure(first, x, targets))
-    yield from finished()

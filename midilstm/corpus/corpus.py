@@ -96,13 +96,8 @@ def load_corpus(
         training = [piece for file, piece in tokens.items() if file not in held_out]
         bpe = learn(training, bpe, encodings.get(name).joins) if bpe else ()
     vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
-    return Corpus(
-        vocabulary,
-        {file: piece for file, piece in ids.items() if file not in held_out},
-        {file: piece for file, piece in ids.items() if file in held_out},
-        report,
-        sizes,
-    )
+    held = {file: ids.pop(file) for file in tokens if file in held_out}
+    return Corpus(vocabulary, training=ids, held_out=held, report=report, sizes=sizes)
 
 
 def _require_joins(name: str) -> None:
@@ -130,15 +125,11 @@ def _found(data_dir: Path) -> tuple[list[Path], Report]:
 def _gathered(
     outcomes: Iterable[Outcome], report: Report, data_dir: Path, min_notes: int
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Piece]]:
-    """Return each piece's tokens, and what else is known of it, by file; report on the others.
-
-    A progress bar shows after a second.
-    """
+    """Return each piece's tokens, and what else is known of it, by file; report on the others."""
     began = time.perf_counter()
     tokens, sizes = {}, {}
     bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
-    for outcome in tqdm(outcomes, "Reading MIDI", report.found, **bar):
-        path, result = outcome.path, outcome.result
+    for path, result, is_cached in tqdm(outcomes, "Reading MIDI", report.found, **bar):
         if isinstance(result, Piece) and result.notes < min_notes:
             detail = f"too few notes ({result.notes}, and --min-notes asks for {min_notes})"
             result = Refusal("too few notes", detail)
@@ -150,7 +141,7 @@ def _gathered(
             file = path.relative_to(data_dir).as_posix()
             tokens[file] = tuple(map(sys.intern, result.tokens))
             sizes[file] = replace(result, tokens=())
-            report.from_cache += outcome.cached
+            report.from_cache += is_cached
     report.seconds = time.perf_counter() - began
     if not tokens:
         path, refusal = report.skipped[0]
@@ -164,17 +155,14 @@ def _gathered(
 def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
     """Choose the held-out pieces by their fingerprints, so that a new file moves no old one.
 
-    `music` maps a name to its fingerprint. It is the same in every encoding, and so is the split
-    where every encoding can read every piece. At least one of three or more pieces; none when
-    `share` is 0 or there are fewer.
+    `music` maps a name to its fingerprint, the same in every encoding. At least one of three or
+    more pieces; none when `share` is 0 or there are fewer.
     """
-    if share == 0 or len(music) < 3:
-        return set()
-    count = max(1, round(share * len(music)))
 
     def rank(name: str) -> str:
         return hashlib.sha256(f"{seed} {music[name]}".encode()).hexdigest()
 
+    count = max(1, round(share * len(music))) if share and len(music) > 2 else 0
     return set(sorted(music, key=rank)[:count])
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from math import inf
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -53,15 +53,9 @@ class Refusal:
     lasting: bool = True  # not where another machine or limit may do better
 
 
-class Outcome(NamedTuple):
-    """What became of a file: a piece, a refusal, or the earlier file with the same music."""
-
-    path: Path
-    result: Piece | Refusal | Path
-    cached: bool = False
-
-
 Result = Piece | Refusal
+# A file, what became of it (a Path is the earlier file with the same music), and from the cache?
+Outcome = tuple[Path, Result | Path, bool]
 Parse = Callable[[bytes], Result]
 Wait = Callable[[], Result]
 Submit = Callable[[bytes], Wait]  # sends a file's bytes to a worker
@@ -92,17 +86,15 @@ def _hash(data: bytes) -> str:
 
 
 def cache_for(folder: Path, name: str, *, pedal: bool = True) -> Cache:
-    """Return the cache of `folder`: inside it, or in the user's cache folder if it is read-only.
-
-    All that shapes a piece beside the file's bytes is in the cache's name.
-    """
+    """Return the cache of `folder`: inside it, or in the user's cache folder if it is read-only."""
     home = folder / ".cache"
     # The permission bits too: an administrator may write anywhere, and should not.
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = Path(base) / "midi-lstm"
-    versions = f"{name}-{midi.VERSION}-{encodings.get(name).version}"
-    return Cache(home / f"{versions}{'' if pedal else '-no-pedal'}.sqlite")
+    # All that shapes a piece beside the file's bytes.
+    shaping = f"{name}-{midi.VERSION}-{encodings.get(name).version}{'' if pedal else '-no-pedal'}"
+    return Cache(home / f"{shaping}.sqlite")
 
 
 def _remembered(entry: dict[str, Any]) -> Result | None:
@@ -166,9 +158,9 @@ def dask_cluster(parse: Parse, address: str) -> Iterator[Submit]:
     except ImportError as error:
         raise InputError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
     except (OSError, ValueError) as error:
+        start = "start one with 'dask scheduler' and workers with 'dask worker'"
         raise InputError(
-            f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and "
-            "workers with 'dask worker', and give the address that it prints"
+            f"no Dask scheduler answers at {address}: {start}, and give the address that it prints"
         ) from error
 
     def submit(data: bytes) -> Wait:
@@ -226,7 +218,7 @@ def parse_files(
         if isinstance(result, Piece):
             first = firsts.setdefault(f"tokens {_hash(' '.join(result.tokens).encode())}", path)
             result = result if first == path else first
-        return Outcome(path, result, cached)
+        return path, result, cached
 
     with cache, ExitStack() as stack:
         submit: Submit | None = None

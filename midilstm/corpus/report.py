@@ -21,8 +21,8 @@ def summary(corpus: Corpus) -> str:
     line += f"{len(corpus.held_out):,} held out, vocabulary {len(corpus.vocabulary):,}"
     if report.skipped:
         path, refusal = report.skipped[0]
-        line += f"; skipped {len(report.skipped):,} of {report.found:,} files, among them "
-        line += f"{path.name} ({refusal.detail})"
+        first = f"{path.name} ({refusal.detail})"
+        line += f"; skipped {len(report.skipped):,} of {report.found:,} files, among them {first}"
     if report.duplicates:
         line += f"; {len(report.duplicates):,} duplicates used once"
     for kind, files in report.unread.items():

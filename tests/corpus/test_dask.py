@@ -16,6 +16,7 @@ import pytest
 from midilstm import tokens as encodings
 from midilstm.corpus import reading
 from midilstm.corpus.corpus import load_corpus
+from midilstm.files import InputError
 from midilstm.tokens.notes import NAMES
 
 pytest.importorskip("distributed", reason="needs requirements-dask.txt")
@@ -113,3 +114,17 @@ def test_a_worker_killed_in_the_middle_loses_nothing(
     assert corpus_bytes(many, cluster.address) == expected
     assert first.wait() == -signal.SIGKILL
     assert seen == FILES + 1
+
+
+def test_a_worker_that_holds_an_older_version_parses_with_ours(
+    many: Path, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.worker()
+    older = tmp_path / "older" / "midilstm"
+    shutil.copytree(reading.PACKAGE, older)
+    with (older / "midi.py").open("a") as file:
+        file.write("\n\ndef read(*_, **__):\n    raise MidiError('of old')\n")
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="of old"):
+        patch.setattr(reading, "PACKAGE", older)
+        corpus_bytes(many, cluster.address)
+    assert corpus_bytes(many, cluster.address) == corpus_bytes(many, None)

@@ -20,16 +20,19 @@ from midilstm.corpus.reading import Outcome, Piece, Refusal, Submit
 parse_notes = partial(reading.parse_bytes, name="notes")
 
 
-def parse(
-    folder: Path, *, jobs: int = 1, seconds: float = 20, how: reading.Parse = parse_notes
-) -> list[Outcome]:
-    return list(
-        reading.parse_files(
-            sorted(folder.glob("*.mid")),
-            cache=reading.cache_for(folder, "notes"),
-            pool=lambda: reading.local_pool(how, jobs, seconds),
-        )
-    )
+def parse(folder: Path, pool: reading.Pool | None = None) -> list[Outcome]:
+    """Return what becomes of a folder's files; without a pool they are parsed in this process."""
+    cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
+    return list(reading.parse_files(paths, cache=cache, pool=pool or here))
+
+
+@contextmanager
+def here() -> Iterator[Submit]:
+    yield lambda data: partial(parse_notes, data)
+
+
+def processes(jobs: int = 1, seconds: float = 20, how: reading.Parse = parse_notes) -> reading.Pool:
+    return partial(reading.local_pool, how, jobs, seconds)
 
 
 @contextmanager
@@ -38,42 +41,42 @@ def no_pool() -> Iterator[Submit]:
     yield
 
 
-def parse_cached(folder: Path) -> list[Outcome]:
-    cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
-    return list(reading.parse_files(paths, cache=cache, pool=no_pool))
-
-
 def results(outcomes: list[Outcome]) -> list[Piece | Refusal | Path]:
-    return [outcome.result for outcome in outcomes]
+    return [result for _, result, _ in outcomes]
+
+
+def cached(outcomes: list[Outcome]) -> list[bool]:
+    return [is_cached for _, _, is_cached in outcomes]
 
 
 def reasons(outcomes: list[Outcome]) -> list[str]:
-    return [one.result.reason for one in outcomes if isinstance(one.result, Refusal)]
+    return [result.reason for result in results(outcomes) if isinstance(result, Refusal)]
 
 
 def test_outcomes_come_in_order_whatever_the_number_of_processes(music: Path) -> None:
     (music / "piece2x.mid").write_bytes(b"nonsense")
-    one = parse(music, jobs=1)
-    assert [outcome.path for outcome in one] == sorted(music.glob("*.mid"))
-    shutil.rmtree(music / ".cache")
-    assert parse(music, jobs=2) == one
+    one = parse(music)
+    assert [path for path, _, _ in one] == sorted(music.glob("*.mid"))
+    for jobs in (1, 2):
+        shutil.rmtree(music / ".cache")
+        assert parse(music, processes(jobs)) == one
 
 
 def test_the_second_run_parses_nothing(music: Path) -> None:
     (music / "broken.mid").write_bytes(b"nonsense")
-    first, second = parse(music), parse_cached(music)
+    first, second = parse(music), parse(music, no_pool)
     assert results(first) == results(second)
     assert reasons(second) == ["not a MIDI file"]
-    assert all(outcome.cached for outcome in second)
+    assert all(cached(second))
 
 
 def test_changed_bytes_are_parsed_again(music: Path) -> None:
     parse(music)
     encodings.write(["C4"] * 7, music / "piece0.mid")
-    first = parse(music)[0]
-    assert not first.cached
-    assert isinstance(first.result, Piece)
-    assert first.result.tokens == ("C4",) * 7
+    _, first, is_cached = parse(music)[0]
+    assert isinstance(first, Piece)
+    assert first.tokens == ("C4",) * 7
+    assert not is_cached
 
 
 def test_what_shapes_a_piece_has_a_cache_of_its_own(
@@ -107,7 +110,7 @@ def test_an_entry_of_another_shape_is_made_again(music: Path, change: dict[str, 
             cache.put(key, {**cache.get(key), **change})
     again = parse(music)
     assert results(again) == results(whole)
-    assert not any(outcome.cached for outcome in again)
+    assert not any(cached(again))
 
 
 def test_a_read_only_folder_is_cached_elsewhere(
@@ -116,7 +119,7 @@ def test_a_read_only_folder_is_cached_elsewhere(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     music.chmod(0o555)
     parse(music)
-    again = parse_cached(music)
+    again = parse(music, no_pool)
     music.chmod(0o755)
     assert len(again) == 6
     assert not (music / ".cache").exists()
@@ -127,7 +130,7 @@ def test_copies_and_twins_are_used_once(music: Path) -> None:
     tokens = encodings.read(music / "piece1.mid")
     (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
     encodings.write(tokens, music / "x-twin.mid", bpm=90)  # other bytes, same tokens
-    for outcomes in (parse(music), parse_cached(music)):
+    for outcomes in (parse(music), parse(music, no_pool)):
         assert results(outcomes[-2:]) == [music / "piece1.mid"] * 2
 
 
@@ -142,13 +145,13 @@ def _misbehave(data: bytes) -> Piece | Refusal:
 def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(music: Path) -> None:
     (music / "a.mid").write_bytes(b"sleep")
     (music / "b.mid").write_bytes(b"die")
-    outcomes = parse(music, jobs=2, seconds=2, how=_misbehave)
+    outcomes = parse(music, processes(2, seconds=2, how=_misbehave))
     assert reasons(outcomes) == ["took too long", "crashed the reader"]
     assert [type(result) for result in results(outcomes)] == [Refusal] * 2 + [Piece] * 6
     # Neither is remembered: another machine, or another limit, may do better.
     again = parse(music)
     assert reasons(again) == ["not a MIDI file"] * 2
-    assert [outcome.cached for outcome in again] == [False] * 2 + [True] * 6
+    assert cached(again) == [False] * 2 + [True] * 6
 
 
 def _eat(_data: bytes, **_: object) -> midi.Song:
@@ -162,7 +165,7 @@ def _parse_greedily(data: bytes) -> Piece | Refusal:
 
 
 def test_a_file_that_eats_memory_is_refused(music: Path) -> None:
-    assert set(reasons(parse(music, how=_parse_greedily))) == {"out of memory"}
+    assert set(reasons(parse(music, processes(how=_parse_greedily)))) == {"out of memory"}
 
 
 def test_a_huge_file_and_a_pipe_are_not_even_read(music: Path) -> None:
