@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from midi_bytes import notes, smf
 
 from midilstm import tokens as encodings
 from midilstm.corpus.corpus import held_out_names, load_corpus
+from midilstm.files import InputError
+from midilstm.tokens.bpe import learn
 from midilstm.tokens.vocabulary import END
 
 
@@ -59,3 +62,50 @@ def test_the_folder_reads_the_same_in_every_encoding(music: Path) -> None:
             split["notes"].sizes.values(), split["remi"].sizes.values(), strict=True
         )
     )
+
+
+@pytest.fixture
+def bands(tmp_path: Path) -> Path:
+    """Return a folder of three pieces of a melody in two rhythms and drums."""
+    (tmp_path / "bands").mkdir()
+    for seed in (1, 2, 5):
+        steps = [0.5 if (i * (seed + 3)) % 7 < 4 else 1.0 for i in range(40)]
+        starts = [sum(steps[:i]) for i in range(40)]
+        melody = [
+            (start, start + step, 60 + i * seed % 12)
+            for i, (start, step) in enumerate(zip(starts, steps, strict=True))
+        ]
+        drums = [(i / 2, i / 2 + 0.25, 42) for i in range(40)]
+        data = smf(notes(*melody), notes(*drums, channel=9))
+        (tmp_path / "bands" / f"{seed}.mid").write_bytes(data)
+    return tmp_path / "bands"
+
+
+@pytest.mark.parametrize("name", ["tsd", "remi"])
+def test_merges_are_learned_from_training_pieces_and_made_in_all(name: str, bands: Path) -> None:
+    plain = load_corpus(bands, name=name)
+    merged = load_corpus(bands, name=name, bpe=20, transpose=True)
+    vocabulary = merged.vocabulary
+    assert merged.tokens < plain.tokens
+    assert 0 < len(vocabulary.merges) <= 20
+    assert {*plain.vocabulary.tokens, *map(" ".join, vocabulary.merges)} <= set(vocabulary.tokens)
+    (held_out,) = merged.held_out
+    pieces = {}
+    for file, ids in (plain.training | plain.held_out).items():
+        pieces[file] = [plain.vocabulary.tokens[i] for i in ids[:-1]]
+        spelled = [vocabulary.tokens[i] for i in (merged.training | merged.held_out)[file][:-1]]
+        assert " ".join(spelled).split() == pieces[file]
+        assert vocabulary.spelled(pieces[file]) == spelled
+    del pieces[held_out]
+    assert vocabulary.merges == learn(pieces.values(), 20, vocabulary.encoding.joins)
+
+
+def test_given_merges_are_made_and_none_learned(bands: Path) -> None:
+    merges = load_corpus(bands, name="tsd", bpe=3).vocabulary.merges
+    again = load_corpus(bands, name="tsd", bpe=merges, validation=0)
+    assert again.vocabulary.merges == merges
+
+
+def test_an_encoding_with_nothing_to_merge_is_refused(music: Path) -> None:
+    with pytest.raises(InputError, match="--bpe is for --encoding=tsd and remi: in notes"):
+        load_corpus(music, bpe=10)
