@@ -135,11 +135,11 @@ def test_what_was_heard_in_part_is_counted(
     assert preprocess.main([f"--data-dir={music}", f"--report={file}"]) == 0
     report = json.loads(file.read_text())
     assert (report["unended"], report["approximated"]) == (3, 2)
-    assert report["incomplete"] == {"cut short": ["piece5.mid"]}
+    assert report["incomplete"] == {"piece5.mid": ["cut short"]}
     printed = capsys.readouterr().out
     assert "unended       3 notes" in printed
     assert "approximated  2 tempos and time signatures" in printed
-    assert "  cut short: 1\n    piece5.mid" in printed
+    assert "incomplete    1, read as far as they go\n  piece5.mid: cut short\n" in printed
 
 
 def test_a_name_that_is_not_utf8_is_reported(

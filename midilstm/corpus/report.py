@@ -48,10 +48,6 @@ def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, An
     for path, refusal in report.skipped:
         row = {"path": str(path), "detail": refusal.detail}
         skipped.setdefault(refusal.reason, []).append(row)
-    incomplete: dict[str, list[str]] = {}
-    for name, piece in corpus.sizes.items():
-        for warning in piece.warnings:
-            incomplete.setdefault(warning, []).append(name)
     instruments = Counter(name for piece in pieces for name in piece.instruments)
     return {
         "found": report.found,
@@ -62,7 +58,7 @@ def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, An
         "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
         "skipped": skipped,
         "not_read": {kind: list(map(str, paths)) for kind, paths in report.unread.items()},
-        "incomplete": incomplete,
+        "incomplete": {name: x.warnings for name, x in corpus.sizes.items() if x.warnings},
         "unended": sum(piece.unended for piece in pieces),
         "approximated": sum(piece.approximated for piece in pieces),
         "pieces": {"training": len(corpus.training), "held_out": len(corpus.held_out)},
@@ -97,8 +93,9 @@ def print_report(report: dict[str, Any]) -> None:
     kinds("skipped", detailed)
     if report["not_read"]:
         kinds("not MIDI", report["not_read"], " files beside them, not read")
-    if report["incomplete"]:
-        kinds("incomplete", report["incomplete"], ", read as far as they go")
+    if cut := report["incomplete"]:
+        rows = (f"{name}: {', '.join(texts)}" for name, texts in cut.items())
+        line("incomplete", f"{len(cut):,}, read as far as they go", *rows)
     if report["unended"]:
         line("unended", f"{report['unended']:,} notes begin and never end, left out")
     if report["approximated"]:
