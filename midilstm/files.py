@@ -1,8 +1,8 @@
 """What all rooms share of files: a person's mistake, and the one atomic write. Knows no formats."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -10,20 +10,25 @@ class InputError(ValueError):
     """Tell a person what is wrong with what they gave, in one sentence that names what helps."""
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, a crash or a power cut sees the old one or the new one whole.
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`, of its suffix, to write to; then flush it to disk and rename it.
 
-    The bytes are flushed to disk under another name in the same folder, and then renamed.
+    A reader, a crash or a power cut sees the old file or the new one whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    data = content.encode() if isinstance(content, str) else content
+    partial = path.with_name(f".partial-{path.name}")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file through `atomic_path`."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
