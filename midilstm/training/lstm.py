@@ -16,20 +16,20 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
+import tensorflow as tf
 
 # The units are cut in this many parts: two half-size products keep two cores busy, where one
 # product of 16 rows is too small to share.
 PARTS = 2
+Arrays = list[Any]
+Step = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]  # (state, inputs) → (state, outputs)
 
 
 class LSTM(keras.layers.LSTM):
-    """Compute what `keras.layers.LSTM` computes, faster on a CPU under TensorFlow.
+    """Compute what `keras.layers.LSTM` computes, faster on a CPU.
 
-    Anything else (a GPU, another backend, a mask, dropout inside the layer, another activation or
-    dtype) takes the stock path. Saved models name the stock class, so plain Keras opens them.
+    A GPU, a mask, dropout inside the layer, another activation or dtype, a shape unknown until run
+    time take the stock path. Saved models name the stock class, so plain Keras opens them.
     """
 
     # Keras writes `obj.__class__` into a saved model's config.
@@ -42,16 +42,12 @@ class LSTM(keras.layers.LSTM):
     ) -> tuple[Any, Any, list[Any]]:
         """Return last output [B, H], outputs [B, T, H] and states [h, c] for inputs [B, T, D]."""
         # A single step, as in sampling, has no loop to speed up: starting XLA would cost more.
-        stock = mask is not None or (training and self.dropout) or sequences.shape[1] == 1
-        if stock or not self.is_fast:
+        stock = mask is not None or (training and self.dropout) or sequences.shape[1] in (None, 1)
+        if stock or sequences.shape[0] is None or not self.is_fast:
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
+        weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         outputs, hidden, carry = lstm(
-            tf.convert_to_tensor(sequences),
-            initial_state[0],
-            initial_state[1],
-            tf.convert_to_tensor(self.cell.kernel),
-            tf.convert_to_tensor(self.cell.recurrent_kernel),
-            tf.convert_to_tensor(self.cell.bias),
+            *map(tf.convert_to_tensor, [sequences, *initial_state, *weights])
         )
         return hidden, outputs, [hidden, carry]
 
@@ -59,8 +55,7 @@ class LSTM(keras.layers.LSTM):
     def is_fast(self) -> bool:
         """Tell whether this layer's options and this machine allow the fast path."""
         return (
-            keras.backend.backend() == "tensorflow"
-            and all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+            all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
             and self.compute_dtype == self.variable_dtype == "float32"
             and self.activation is keras.activations.tanh
             and self.recurrent_activation is keras.activations.sigmoid
@@ -75,16 +70,26 @@ def lstm(
 ) -> tuple[Any, Any, Any]:
     """Return outputs [B, T, H], last hidden and carry [B, H] for inputs float32 [B, T, D]."""
     parts = 1 if recurrent.shape[0] % PARTS else PARTS
+    forward, backward = (run_forward, run_backward) if tf.executing_eagerly() else compiled
+
+    @tf.custom_gradient
+    def recur(projected: Any, recurrent: Any, hidden: Any, carry: Any) -> Any:
+        outputs, carries, gates = forward(projected, recurrent, hidden, carry, parts)
+        last_carry = tf.concat([part[-1] for part in carries], 1)
+
+        def gradient(*gradients: Any) -> tuple[Any, Any, Any, Any]:
+            d_projected, *d_first = backward(gradients, recurrent, carry, carries, gates)
+            before = tf.concat([hidden[None], outputs[:-1]], 0)
+            before, d_rows = (tf.reshape(x, [-1, x.shape[-1]]) for x in (before, d_projected))
+            return d_projected, tf.matmul(before, d_rows, transpose_a=True), *d_first
+
+        return (outputs, outputs[-1], last_carry), gradient
+
     steps = tf.transpose(inputs, [1, 0, 2])
-    flat = tf.reshape(steps, [-1, inputs.shape[-1]])
-    projected = tf.reshape(tf.matmul(flat, kernel) + bias, [*get_shape(steps)[:2], *bias.shape])
-    outputs, hidden, carry = recur(projected, recurrent, hidden, carry, parts)
+    projected = tf.matmul(tf.reshape(steps, [-1, inputs.shape[-1]]), kernel) + bias
+    projected = tf.reshape(projected, [*steps.shape[:2], *bias.shape])
+    outputs, hidden, carry = recur(projected, recurrent, hidden, carry)
     return tf.transpose(outputs, [1, 0, 2]), hidden, carry
-
-
-def get_shape(x: Any) -> list[Any]:
-    """Return the shape of x, each number known now as an int: only such shapes are compiled."""
-    return [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
 
 
 def split_units(gates: Any, parts: int) -> list[Any]:
@@ -101,33 +106,6 @@ def join_units(gates: list[Any]) -> Any:
     return tf.reshape(by_part, [-1, parts * columns])
 
 
-def recur(
-    projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int
-) -> tuple[Any, Any, Any]:
-    """Run the recurrence over projected [T, B, 4H]; return outputs [T, B, H] and last states."""
-    forward, backward = run_forward, run_backward
-    if not tf.executing_eagerly() and projected.shape.is_fully_defined():
-        forward, backward = compiled_forward, compiled_backward
-
-    @tf.custom_gradient
-    def run(projected: Any, recurrent: Any, hidden: Any, carry: Any) -> Any:
-        outputs, carries, gates = forward(projected, recurrent, hidden, carry, parts)
-        last_carry = tf.concat([part[-1] for part in carries], 1)
-
-        def gradient(d_outputs: Any, d_hidden: Any, d_carry: Any) -> tuple[Any, Any, Any, Any]:
-            d_projected, d_first_hidden, d_first_carry = backward(
-                d_outputs, d_hidden, d_carry, recurrent, carry, carries, gates
-            )
-            before = tf.concat([hidden[None], outputs[:-1]], 0)
-            before, d_rows = (tf.reshape(x, [-1, x.shape[-1]]) for x in (before, d_projected))
-            d_recurrent = tf.matmul(before, d_rows, transpose_a=True)
-            return d_projected, d_recurrent, d_first_hidden, d_first_carry
-
-        return (outputs, outputs[-1], last_carry), gradient
-
-    return run(projected, recurrent, hidden, carry)
-
-
 def run_forward(
     projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int
 ) -> tuple[Any, list[Any], list[Any]]:
@@ -139,7 +117,7 @@ def run_forward(
     scale = tf.constant([0.5] * 2 * units + [1.0] * units + [0.5] * units)
     kernels = split_units(recurrent, parts)
 
-    def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    def step(state: Arrays, inputs: Arrays) -> tuple[Arrays, Arrays]:
         hidden, *carries = state
         outputs, gates = [], []
         for part, projection in enumerate(split_units(inputs[0], parts)):
@@ -158,24 +136,17 @@ def run_forward(
     return outputs, saved[:parts], saved[parts:]
 
 
-def run_backward(
-    d_outputs: Any,
-    d_hidden: Any,
-    d_carry: Any,
-    recurrent: Any,
-    carry: Any,
-    carries: list[Any],
-    gates: list[Any],
-) -> tuple[Any, Any, Any]:
-    """Return the gradients of projected [T, B, 4H] and of the first hidden and carry [B, H]."""
+def run_backward(gradients: Any, recurrent: Any, carry: Any, carries: Any, gates: Any) -> Any:
+    """Return the gradients of projected [T, B, 4H] and of the first hidden and carry [B, H].
+
+    `gradients` are those of all outputs [T, B, H] and of the last hidden and carry [B, H].
+    """
+    d_outputs, d_hidden, d_carry = gradients
     parts = len(gates)
     kernels = [tf.transpose(kernel) for kernel in split_units(recurrent, parts)]
-    factors = [
-        get_factors(*arrays)
-        for arrays in zip(tf.split(carry, parts, 1), carries, gates, strict=True)
-    ]
+    factors = map(get_factors, tf.split(carry, parts, 1), carries, gates)
 
-    def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    def step(state: Arrays, inputs: Arrays) -> tuple[Arrays, Arrays]:
         d_hiddens, d_carries = state[:parts], state[parts:]
         d_output, *factors = inputs
         d_gates = []
@@ -209,21 +180,16 @@ def get_factors(carry: Any, carries: Any, gates: Any) -> tuple[Any, Any, Any]:
 
 
 def scan(
-    step: Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]],
-    state: list[Any],
-    inputs: list[Any],
-    shapes: list[Any],
-    *,
-    reverse: bool = False,
-) -> tuple[list[Any], list[Any]]:
+    step: Step, state: Arrays, inputs: Arrays, shapes: list[Any], *, reverse: bool = False
+) -> tuple[Arrays, Arrays]:
     """Fold step over the first axis of inputs; return the last state and the stacked outputs."""
-    length = get_shape(inputs[0])[0]
+    length = inputs[0].shape[0]
     readers = [
         tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs
     ]
     writers = [tf.TensorArray(inputs[0].dtype, length, element_shape=shape) for shape in shapes]
 
-    def body(count: Any, state: list[Any], writers: list[Any]) -> list[Any]:
+    def body(count: Any, state: Arrays, writers: Arrays) -> list[Any]:
         t = length - 1 - count if reverse else count
         state, outputs = step(state, [reader.read(t) for reader in readers])
         return [count + 1, state, [w.write(t, x) for w, x in zip(writers, outputs, strict=True)]]
@@ -234,9 +200,7 @@ def scan(
     return state, [writer.stack() for writer in writers]
 
 
-if keras.backend.backend() == "tensorflow":
-    # XLA makes one kernel of a step's small operations and runs the parts side by side. In a model
-    # with jit_compile=True these are part of its program; else each shape is compiled once, for
-    # all layers, and a shape unknown until run time is left to TensorFlow.
-    compiled_forward = tf.function(run_forward, jit_compile=True)
-    compiled_backward = tf.function(run_backward, jit_compile=True)
+# XLA makes one kernel of a step's small operations and runs the parts side by side. In a model
+# with jit_compile=True these are part of its program; else each shape is compiled once, for all
+# layers.
+compiled = [tf.function(run, jit_compile=True) for run in (run_forward, run_backward)]

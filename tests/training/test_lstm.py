@@ -1,10 +1,6 @@
 """Hold the fast LSTM against stock Keras: values, gradients, training, state, files, fallbacks."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -106,7 +102,7 @@ def check_values_and_gradients(
         assert relative_error(ours, stock) < 1e-5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     batch=st.integers(1, 5),
     length=st.integers(2, 9),
@@ -130,19 +126,21 @@ def test_saturated_gates_equal_stock() -> None:
     np.testing.assert_allclose(pair[1](inputs), pair[0](inputs), atol=1e-6)
 
 
-def test_twenty_training_steps_have_the_stock_losses() -> None:
-    expected, actual = (train(make_model(cls, layers=2), 20) for cls in (STOCK, lstm.LSTM))
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
-    assert expected[-1] != expected[0]
+@pytest.fixture(scope="module")
+def stock_losses() -> list[float]:
+    return train(make_model(STOCK, layers=2, dropout=0), 20)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_seed_gives_the_stock_losses_and_its_own_weights_bit_for_bit(jit_compile: bool) -> None:
+def test_a_seed_gives_the_stock_losses_and_its_own_weights_bit_for_bit(
+    jit_compile: bool, stock_losses: list[float]
+) -> None:
     # Without dropout: XLA draws other random numbers.
-    expected = train(make_model(STOCK, dropout=0), 20)
-    first, second = (make_model(lstm.LSTM, dropout=0, jit_compile=jit_compile) for _ in range(2))
+    options: dict[str, Any] = {"layers": 2, "dropout": 0, "jit_compile": jit_compile}
+    first, second = (make_model(lstm.LSTM, **options) for _ in range(2))
     actual = train(first, 20)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(actual, stock_losses, rtol=0, atol=1e-4)
+    assert stock_losses[-1] != stock_losses[0]
     assert train(second, 20) == actual
     for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -158,15 +156,6 @@ def test_state_carries_over_batches_until_reset() -> None:
     np.testing.assert_allclose(layer.states[0], expected[:, -1], atol=1e-6)
     layer.reset_state()
     np.testing.assert_allclose(layer(inputs[:, :4]), expected[:, :4], atol=1e-6)
-
-
-def test_any_batch_and_length_in_one_model() -> None:
-    inputs = keras.Input((None, 3))
-    models = [keras.Model(inputs, layer(inputs)) for layer in make_pair(3, 4)]
-    for shape in ((1, 2, 3), (5, 9, 3)):
-        x = np.random.default_rng(0).normal(size=shape).astype("float32")
-        expected, actual = (model.predict(x, verbose=0) for model in models)
-        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_weights_start_as_the_stock_layer_starts() -> None:
@@ -185,11 +174,18 @@ def test_default_options_take_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> 
         lstm.LSTM(4)(np.zeros((2, 3, 3), "float32"))
 
 
-def test_every_layer_of_a_stack_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A shape that gets lost on the way leaves the layers above to the slow loop, silently.
-    monkeypatch.setattr(lstm, "run_forward", refuse)
-    monkeypatch.setattr(lstm, "run_backward", refuse)
-    train(make_model(lstm.LSTM, layers=3), 1)
+def test_every_layer_of_a_stack_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A shape that gets lost on the way would leave the layers above to the stock loop, silently.
+    monkeypatch.setattr(STOCK, "inner_loop", refuse)
+    train(make_model(lstm.LSTM, layers=2), 1)
+
+
+def test_a_shape_unknown_until_run_time_takes_the_stock_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lstm, "lstm", refuse)
+    for shape in ((None, 5, 3), (2, None, 3)):
+        assert lstm.LSTM(4)(keras.Input(batch_shape=shape)).shape == (shape[0], 4)
 
 
 @pytest.mark.parametrize(
@@ -246,36 +242,6 @@ def test_dropout_of_the_layer_leaves_inference_fast() -> None:
     stock, ours = make_pair(3, 4, dropout=0.5)
     inputs = np.ones((2, 5, 3), "float32")
     assert relative_error(ours(inputs), stock(inputs)) < 1e-5
-
-
-OTHER_BACKEND = """
-import sys, keras, numpy as np, lstm
-layers = [cls(4, stateful=True) for cls in (keras.layers.LSTM, lstm.LSTM)]
-x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
-for layer in layers: layer.build(x.shape)
-layers[1].set_weights(layers[0].get_weights())
-values = [keras.ops.convert_to_numpy(layer(x)) for layer in layers]
-assert np.array_equal(*values), "other values"
-assert "tensorflow" not in sys.modules, "TensorFlow was imported"
-print(keras.backend.backend())
-"""
-
-
-@pytest.mark.parametrize(
-    ("backend", "needed"), [("numpy", "scipy"), ("torch", "torch"), ("jax", "jax")]
-)
-def test_other_backends_run_the_stock_path_without_tensorflow(backend: str, needed: str) -> None:
-    if importlib.util.find_spec(needed) is None:
-        pytest.skip(f"Keras's {backend} backend needs {needed}")
-    run = subprocess.run(
-        [sys.executable, "-c", OTHER_BACKEND],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        cwd=Path(lstm.__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == backend
 
 
 def read_layers(path: Path) -> list[dict[str, Any]]:
