@@ -1,20 +1,20 @@
-"""What a model folder holds: numbered checkpoints and settings. Knows no Keras and no MIDI."""
-
-from __future__ import annotations
+"""What a model folder holds: checkpoints, settings, and which run they are. Knows no Keras."""
 
 import json
 import re
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from midilstm.files import InputError
+from midilstm.files import InputError, write_atomically
 
-SETTINGS = "settings.json"
-SCORES = "scores.json"  # inside a checkpoint's archive: what its epoch's row in the log says
-NUMBERED = re.compile(r"epoch-(\d+)\.keras")
+SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
+FILES = ("epoch-*.keras", "best.keras", VOCABULARY, SETTINGS)
+SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
+FORMAT = 2  # of the folder; raised where tokens or settings come to mean something else
 
 
 def path_of(model_dir: Path, epoch: int | str) -> Path:
@@ -24,8 +24,8 @@ def path_of(model_dir: Path, epoch: int | str) -> Path:
 
 def numbered(model_dir: Path) -> dict[int, Path]:
     """Return the numbered checkpoints, epoch → file, in order."""
-    found = ((NUMBERED.fullmatch(path.name), path) for path in model_dir.glob("epoch-*.keras"))
-    return dict(sorted((int(match[1]), path) for match, path in found if match))
+    names = {path: re.fullmatch(r"epoch-(\d+)\.keras", path.name) for path in model_dir.glob("*")}
+    return dict(sorted((int(match[1]), path) for path, match in names.items() if match))
 
 
 def choose(model_dir: Path, which: str | None = None) -> Path:
@@ -34,82 +34,89 @@ def choose(model_dir: Path, which: str | None = None) -> Path:
     None stands for the best where there is one, and for the latest otherwise.
     """
     saved, best = numbered(model_dir), path_of(model_dir, "best")
-    if not (saved or best.exists()) or not (model_dir / SETTINGS).exists():
+    found = {"latest": saved[max(saved)]} if saved else {}
+    if best.exists():
+        found["best"] = best
+    if not found or not (model_dir / SETTINGS).exists():
         raise InputError(
             f"no trained model in {model_dir}: run 'python train.py' first "
             "('python train.py --demo' needs no files of your own), or name another --model-dir"
         )
-    if which == "latest" and saved:
-        return saved[max(saved)]
-    if best.exists() and which in (None, "best"):
-        return best
-    if which is None:
-        return saved[max(saved)]
-    path = path_of(model_dir, int(which) if which.isdecimal() else which)
-    if not which.isdecimal() or not path.exists():
-        words = ["latest"] * bool(saved) + ["best"] * best.exists()
-        epochs = f" or one of {', '.join(map(str, saved))}" if saved else ""
-        missing = f"{path} does not exist" if which.isdecimal() else f"there is no {which!r}"
-        raise InputError(f"{missing}; --checkpoint can be {' or '.join(words)}{epochs}")
-    return path
-
-
-def scores(row: Any) -> dict[str, str]:
-    """Return what model.save takes along of an epoch's log.Row, for held_out_loss to find."""
-    finite = {name: value for name, value in vars(row).items() if value == value}  # JSON has no nan
-    return {SCORES: json.dumps(finite)}
+    words = [*found, f"one of {', '.join(map(str, saved))}"] if saved else ["best"]
+    found |= {str(epoch): path for epoch, path in saved.items()}
+    which = which or ("best" if "best" in found else "latest")
+    if which not in found:
+        raise InputError(f"there is no {which!r}; --checkpoint can be {' or '.join(words)}")
+    return found[which]
 
 
 def held_out_loss(checkpoint: Path) -> float | None:
-    """Return the held-out loss, nats a token, that train.py saved in a checkpoint; None for none.
-
-    It travels inside the .keras archive, so the two cannot be parted or mixed up.
-    """
+    """Return the held-out loss, nats a token, that training saved in a checkpoint, if any."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
-            loss = json.loads(archive.read(SCORES))["val_loss"]
+            return float(json.loads(archive.read(SCORES))["val_loss"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
         return None  # saved without any, or damaged, which reading its weights will report
-    return float(loss) if isinstance(loss, int | float) else None
 
 
 def load_settings(model_dir: Path) -> dict[str, Any]:
-    """Read the settings of the run in a folder; raise InputError where they are damaged."""
-    path = model_dir / SETTINGS
+    """Read a run's settings; raise InputError where they are damaged or of another format."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(settings["network"], dict):
-            raise TypeError("no network in it")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        settings: dict[str, Any] = json.loads((model_dir / SETTINGS).read_text(encoding="utf-8"))
+        if settings["format"] == FORMAT:
+            return settings
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(
+        f"the model in {model_dir} cannot be used: its {SETTINGS} is missing, damaged or "
+        "from another version of this project, whose tokens stand for other music; train again "
+        "with 'python train.py --fresh', or name another folder with --model-dir"
+    )
+
+
+def begin_or_resume(model_dir: Path, settings: dict[str, Any]) -> int:
+    """Return the epoch of the checkpoint to go on from; 0 for none, with the settings written.
+
+    Raise InputError where the folder holds a run of other settings or music.
+    """
+    saved = numbered(model_dir)
+    if saved or (model_dir / SETTINGS).exists():
+        refuse_other_run(model_dir, load_settings(model_dir), settings)
+        return max(saved, default=0)
+    versions = {name: version(name) for name in ("keras", "tensorflow", "music21", "miditok")}
+    # Escaped, because old archives unpack to file names that are no Unicode.
+    text = json.dumps({"format": FORMAT, **settings, "versions": versions}, indent=2)
+    write_atomically(model_dir / SETTINGS, text + "\n")
+    return 0
+
+
+def refuse_other_run(model_dir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raise InputError naming what differs, unless both runs have the same settings and music."""
+    different = [
+        f"{part}.{name} was {old[part].get(name)} and is now {value}"
+        for part in ("network", "training")
+        for name, value in new[part].items()
+        if value != old[part].get(name) and name != "vocabulary_size"  # this follows from the rest
+    ]
+    then, now = old["corpus"], new["corpus"]
+    if then != now and not different:  # other settings give other tokens of the same music
+        was = f"{then['pieces']:,} pieces with {then['tokens']:,} tokens"
+        here = f"{now['pieces']:,} with {now['tokens']:,}, or others of that size"
+        different = [f"the music was {was} and is now {here}"]
+    if different:
         raise InputError(
-            f"{path} cannot be read ({error}); put it back, or begin again with --fresh"
-        ) from error
-    return settings
+            f"the run in {model_dir} was begun differently: {'; '.join(different)}. Give the same "
+            "settings and files to go on, --fresh to move that run aside and begin again, "
+            "or another --model-dir"
+        )
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Name what differs between two runs' settings, each as 'name old, now new'."""
-    named = []
-    for key in sorted({*old, *new}):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            named += differences(before, now, f"{prefix}{key}.")
-        elif before != now:
-            named.append(f"{prefix}{key} was {before} and is now {now}")
-    return named
-
-
-def move_aside(folder: Path, names: Iterable[str]) -> Path | None:
-    """Move files of these name patterns into a new folder inside `folder`; return that folder."""
+def move_aside(folder: Path, names: Iterable[str]) -> None:
+    """Move files of these name patterns into a new folder inside `folder`, and say so."""
     files = sorted({path for name in names for path in folder.glob(name) if path.is_file()})
-    if not files:
-        return None
-    stamp = time.strftime("before-%Y%m%d-%H%M%S")
-    aside, number = folder / stamp, 1
-    while aside.exists():
-        number += 1
-        aside = folder / f"{stamp}-{number}"
-    aside.mkdir(parents=True)
-    for path in files:
-        path.replace(aside / path.name)
-    return aside
+    if files:
+        aside = folder / time.strftime("before-%Y%m%d-%H%M%S")
+        aside.mkdir()
+        for path in files:
+            path.replace(aside / path.name)
+        print(f"Moved the earlier run's files from {folder} to {aside}")

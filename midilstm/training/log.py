@@ -1,12 +1,12 @@
 """What a log folder holds: training.csv and its picture. Knows no network and no music."""
 
-from __future__ import annotations
-
 import csv
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from midilstm.files import write_atomically
+from matplotlib.figure import Figure  # the object interface: no display is looked for
+
+from midilstm.files import atomic_path, write_atomically
 
 FILES = ("training.csv", "training.png")
 
@@ -26,35 +26,23 @@ class Row:
 class Log:
     """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use the log files of `folder`."""
-        self._csv, self._png = (folder / name for name in FILES)
-        self.rows: list[Row] = []
-
-    def begin(self, epoch: int) -> None:
+    def __init__(self, folder: Path, epoch: int) -> None:
         """Keep the rows up to `epoch`, on disk too; later ones belong to lost work."""
-        self.rows = [row for row in self._read() if row.epoch <= epoch]
-        lines = [",".join(field.name for field in fields(Row)), *map(_csv_line, self.rows)]
-        write_atomically(self._csv, "\n".join(lines) + "\n")
-
-    def _read(self) -> list[Row]:
-        if not self._csv.exists():
-            return []
-        rows = []
-        with self._csv.open(encoding="utf-8", newline="") as file:
-            for values in csv.DictReader(file):
-                try:
-                    numbers = {name: float(values[name]) for name in values if name != "epoch"}
-                    rows.append(Row(epoch=int(values["epoch"]), **numbers))
-                except (TypeError, ValueError):  # a line that a crash left half written
-                    continue
-        return rows
+        self._csv, self._png = (folder / name for name in FILES)
+        self.rows = [row for row in read(self._csv) if row.epoch <= epoch]
+        self._write()
 
     def add(self, row: Row) -> None:
-        """Append an epoch's row as the epoch ends."""
+        """Add an epoch's row as the epoch ends."""
         self.rows.append(row)
-        with self._csv.open("a", encoding="utf-8") as file:
-            file.write(_csv_line(row) + "\n")
+        self._write()
+
+    def _write(self) -> None:
+        lines = [",".join(field.name for field in fields(Row))]
+        for row in self.rows:
+            epoch, *numbers, seconds = astuple(row)
+            lines.append(",".join([str(epoch), *(f"{x:.6f}" for x in numbers), f"{seconds:.2f}"]))
+        write_atomically(self._csv, "\n".join(lines) + "\n")
 
     def best(self) -> Row | None:
         """Return the row with the lowest held-out loss; None where nothing is held out."""
@@ -63,30 +51,28 @@ class Log:
 
     def draw(self) -> None:
         """Draw loss and accuracy against epochs into training.png."""
-        # The object interface: no display is looked for, no global state.
-        from matplotlib.figure import Figure
-
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         epochs = [row.epoch for row in self.rows]
-        panels = zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True)
-        for axes, name in panels:
+        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for label, field_name in (("training", name), ("held out", f"val_{name}")):
                 values = [getattr(row, field_name) for row in self.rows]
                 if any(value == value for value in values):  # not all nan
                     axes.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
-            axes.set(xlabel="epoch", ylabel="nats a token" if name == "loss" else "share right")
+            unit = "nats a token" if name == "loss" else "share right"
+            axes.set(title=name.capitalize(), xlabel="epoch", ylabel=unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set_title(name.capitalize(), loc="left")
-            axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.3)
             axes.legend(frameon=False)
-        partial = self._png.with_name(f".partial-{self._png.name}")
-        figure.savefig(partial, dpi=120)
-        partial.replace(self._png)
+        with atomic_path(self._png) as partial:
+            figure.savefig(partial, dpi=120)
 
 
-def _csv_line(row: Row) -> str:
-    return (
-        f"{row.epoch},{row.loss:.6f},{row.accuracy:.6f},"
-        f"{row.val_loss:.6f},{row.val_accuracy:.6f},{row.seconds:.2f}"
-    )
+def read(path: Path) -> list[Row]:
+    """Read the rows of a training.csv; none where there is no file."""
+    rows = []
+    for epoch, *numbers in csv.reader(path.read_text("utf-8").split() if path.exists() else []):
+        try:
+            rows.append(Row(int(epoch), *map(float, numbers)))
+        except (TypeError, ValueError):  # the header, or a line that someone broke
+            continue
+    return rows

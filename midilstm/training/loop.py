@@ -1,0 +1,128 @@
+"""Train a network epoch by epoch: resume, best checkpoint, patience, Ctrl-C. Knows no MIDI."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from midilstm import runs
+from midilstm.corpus import batches
+from midilstm.corpus.corpus import Corpus
+from midilstm.tokens.vocabulary import KEYS
+from midilstm.training import weights
+from midilstm.training.log import Log, Row
+from midilstm.training.scorer import Scorer
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """A network, its corpus and its log, from one epoch to the last."""
+
+    network: keras.Model  # compiled, with the weights of epoch `done`
+    corpus: Corpus
+    model_dir: Path
+    log: Log
+    done: int
+    epochs: int
+    freq: int  # epochs from one checkpoint to the next
+    patience: int  # stop after so many epochs without a better held-out loss; 0: never
+    seed: int
+    shuffle: bool  # the pieces come in a random order
+    transpose: bool  # each piece comes in a random key
+
+    def __post_init__(self) -> None:
+        """Prepare what all epochs share."""
+        self._saved, self._at_epoch_end = self.done, weights.snapshot(self.network)
+        self._scorer = Scorer(self.network)
+        self._shape: tuple[int, int] = self.network.input_shape
+        self._pieces = list(self.corpus.training.values())
+        transposed = self.corpus.vocabulary.transposed
+        self._keys = np.array([transposed(k) for k in KEYS]) if self.transpose else None
+
+    def train(self) -> None:
+        """Train the epochs that are left, under one progress bar; save also when interrupted."""
+        stream = sum(map(len, self._pieces))
+        steps = batches.batch_count(stream, *self._shape)
+        counts = {"total": steps * self.epochs, "initial": steps * self.done}
+        try:
+            with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
+                while self.done < self.epochs and not self._is_patience_over():
+                    tqdm.write(self._end_epoch(self._epoch(self.done + 1, bar)))
+        except KeyboardInterrupt:
+            self._save_interrupted()
+            raise
+        if self._is_patience_over():
+            waited = f"for {self.patience} epochs (--patience=0 goes on)"
+            print(f"Stopped: no better held-out loss {waited}")
+
+    def _epoch(self, epoch: int, bar: tqdm) -> Row:
+        """Train and score one epoch, the same again when it is trained again."""
+        began, sums = time.perf_counter(), np.zeros(2)
+        bar.set_description(f"epoch {epoch}/{self.epochs}")
+        weights.reset_states(self.network)
+        weights.reseed(self.network, self.seed, epoch)
+        rng = np.random.default_rng([self.seed % 2**63, epoch])
+        stream = batches.epoch_stream(
+            self._pieces, rng, shuffle=self.shuffle, transpositions=self._keys
+        )
+        made = batches.batches(stream, *self._shape, len(self.corpus.vocabulary))
+        for number, (x, y) in enumerate(batches.ahead(made), 1):
+            logs = self.network.train_on_batch(x, y, return_dict=True)
+            sums += [logs["loss"], logs["accuracy"]]
+            loss, accuracy = (sums / number).tolist()
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
+            bar.update()
+        held_out = self._scorer([*self.corpus.held_out.values()])
+        return Row(epoch, loss, accuracy, *held_out, time.perf_counter() - began)
+
+    def _is_patience_over(self) -> bool:
+        best, patience = self.log.best(), self.patience
+        return bool(patience and best and self.done - best.epoch >= patience)
+
+    def _end_epoch(self, row: Row) -> str:
+        """Log the epoch and save what is due; return the line for people."""
+        self.log.add(row)
+        self.done, self._at_epoch_end = row.epoch, weights.snapshot(self.network)
+        line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}"
+        line += f"  accuracy {row.accuracy:.3f}"
+        if self.corpus.held_out:
+            line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
+        line += f"  {row.seconds:.1f} s"
+        if row is self.log.best():
+            weights.save(self.network, runs.path_of(self.model_dir, "best"), vars(row))
+            line += "  best so far"
+        is_last = row.epoch == self.epochs or self._is_patience_over()
+        if is_last or row.epoch % self.freq == 0:
+            line += f"  saved {self._save()}"
+        return line + memorising(self.log.rows)
+
+    def _save(self) -> Path:
+        path = runs.path_of(self.model_dir, self.done)
+        weights.save(self.network, path, vars(self.log.rows[-1]))
+        self._saved = self.done
+        self.log.draw()
+        return path
+
+    def _save_interrupted(self) -> None:
+        """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
+        said = f"Epoch {self.done} is the last one saved."
+        if self.done != self._saved:
+            weights.restore(self.network, self._at_epoch_end)
+            said = f"Saved {self._save()}: the same command goes on from there."
+        print(f"\n{said}", file=sys.stderr)
+
+
+def memorising(rows: Sequence[Row], window: int = 5) -> str:
+    """Say so where `window` epochs are better on their own pieces, worse on others than before."""
+    before, now = rows[-2 * window : -window], rows[-window:]
+    is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)
+    is_rising = sum(row.val_loss for row in now) > sum(row.val_loss for row in before)
+    is_past = min(row.val_loss for row in rows) < min(row.val_loss for row in now)
+    if len(before) == window and is_learning and is_rising and is_past:
+        return "  memorising: it predicts its own pieces better, and unheard ones worse"
+    return ""

@@ -1,0 +1,118 @@
+"""A model folder: which checkpoint, which run, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midilstm import runs
+from midilstm.files import InputError
+
+SETTINGS: dict[str, Any] = {
+    "network": {"vocabulary_size": 9, "units": 6},
+    "training": {"encoding": "notes", "seed": 0, "transpose": True},
+    "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["caf\udce9.mid"], "sha256": "a"},
+}
+
+
+def changed(part: str, **values: Any) -> dict[str, Any]:
+    return {**SETTINGS, part: {**SETTINGS[part], **values}}
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).write_text("")
+    return folder
+
+
+def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert runs.begin_or_resume(folder, SETTINGS) == 0
+    saved = runs.load_settings(folder)
+    assert saved.items() >= SETTINGS.items()  # a file name that is not UTF-8 among them
+    assert set(saved["versions"]) == {"keras", "tensorflow", "music21", "miditok"}
+    assert runs.begin_or_resume(folder, SETTINGS) == 0
+    touch(folder, "epoch-0005.keras", "epoch-0012.keras", "best.keras", ".partial-epoch-0013.keras")
+    assert runs.begin_or_resume(folder, SETTINGS) == 12
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (changed("network", units=7), "differently: network.units was 6 and is now 7. Give"),
+        (changed("training", seed=3), "training.seed was 0 and is now 3"),
+        (
+            changed("corpus", pieces=5, tokens=305, sha256="b"),
+            "the music was 6 pieces with 1,366 tokens and is now 5 with 305",
+        ),
+        (changed("corpus", sha256="b") | {"network": {"vocabulary_size": 8, "units": 6}}, "music"),
+        (
+            changed("corpus", sha256="b") | changed("training", encoding="tsd"),
+            "training.encoding was notes and is now tsd",
+        ),
+    ],
+)
+def test_another_run_is_refused_and_what_differs_is_named(
+    tmp_path: Path, other: dict[str, Any], named: str
+) -> None:
+    runs.begin_or_resume(tmp_path, SETTINGS)
+    before = (tmp_path / "settings.json").read_bytes()
+    with pytest.raises(InputError) as refused:
+        runs.begin_or_resume(tmp_path, other)
+    assert named in str(refused.value)
+    assert "--fresh" in str(refused.value)
+    assert "vocabulary_size" not in str(refused.value)
+    assert (tmp_path / "settings.json").read_bytes() == before
+
+
+def test_checkpoints_without_settings_are_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"its settings\.json is missing.* --fresh"):
+        runs.begin_or_resume(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", *(json.dumps({**SETTINGS, **part}) for part in ({}, {"format": 1}))]
+)
+def test_a_damaged_or_earlier_model_is_refused_with_what_to_do(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(InputError) as refused:
+        runs.begin_or_resume(tmp_path, SETTINGS)
+    for part in (f"the model in {tmp_path} ", "another version", "--fresh", "--model-dir"):
+        assert part in str(refused.value)
+
+
+def test_a_checkpoint_is_chosen_by_epoch_or_word(tmp_path: Path) -> None:
+    touch(tmp_path, "settings.json", "epoch-0002.keras", "epoch-0010.keras")
+    assert runs.choose(tmp_path).name == "epoch-0010.keras"
+    touch(tmp_path, "best.keras")
+    names = {None: "best", "best": "best", "latest": "epoch-0010", "2": "epoch-0002"}
+    for which, name in names.items():
+        assert runs.choose(tmp_path, which) == tmp_path / f"{name}.keras"
+    for which in ("3", "../x", "settings.json"):
+        with pytest.raises(InputError, match=r"can be latest or best or one of 2, 10$"):
+            runs.choose(tmp_path, which)
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(InputError, match="no trained model"):
+        runs.choose(tmp_path)
+
+
+def test_a_damaged_checkpoint_has_no_held_out_loss(tmp_path: Path) -> None:
+    assert runs.held_out_loss(touch(tmp_path, "a.keras") / "a.keras") is None
+
+
+def test_only_the_runs_files_move_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.move_aside(tmp_path, runs.FILES)
+    assert capsys.readouterr().out == ""
+    touch(tmp_path, "epoch-0001.keras", "best.keras", "settings.json", "mine.txt")
+    runs.move_aside(tmp_path, runs.FILES)
+    (aside,) = tmp_path.glob("before-*")
+    assert str(aside) in capsys.readouterr().out
+    assert sorted(path.name for path in aside.iterdir()) == [
+        "best.keras",
+        "epoch-0001.keras",
+        "settings.json",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [aside.name, "mine.txt"]

@@ -1,0 +1,39 @@
+"""A network small enough for tests, and something to train it on."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+import model
+from midilstm.corpus import batches
+from midilstm.training import weights
+
+SIZES = {"embedding_size": 6, "units": 5, "layers": 2}
+
+
+@pytest.fixture
+def small() -> Callable[..., keras.Model]:
+    """Return a builder of compiled networks of 9 tokens over ids [3, 4]."""
+
+    def build(seed: int = 0, *, tokens: int = 9, dropout: float = 0.2) -> keras.Model:
+        weights.set_seed(seed)
+        network = model.build_model(
+            tokens, batch_size=3, sequence_length=4, dropout=dropout, **SIZES
+        )
+        model.compile_for_training(network, 1e-2)
+        return network
+
+    return build
+
+
+@pytest.fixture
+def train() -> Callable[..., list[float]]:
+    """Return a function that trains a network on random ids and returns each step's loss."""
+
+    def run(network: keras.Model, steps: int = 3) -> list[float]:
+        ids = np.random.default_rng(0).integers(0, 9, 3 * (4 * steps + 1)).astype(np.int32)
+        return [float(network.train_on_batch(x, y)[0]) for x, y in batches.batches(ids, 3, 4, 9)]
+
+    return run

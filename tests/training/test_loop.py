@@ -1,0 +1,26 @@
+"""What the loop says of a run that learns its pieces by heart."""
+
+import pytest
+
+from midilstm.training import loop
+from midilstm.training.log import Row
+
+FALLING = [5, 4, 3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("losses", "held_out", "expected"),
+    [
+        (FALLING, [3, 2, 2, 2, 2, 2.5, 3, 3, 3, 3], True),
+        (FALLING, [5, 4, 4, 4, 4, 3, 3, 3, 3, 3], False),
+        ([1, 1, 1, 1, 1, 2, 2, 2, 2, 2], [3, 2, 2, 2, 2, 3, 3, 3, 3, 3], False),
+        (FALLING, [9, 2, 2, 2, 2, 3, 3, 3, 3, 1.9], False),
+        ([5, 4, 3], [2, 3, 4], False),
+    ],
+)
+def test_memorising_is_said_in_words(
+    losses: list[float], held_out: list[float], expected: bool
+) -> None:
+    both = enumerate(zip(losses, held_out, strict=True), 1)
+    said = loop.memorising([Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
+    assert ("memorising" in said) is expected

@@ -1,0 +1,93 @@
+"""Checkpoints, states and dropout's random numbers, with outside truths from Keras."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from midilstm import runs
+from midilstm.files import InputError
+from midilstm.training import weights
+
+Build = Callable[..., keras.Model]
+Train = Callable[..., list[float]]
+X = np.random.default_rng(1).integers(0, 9, (3, 4)).astype(np.int32)
+
+
+def same(a: keras.Model, b: keras.Model) -> bool:
+    """Tell whether two networks have equal weights and optimizers, bit for bit."""
+    pairs = zip(weights.snapshot(a), weights.snapshot(b), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
+
+
+def test_training_goes_on_from_a_checkpoint_bit_for_bit(
+    tmp_path: Path, small: Build, train: Train
+) -> None:
+    path = tmp_path / "epoch-0001.keras"
+    straight, resumed = small(), small(seed=5)
+    train(straight)
+    weights.save(straight, path, {"loss": 2.5, "val_loss": 1.5, "val_accuracy": float("nan")})
+    weights.load(resumed, path)
+    assert same(resumed, straight)
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+    assert runs.held_out_loss(path) == 1.5
+    for network in (straight, resumed):
+        weights.reset_states(network)
+        weights.reseed(network, 7, 2)
+    assert train(resumed) == train(straight)
+    assert same(resumed, straight)
+
+
+def test_dropout_masks_differ_between_epochs_and_seeds(small: Build) -> None:
+    network = small()
+
+    def output(seed: int, epoch: int) -> bytes:
+        weights.reset_states(network)
+        weights.reseed(network, seed, epoch)
+        return np.asarray(network(X, training=True)).tobytes()
+
+    assert output(0, 1) == output(0, 1)
+    assert len({output(0, 1), output(0, 2), output(1, 1)}) == 3
+
+
+def test_a_network_without_dropout_needs_no_masks(small: Build) -> None:
+    network = small(dropout=0.0)
+    weights.reseed(network, 0, 1)
+    trained = network(X, training=True)
+    weights.reset_states(network)
+    np.testing.assert_array_equal(trained, network(X, training=False))
+
+
+def test_a_snapshot_undoes_training(small: Build, train: Train) -> None:
+    network, fresh = small(), small()
+    before = weights.snapshot(network)
+    train(network, 1)
+    assert not same(network, fresh)
+    weights.restore(network, before)
+    assert same(network, fresh)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x05\x06" + bytes(18)])
+def test_a_damaged_checkpoint_is_refused_by_name(
+    tmp_path: Path, small: Build, content: bytes
+) -> None:
+    path = tmp_path / "epoch-0003.keras"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"epoch-0003\.keras is damaged"):
+        weights.load(small(), path)
+
+
+def test_weights_of_another_vocabulary_are_refused(tmp_path: Path, small: Build) -> None:
+    weights.save(small(), tmp_path / "a.keras")
+    with pytest.raises(InputError, match="another run"):
+        weights.load(small(tokens=8), tmp_path / "a.keras")
+
+
+def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build) -> None:
+    network = small()
+    weights.save(network, tmp_path / "a.keras")
+    opened = keras.models.load_model(tmp_path / "a.keras")
+    np.testing.assert_allclose(opened(X), network(X, training=False), atol=1e-6)
+    assert {type(layer) for layer in opened.layers} >= {keras.layers.LSTM}
