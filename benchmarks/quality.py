@@ -18,25 +18,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from midilstm.corpus import corpus as corpora
-from midilstm.tokens import vocabulary as vocabularies
-
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train as trainer
+from midilstm.corpus import corpus as corpora
+from midilstm.tokens import vocabulary as vocabularies
 
 BATCH, LENGTH = 16, 64
 # What train.py does when nothing is asked for, but for the number of steps.
 SHAPING = [
     *("layers", "units", "dropout", "input_dropout"),
-    *("learning_rate", "clip", "transpose", "shuffle"),
+    *("learning_rate", "transpose", "shuffle"),
 ]
-RECIPE: dict[str, Any] = {name: getattr(trainer.parse_args([]), name) for name in SHAPING}
+RECIPE, CLASSIC = (
+    {"clip": 0.0, **{name: getattr(trainer.parse_args(flags), name) for name in SHAPING}}
+    for flags in ([], ["--classic"])
+)
 # One change at a time; what build_model has no setting for is built in `variant` below.
 CHANGES: dict[str, dict[str, Any]] = {
     "recipe": {},
-    "classic, as it was": {**trainer.CLASSIC, "spread": 0.0},
-    "classic, embeddings spread": trainer.CLASSIC,
+    "classic, as it was": {**CLASSIC, "spread": 0.0},
+    "classic, embeddings spread": CLASSIC,
     "Keras's small embeddings": {"spread": 0.0},
     "no transposition": {"transpose": False},
     "pieces in order": {"shuffle": False},
@@ -123,8 +125,9 @@ def variant(vocabulary_size: int, change: dict[str, Any]) -> Any:
 def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
     """Build and compile a recipe's network: the project's own wherever it can be."""
     import model
+    from midilstm.training import weights
 
-    model.set_seed(seed)
+    weights.set_seed(seed)
     ours = {"layers", "units", "dropout", "input_dropout"}
     if {"spread", "norm", "residual", "tied", "forget", "locked"} & set(change):
         network = variant(vocabulary_size, change)
@@ -133,7 +136,8 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
         network = model.build_model(
             vocabulary_size, batch_size=BATCH, sequence_length=LENGTH, **settings
         )
-    model.compile_for_training(network, change["learning_rate"], clip=change["clip"])
+    model.compile_for_training(network, change["learning_rate"])
+    network.optimizer.clipnorm = change["clip"] or None
     if "weight_decay" in change:
         network.optimizer.weight_decay = change["weight_decay"]
     if "label_smoothing" in change:
@@ -151,25 +155,27 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
     """Train for about `steps` steps; return [loss, accuracy, held-out loss, accuracy] an epoch."""
     import numpy as np
 
-    import model
     from midilstm.corpus import batches
+    from midilstm.training import weights
+    from midilstm.training.scorer import Scorer
 
     keys = None
     if change["transpose"]:
         keys = np.array([corpus.vocabulary.transposed(k) for k in vocabularies.KEYS])
     pieces, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     count = batches.batch_count(sum(map(len, pieces)), BATCH, LENGTH)
-    scorer, curve, average = model.Scorer(network), [], network.get_weights()
+    scorer, curve, average = Scorer(network), [], network.get_weights()
     for epoch in range(-(-steps // count)):
         rng = np.random.default_rng([seed, epoch + 1])
         stream = batches.epoch_stream(pieces, rng, shuffle=change["shuffle"], transpositions=keys)
-        model.reset_states(network)
+        weights.reset_states(network)
         sums = np.zeros(2)
         made = batches.batches(stream, BATCH, LENGTH, len(corpus.vocabulary))
         for number, batch in enumerate(made):
             step = epoch * count + number
             network.optimizer.learning_rate.assign(learning_rate(change, step, steps))
-            sums += next(model.train_epoch(network, [batch]))
+            logs = network.train_on_batch(*batch, return_dict=True)
+            sums += [logs["loss"], logs["accuracy"]]
             if "average" in change:
                 share = min(change["average"], (1 + step) / (10 + step))
                 now = network.get_weights()
@@ -177,7 +183,7 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
         trained = network.get_weights()
         if "average" in change:
             network.set_weights(average)
-        score = scorer(batches.scoring_batches(held_out, BATCH, LENGTH))
+        score = scorer(held_out)
         network.set_weights(trained)
         curve.append([*(sums / count), *score])
     return curve
