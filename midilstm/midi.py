@@ -18,6 +18,8 @@ from pretty_midi import program_to_instrument_name
 from midilstm.channels import DRUMS, Note, hear
 from midilstm.files import InputError
 
+from midilstm.files import InputError
+
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
 VERSION = 3
 
@@ -80,6 +82,27 @@ def program_of(text: str) -> int:
     if len(found) == 1:
         return names.index(found[0])
     hint = f"it could be {', '.join(found[:8])}" if found else "try violin, church organ or flute"
+    raise InputError(f"{text!r} is not one General MIDI instrument: {hint}")
+
+
+def program_of(text: str) -> int:
+    """Return the General MIDI program of a number, or of the beginning of one name.
+
+    Raise InputError for what is none, or the beginning of several.
+    """
+    if text.isdecimal():
+        if int(text) > 127:
+            raise InputError(f"{text} is not a General MIDI program from 0 to 127")
+        return int(text)
+    names = [instrument_name(program) for program in range(128)]
+    wanted = text.strip().lower()
+    found = [number for number, name in enumerate(names) if name.lower() == wanted] or [
+        number for number, name in enumerate(names) if wanted and name.lower().startswith(wanted)
+    ]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(names[number] for number in found[:8])
+    hint = f"it could be {named}" if found else "try violin, church organ or flute"
     raise InputError(f"{text!r} is not one General MIDI instrument: {hint}")
 
 

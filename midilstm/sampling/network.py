@@ -1,7 +1,6 @@
 """The trained network run forward in NumPy alone; knows no Keras, no MIDI, not what a token means.
 
-TensorFlow takes seconds to start and milliseconds a call. Sampling needs neither: one step of the
-network is a row of a table, a few products of a vector and a matrix, and `tanh`.
+One step is a row of a table, a few products of a vector and a matrix, and `tanh`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+
+from midilstm.files import InputError
 
 NETWORK = {"vocabulary_size", "embedding_size", "units", "layers", "dropout", "input_dropout"}
 ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
-
-
-class WeightsError(OSError):
-    """Tell a person in one sentence why a checkpoint cannot be sampled from."""
 
 
 @dataclass(frozen=True)
@@ -41,36 +39,26 @@ class Network:
     head_bias: np.ndarray
     digest: str
 
-    @property
-    def units(self) -> int:
-        """Return the units of a layer."""
-        return len(self.head)
-
     def lanes(self, count: int = 1) -> Lanes:
         """Return `count` pieces side by side, none begun."""
-        return Lanes(self, np.zeros((2, len(self.kernels), count, self.units), np.float32))
+        return Lanes(self, np.zeros((2, len(self.kernels), count, len(self.head)), np.float32))
 
 
 class Lanes:
     """Pieces side by side, each with its own state.
 
-    `exact` says that each row is computed by itself: then a piece gets the same bits, however many
-    others stand beside it. Larger groups share one product, and rows may differ in their last bits.
+    Up to ROW_BY_ROW, a piece gets the same bits however many others stand beside it. Larger groups
+    share one product, and their rows may differ from rows alone in the last bits.
     """
 
-    def __init__(self, network: Network, states: np.ndarray, *, exact: bool = True) -> None:
+    def __init__(self, network: Network, states: np.ndarray) -> None:
         """Go on from states float32 [2, layers, B, units]: outputs and cells."""
         self._network, self._states = network, states
         self._row_by_row = states.shape[2] <= ROW_BY_ROW
-        self.exact = exact and self._row_by_row
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Lanes:
         """Return a copy of these rows, some of them perhaps several times."""
-        return Lanes(self._network, self._states[:, :, np.asarray(rows, np.intp)], exact=self.exact)
-
-    def put(self, row: int, lane: Lanes) -> None:
-        """Go on in `row` from the state of a single lane."""
-        self._states[:, :, row] = lane._states[:, :, 0]
+        return Lanes(self._network, self._states[:, :, np.asarray(rows, np.intp)])
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Feed ids int [B]; return the log probabilities of the next ids, float32 [B, V]."""
@@ -91,7 +79,7 @@ class Lanes:
 
     def _cell(self, z: np.ndarray, layer: int) -> np.ndarray:
         """Turn gates z [B, 4U] into a layer's new output [B, U]; z is overwritten."""
-        (output, cell), units = self._states[:, layer], self._network.units
+        (output, cell), units = self._states[:, layer], z.shape[1] // 4
         np.tanh(z, out=z)
         gates, candidate = z[:, : 3 * units], z[:, 3 * units :]
         gates *= 0.5
@@ -110,14 +98,12 @@ class Lanes:
 
 
 def load(path: Path, settings: Mapping[str, Any]) -> Network:
-    """Read a checkpoint of the network that settings["network"] describes.
+    """Read the arrays of a checkpoint of the network that settings["network"] describes.
 
-    Only arrays are read: no code can come from a file. Raise WeightsError where the network is one
-    that this file does not compute, or where the arrays are others than the settings say.
+    Raise InputError for a network that this file does not compute, and for other arrays.
     """
-    unknown = sorted(set(settings) - NETWORK)
-    if unknown:
-        raise WeightsError(
+    if unknown := sorted(set(settings) - NETWORK):
+        raise InputError(
             f"the network of {path} has settings that sampling does not know "
             f"({', '.join(unknown)}): it was trained by a newer train.py than this sample.py"
         )
@@ -144,24 +130,19 @@ def load(path: Path, settings: Mapping[str, Any]) -> Network:
 
 def _arrays(path: Path) -> dict[str, list[np.ndarray]]:
     """Return layer name → its arrays, out of the HDF5 file that a .keras archive holds."""
-    import h5py
-
     found: dict[str, list[np.ndarray]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as file:
             for layer in file["layers"].values():
-                arrays: list[np.ndarray] = []
-                layer.visititems(
-                    lambda _, node, into=arrays: (
-                        into.append(node[()]) if isinstance(node, h5py.Dataset) else None
-                    )
-                )
+                nodes: list[Any] = []
+                layer.visit(lambda name, layer=layer, nodes=nodes: nodes.append(layer[name]))
+                arrays = [node[()] for node in nodes if isinstance(node, h5py.Dataset)]
                 if arrays and "seed_generator" not in layer:
                     found[str(layer["vars"].attrs["name"])] = arrays
     except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise WeightsError(
+        raise InputError(
             f"{path} is damaged or no checkpoint of train.py ({error}); "
             "name another one with --checkpoint"
         ) from error
@@ -169,18 +150,18 @@ def _arrays(path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def _check(path: Path, arrays: dict[str, list[np.ndarray]], settings: Mapping[str, Any]) -> None:
-    """Raise WeightsError unless the arrays are those of the network in the settings."""
+    """Raise InputError unless the arrays are those of the network in the settings."""
     size, units = settings["vocabulary_size"], settings["units"]
-    width = settings["embedding_size"]
-    expected: dict[str, list[tuple[int, ...]]] = {"embedding": [(size, width)]}
+    rows = settings["embedding_size"]
+    expected: dict[str, list[tuple[int, ...]]] = {"embedding": [(size, rows)]}
     for number in range(1, settings["layers"] + 1):
-        rows = width if number == 1 else units
         expected[f"lstm_{number}"] = [(rows, 4 * units), (units, 4 * units), (4 * units,)]
+        rows = units
     expected["next_token"] = [(units, size), (size,)]
     for name in sorted({*expected, *arrays}):
         shapes = [array.shape for array in arrays.get(name, [])]
         if shapes != expected.get(name, []):
-            raise WeightsError(
+            raise InputError(
                 f"{path} is not of the network in the settings beside it: layer {name} "
                 f"has arrays {shapes}, expected {expected.get(name, [])}"
             )

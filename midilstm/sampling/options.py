@@ -1,160 +1,128 @@
-"""The command line of sample.py; knows no model, no files."""
+"""The one table of what sample.py can be told; light, so that --help waits for no library.
+
+Flags, the keys of the JSON beside a piece, --like and the names of files all come from it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-
-from midilstm import arguments as shared
-from midilstm.arguments import count, positive_int
-from midilstm.midi import INSTRUMENTS
+from typing import Any, Literal
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
-DEFAULT_CHARS = 100
+DEFAULT_LENGTH = {"chars": 100, "bars": None, "seconds": None}
+Domain = tuple[str, Callable[[Any], bool]]
+ANY: Domain = ("", lambda _: True)
+NATURAL: Domain = ("a whole number, zero or above", lambda x: x >= 0)
+POSITIVE: Domain = ("a whole number above zero", lambda x: x >= 1)
+HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
+SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
+PENALTY: Domain = ("a number from 1 to 100", lambda x: 1 <= x <= 100)
+TEMPO: Domain = ("a tempo from 4 to 1000", lambda x: 4 <= x <= 1000)
+TIME: Domain = ("a number of seconds from 0.001 to 86400", lambda x: 0.001 <= x <= 86_400)
 
 
-def program(text: str) -> int:
-    """Read a General MIDI program, a number or the beginning of one name, from the command line."""
-    if text.isdecimal():
-        if int(text) > 127:
-            raise argparse.ArgumentTypeError(f"{text} is not a General MIDI program from 0 to 127")
-        return int(text)
-    names = [name.lower() for name in INSTRUMENTS]
-    wanted = text.strip().lower()
-    if wanted in names:
-        return names.index(wanted)
-    found = [number for number, name in enumerate(names) if name.startswith(wanted) and wanted]
-    if len(found) == 1:
-        return found[0]
-    named = ", ".join(INSTRUMENTS[number] for number in found[:8])
-    hint = f"it could be {named}" if found else "try violin, church organ or flute"
-    raise argparse.ArgumentTypeError(f"{text!r} is not one General MIDI instrument: {hint}")
+@dataclass(frozen=True)
+class Option:
+    """A flag, and the JSON's key of the same name; None stands for a flag that is not given."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    domain: Domain = ANY
+    word: str = ""  # stands for it in the name of a file, where the value is not the default
+    # Another value means other notes, or the same in another way; others are not in the JSON.
+    role: Literal["notes", "sound", "call"] = "notes"
+
+    def read(self, text: str) -> Any:
+        """Return a flag's value; raise ArgumentTypeError for one not allowed."""
+        what, holds = self.domain
+        with suppress(ValueError):
+            if holds(value := self.kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether a JSON's value is allowed."""
+        if value is None or isinstance(value, bool):
+            return value is self.default or (self.kind is bool and value is not None)
+        kinds = {float: (int, float), Path: (str,)}.get(self.kind, (self.kind,))
+        return type(value) in kinds and self.domain[1](value)
+
+    def add_to(self, group: argparse._ActionsContainer) -> None:
+        """Add the flag to a command line."""
+        how: dict[str, Any] = {"type": self.read}
+        if self.kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        flag = "--" + self.name.replace("_", "-")
+        group.add_argument(flag, default=self.default, help=self.help, **how)
 
 
-def add_lengths(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say where a piece ends."""
-    group = parser.add_argument_group("length, one of these")
-    only = group.add_mutually_exclusive_group()
-    only.add_argument(
-        "--chars",
-        type=positive_int,
-        default=argparse.SUPPRESS,  # so that a given 100 can be told from none
-        help="tokens to make: in notes each is a note or chord, in the other encodings several "
-        f"make a note (default: {DEFAULT_CHARS})",
-    )
-    only.add_argument("--bars", type=positive_int, help="bars to make (none = see --chars)")
-    only.add_argument(
-        "--seconds",
-        type=shared.number_from(0.001, 86_400, "a number of seconds from 0.001 to 86400"),
-        help="seconds of music to make, at --bpm (none = see --chars)",
-    )
-    group.add_argument(
-        "--until-end",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="stop where the model ends the piece; the length given is then the maximum",
-    )
-
-
-def add_knobs(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that shape the music, and what it goes on from."""
-    group = parser.add_argument_group("steering")
-    group.add_argument(
-        "--strict-grammar",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="never draw what the encoding's rules forbid, such as a length without a pitch",
-    )
-    group.add_argument(
-        "--temperature",
-        type=shared.temperature,
-        default=1.0,
-        help="below 1 safer, above 1 wilder (0 = always the likeliest)",
-    )
-    group.add_argument(
-        "--top-k", type=count, default=0, help="draw from so many likeliest tokens (0 = off)"
-    )
-    group.add_argument(
-        "--top-p",
-        type=shared.mass,
-        default=1.0,
-        help="draw from the likeliest tokens that together have this probability (1.0 = off)",
-    )
-    group.add_argument(
-        "--repetition-penalty",
-        type=shared.number_from(1, 100, "a number from 1 to 100"),
-        default=1.0,
-        help="raise the probability of each of the last 64 tokens to this power (1.0 = off)",
-    )
-    group.add_argument("--primer", type=Path, metavar="FILE.mid", help="music to go on from")
-    group.add_argument(
-        "--include-primer",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="put the primer before the new music in the output",
-    )
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how many pieces are made, from what, and where they go."""
-    parser.add_argument(
-        "--seed", type=count, help="makes the piece repeatable (none = drawn, printed)"
-    )
-    parser.add_argument(
-        "--count", type=positive_int, default=1, help="pieces, with seeds --seed, --seed + 1, ..."
-    )
-    parser.add_argument(
-        "--like",
-        type=Path,
-        metavar="FILE.json",
-        help="make the piece of this file again; flags given as well change it",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        help="latest, best, or the number of an epoch (none = best where there is one, or latest)",
-    )
-    parser.add_argument(
-        "--bpm",
-        type=shared.number_from(4, 1000, "a tempo from 4 to 1000"),
-        help="quarter notes a minute (none = what the model wrote, or 120)",
-    )
-    parser.add_argument(
-        "--instrument",
-        type=program,
-        help="General MIDI name, or as much of it as is unique, or program 0 to 127 "
+STEERING = (
+    Option("strict_grammar", bool, True, "never draw what the encoding's rules forbid"),
+    Option("temperature", float, 1.0, "above 1 wilder (0 = always the likeliest)", HEAT),
+    Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
+    Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
+    Option(
+        *("repetition_penalty", float, 1.0),
+        "raise the probability of each of the last 64 tokens to this power (1.0 = off)",
+        *(PENALTY, "penalty"),
+    ),
+    Option("primer", Path, None, "MIDI file to go on from", role="call"),
+    Option("include_primer", bool, False, "put the primer before the new music in the output"),
+    Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),
+)
+LENGTH = (
+    Option("chars", int, None, "tokens to make (none = 100 if no other)", POSITIVE, "chars"),
+    Option("bars", int, None, "bars to make (none = see --chars)", POSITIVE, "bars"),
+    Option("seconds", float, None, "of music, at --bpm (none = see --chars)", TIME, "seconds"),
+)
+PIECES = (
+    Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", NATURAL),
+    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, role="call"),
+    Option("like", Path, None, "JSON of a piece to make again; flags change it", role="call"),
+    Option("bpm", float, None, "quarter notes a minute (none = the model's)", TEMPO, role="sound"),
+    Option(
+        *("instrument", str, None),
+        "General MIDI name, or as much of it as is unique, or program 0 to 127 "
         "(none = what the model wrote, or piano)",
-    )
-    parser.add_argument(
-        "--model-dir", type=Path, default=Path("model"), help="where the checkpoints are"
-    )
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("output"), help="where the music goes"
-    )
+        role="sound",
+    ),
+    Option("checkpoint", str, None, "latest, best or an epoch (none = best if any)", role="sound"),
+    Option("model_dir", Path, Path("model"), "where the checkpoints are", role="sound"),
+    Option("output_dir", Path, Path("output"), "where the music goes", role="call"),
+)
+GROUPS = {"length, one of these": LENGTH, "steering": STEERING, "pieces": PIECES}
+KEPT = tuple(o for o in (*LENGTH, *STEERING, *PIECES) if o.role != "call")  # in the JSON
 
 
-def parse_args(argv: Sequence[str] | None = None, before: Sequence[str] = ()) -> argparse.Namespace:
-    """Read the command line, after flags `before` that it overrides."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
-        description="Make new music with the model that train.py trained.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add_lengths(parser)
-    add_knobs(parser)
-    add_output(parser)
-    own = vars(parser.parse_args(argv))
-    if any(own.get(name) is not None for name in LENGTHS):  # a length overrides any other
-        before = [flag for flag in before if flag[2:].split("=")[0] not in LENGTHS]
-    arguments = parser.parse_args([*before, *argv])
-    arguments.argv = list(argv)
-    arguments.chars = getattr(arguments, "chars", None)
-    if arguments.chars is arguments.bars is arguments.seconds is None:
-        arguments.chars = DEFAULT_CHARS
-    if arguments.include_primer and not (arguments.primer or arguments.like):
-        parser.error("--include-primer needs the music to include: --primer FILE.mid")
-    if arguments.temperature == 0 and arguments.count > 1:
-        parser.error("--temperature=0 makes every piece the same: leave out --count")
+def parse(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, like: Mapping[str, Any] | None
+) -> argparse.Namespace:
+    """Read every flag of the table; what is left out is as in the piece `like`, or the default."""
+    for title, options in GROUPS.items():
+        group: argparse._ActionsContainer = parser.add_argument_group(title)
+        if options is LENGTH:
+            group = group.add_mutually_exclusive_group()
+        for option in options:
+            option.add_to(group)
+    known = {option.name: like[option.name] for option in KEPT} if like else DEFAULT_LENGTH
+    parser.set_defaults(**{name: known[name] for name in known if name not in LENGTHS})
+    arguments = parser.parse_args(argv)
+    if all(getattr(arguments, name) is None for name in LENGTHS):  # a given one overrides any other
+        vars(arguments).update({name: known[name] for name in LENGTHS})
     return arguments
+
+
+def stem_of(checkpoint: Path, values: Mapping[str, Any]) -> str:
+    """Name a piece for how it was made: some values always, others where they are on."""
+    words = [checkpoint.stem, f"seed-{values['seed']}", f"temperature-{values['temperature']:g}"]
+    for option in (*STEERING, *LENGTH):
+        if option.word and (value := values[option.name]) != option.default:
+            words.append(f"{option.word}-{str(value).removesuffix('.0')}")
+    return "_".join(words)

@@ -1,0 +1,150 @@
+"""A model folder, a primer and a length → new tokens. Knows no flags, no output files."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from midilstm import runs
+from midilstm import tokens as encodings
+from midilstm.files import InputError
+from midilstm.midi import MidiError
+from midilstm.sampling.choose import Knobs
+from midilstm.sampling.loop import generate
+from midilstm.sampling.network import Network, load
+from midilstm.sampling.options import LENGTHS
+from midilstm.tokens.vocabulary import Vocabulary, vocabulary_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model folder, ready to sample from."""
+
+    checkpoint: Path
+    network: Network
+    vocabulary: Vocabulary
+    pedal: bool = True  # whether it heard the sustain pedal
+
+
+def open_model(folder: Path, which: str | None) -> Trained:
+    """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
+    checkpoint = runs.choose(folder, which)
+    settings = runs.load_settings(folder)
+    vocabulary = vocabulary_of(folder, settings["network"])
+    pedal = settings.get("training", {}).get("pedal", True)
+    return Trained(checkpoint, load(checkpoint, settings["network"]), vocabulary, pedal)
+
+
+def read_primer(path: Path, trained: Trained) -> list[str]:
+    """Return a file's tokens as the model's corpus was read; raise InputError for no music."""
+    try:
+        return encodings.read(path, trained.vocabulary.name, pedal=trained.pedal)
+    except MidiError as error:
+        raise InputError(f"{path} cannot be the primer: {error}") from error
+
+
+def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
+    """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
+    ids = vocabulary.ids
+    known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
+    unknown = Counter(token for token in tokens if token not in ids)
+    heard = {token: vocabulary.encoding.nearest(token, known) for token in unknown}
+    if unknown:
+        named = ", ".join(
+            f"{token} ({times}, {f'heard as {heard[token]}' if heard[token] else 'left out'})"
+            for token, times in unknown.most_common(10)
+        )
+        more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
+        share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
+        print(f"The model has never seen {share}: {named}{more}")
+    likest = (heard.get(token, token) for token in tokens)
+    found = vocabulary.encoding.music([token for token in likest if token])
+    if tokens and not vocabulary.encoding.played(found):
+        raise InputError("the model knows nothing like the primer: give another --primer")
+    return [ids[token] for token in vocabulary.spelled(found)]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much new music a piece gets: `amount` of one of LENGTHS, after a primer's tokens.
+
+    The bar in which a primer ends counts as the first, and the seconds begin with the new music.
+    """
+
+    unit: str
+    amount: float
+    bpm: float | None
+    primer: Sequence[str]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], primer: Sequence[str], vocabulary: Vocabulary) -> Length:
+        """Return the one length among the options' values."""
+        unit = next(name for name in LENGTHS if values[name] is not None)
+        return cls(unit, values[unit], values["bpm"], primer, vocabulary)
+
+    def __str__(self) -> str:
+        unit = "tokens" if self.unit == "chars" else self.unit
+        return f"{self.amount:g} {unit if self.amount != 1 else unit[:-1]}"
+
+    def listener(self) -> Callable[[str], bool]:
+        """Return what tells of one token after another whether it stands beyond the length."""
+        encoding = self.vocabulary.encoding
+        clock, begun = encoding.clock(self.bpm), 0.0
+        for token in encoding.context(self.primer) if self.primer else ():
+            _, begun = clock.tell(token)
+
+        def is_over(token: str) -> bool:
+            bars, seconds = clock.tell(token)
+            return (bars if self.unit == "bars" else seconds - begun) >= self.amount
+
+        return is_over
+
+    def until(self) -> Callable[[int], bool]:
+        """Return a piece's listener to ids."""
+        is_over = self.listener()
+        return lambda number: is_over(self.vocabulary.tokens[number])
+
+    def within(self, ids: Sequence[int]) -> list[str]:
+        """Return the tokens of ids, without what the last, if merged, has beyond the length."""
+        tokens = [self.vocabulary.tokens[number] for number in ids]
+        if self.unit == "chars" or not self.vocabulary.merges:
+            return tokens
+        is_over = self.listener()
+        parts = [[part for part in token.split(" ") if not is_over(part)] for token in tokens]
+        return [" ".join(kept) for kept in parts if kept]
+
+
+def draw_pieces(
+    trained: Trained, seeds: range, length: Length, primer: Sequence[int], values: Mapping[str, Any]
+) -> list[list[str]]:
+    """Return the tokens of each seed's piece, drawn after a primer's ids by the options' values."""
+    vocabulary, most = trained.vocabulary, math.ceil(length.amount) * LENGTHS[length.unit]
+    rules: dict[str, Any] = {"grammar": vocabulary.grammar() if values["strict_grammar"] else None}
+    rules["until"] = until = None if length.unit == "chars" else length.until
+    knobs = Knobs(**{field.name: values[field.name] for field in fields(Knobs)})
+    total, delay = (None, 1) if until else (len(seeds) * most, 0.5)
+    with tqdm(total=total, delay=delay, unit="token", leave=False, disable=None) as bar:
+        network = trained.network
+        found = generate(network, seeds, most, knobs, primer, progress=bar.update, **rules)
+    if until and (late := sum(len(ids) == most for ids in found)):
+        what = f"{late} of {len(seeds)} pieces were cut off" if len(seeds) > 1 else "cut off"
+        warn(f"{what} at {most} tokens, before {length}: the model does not move on in time")
+    new = [length.within(ids) for ids in found]
+    if values["include_primer"]:
+        return [[*length.primer, *tokens] for tokens in new]
+    if length.primer:
+        return [vocabulary.encoding.continued(tokens, length.primer) for tokens in new]
+    return new
+
+
+def warn(what: str) -> None:
+    """Say on standard error what a person should know, and go on."""
+    print(f"sample.py: careful: {what}", file=sys.stderr)
