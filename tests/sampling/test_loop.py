@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 import pytest
-from fake_network import FakeNetwork
+from fake_network import FakeLanes, FakeNetwork
 
 from midilstm.sampling import loop
 from midilstm.sampling.choose import Knobs
@@ -110,22 +110,25 @@ def test_a_piece_does_not_depend_on_those_beside_it(knobs: Knobs, grammar: bool)
     assert len({tuple(piece) for piece in alone}) > 20
 
 
+class Watched(FakeNetwork):
+    """Be its own only lane, and remember how many pieces stood side by side at first."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self.step = self.lanes().step
+
+    def take(self, rows: Sequence[int]) -> FakeLanes:
+        self.counts.append(len(rows))
+        return super().lanes(len(rows))
+
+
 def test_groups_are_cut_by_the_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[list[int]] = []
     for cores in (1, 7):
-        taken: list[int] = []
-
-        class Watched(FakeNetwork):
-            def lanes(self, count: int = 1) -> Any:
-                lanes = super().lanes(count)
-                take = lanes.take
-                lanes.take = lambda rows: (taken.append(len(rows)), take(rows))[1]  # type: ignore[method-assign]  # noqa: B023
-                return lanes
-
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        generate(Watched(), range(70), 3, Knobs())
-        sizes.append(sorted(taken))
-    assert sizes[0] == sizes[1] == [6, 32, 32]
+        network = Watched()
+        monkeypatch.setattr(network, "lanes", lambda network=network: network)
+        generate(network, range(70), 3, Knobs())
+        assert sorted(network.counts) == [6, 32, 32]
 
 
 def test_progress_counts_the_tokens() -> None:
