@@ -5,7 +5,7 @@
 Ours stands beside a loop around `model.predict`, a loop around a compiled step, and, for the wait
 from typing a command to the file, a bare `import tensorflow`. In every round each takes its turn,
 so that a busy machine slows all of them alike. Weights are fresh unless --model-dir names trained
-ones, which change little: only how many choices are made again in a lane alone.
+ones, which change little.
 """
 
 import argparse
@@ -18,17 +18,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 # The project is run from its folder, not installed: its modules are one folder up.
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import sample  # noqa: E402 - ours, one folder up, not this file
+from midilstm.sampling import use_one_thread  # noqa: E402
 
 Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
-PREDICT, OURS, OURS_64 = "model.predict loop, 1 piece", "ours, 1 piece", "ours, 64 pieces"
-STRICT, STRICT_64 = "ours, 1 piece, a grammar", "ours, 64 pieces, a grammar"
+Times = list[tuple[float, float]]  # wall and processor seconds, one pair a round
+PREDICT, TENSORFLOW = "model.predict loop, 1 piece", "import tensorflow"
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -46,15 +47,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
     import model
-    from midilstm.tokens import encoding
     from midilstm.tokens import vocabulary as vocabularies
 
-    chords = (f"{a}.{b}.{c}" for a in range(12) for b in range(a) for c in range(b))
-    tokens = [*dict.fromkeys((vocabularies.END, *encoding.NAMES, *chords))][:size]
+    chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
+    names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
+    tokens = [vocabularies.END, *names, *chords][:size]
     vocabularies.Vocabulary(tuple(tokens)).save(folder / vocabularies.VOCABULARY)
-    network = model.build_model(len(tokens), batch_size=1, sequence_length=1)
-    model.save(network, folder / "epoch-0001.keras")
     sizes = {"vocabulary_size": len(tokens), "embedding_size": 512, "units": 256, "layers": 3}
+    network = model.build_model(batch_size=1, sequence_length=1, **sizes)
+    network.save(folder / "epoch-0001.keras")
     (folder / "settings.json").write_text(json.dumps({"network": {**sizes, "dropout": 0.2}}))
 
 
@@ -69,158 +70,124 @@ def toy_follow(state: tuple[int, int], number: int) -> tuple[int, int] | None:
 def contenders(folder: Path) -> dict[str, Work]:
     """Return what is measured in this process, by name."""
     import numpy as np
+    import tensorflow as tf
 
     import model
     from midilstm import runs
-    from midilstm.sampling import choose, loop
-    from midilstm.tokens import grammar
+    from midilstm.sampling import pieces
+    from midilstm.sampling.choose import Knobs, choose_rows, race
+    from midilstm.sampling.loop import generate
+    from midilstm.tokens.grammar import Grammar
 
-    network = sample.open_model(folder, None).network
-    settings = runs.load_settings(folder)["network"]
-    checkpoint = runs.choose(folder)
+    trained, settings = pieces.open_model(folder, None), runs.load_settings(folder)["network"]
+    size = settings["vocabulary_size"]
+    rules = Grammar(toy_follow, size, (7, 0))
 
     def keras(count: int) -> Any:
         built = model.build_model(batch_size=count, sequence_length=1, **settings)
-        model.load(built, checkpoint)
+        built.load_weights(trained.checkpoint)
         return built
 
-    rules = grammar.Grammar(toy_follow, settings["vocabulary_size"], (7, 0))
+    def compiled(count: int) -> Callable[[Any], Any]:
+        built = keras(count)
+        step = tf.function(lambda ids: built(ids, training=False)[:, 0])
+        return lambda ids: step(ids[:, None]).numpy()
 
-    def ours(count: int, length: int, rules: grammar.Grammar | None = None) -> Work:
-        seeds, knobs = range(count), choose.Knobs()
-        return count * length, lambda: loop.generate(network, seeds, length, knobs, grammar=rules)
+    def ours(count: int, length: int, grammar: Any = None) -> Work:
+        network, seeds = trained.network, range(count)
+        return count * length, lambda: generate(network, seeds, length, Knobs(), grammar=grammar)
 
     def looped(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
             rng, ids = np.random.default_rng(0), np.zeros(count, np.int32)
             for _ in range(length):
-                noise = choose.race(rng, (count, settings["vocabulary_size"]))
-                ids = choose.choose_rows(
-                    np.log(step(ids)), noise, choose.Knobs(), np.zeros((count, 0), np.intp)
-                )[0]
+                noise = race(rng, (count, size))
+                ids = choose_rows(np.log(step(ids)), noise, Knobs(), np.zeros((count, 0), int))
 
         return count * length, draw
 
-    one, compiled, compiled_64 = keras(1), model.stepper(keras(1)), model.stepper(keras(64))
+    one = keras(1)
     return {
         PREDICT: looped(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
-        "compiled step, 1 piece": looped(compiled, 1, 100),
-        OURS: ours(1, 500),
-        STRICT: ours(1, 500, rules),
+        "compiled step, 1 piece": looped(compiled(1), 1, 100),
+        "ours, 1 piece": ours(1, 500),
+        "ours, 1 piece, a grammar": ours(1, 500, rules),
         "ours, 8 pieces": ours(8, 200),
-        "compiled step, 64 pieces": looped(compiled_64, 64, 10),
-        OURS_64: ours(64, 200),
-        STRICT_64: ours(64, 200, rules),
+        "compiled step, 64 pieces": looped(compiled(64), 64, 10),
+        "ours, 64 pieces": ours(64, 200),
+        "ours, 64 pieces, a grammar": ours(64, 200, rules),
     }
 
 
-def timed(work: Callable[[], object], processor: Callable[[], float]) -> tuple[float, float]:
-    """Return the wall and processor seconds that some work takes."""
-    began, used = time.perf_counter(), processor()
+def timed(work: Callable[[], object], who: int) -> tuple[float, float]:
+    """Return the wall seconds that some work takes, and the processor's, here or in children."""
+    before, began = resource.getrusage(who), time.perf_counter()
     work()
-    return time.perf_counter() - began, processor() - used
-
-
-def children() -> float:
-    """Return the processor seconds of all ended child processes."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    wall, after = time.perf_counter() - began, resource.getrusage(who)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def commands(folder: Path, output: Path) -> dict[str, list[str]]:
     """Return the command lines whose whole wall time is measured."""
     places = [f"--model-dir={folder}", f"--output-dir={output}"]
-    python = sys.executable
     return {
-        "import tensorflow": [python, "-c", "import tensorflow"],
-        "sample.py --chars=100": [python, str(ROOT / "sample.py"), "--chars=100", *places],
-        "import music21.midi": [python, "-c", "from music21 import midi"],
+        TENSORFLOW: [sys.executable, "-c", "import tensorflow"],
+        "sample.py --chars=100": [sys.executable, str(ROOT / "sample.py"), "--chars=100", *places],
     }
 
 
-def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], ...]:
-    """Return what is shown of contenders, of commands, and of grammars."""
+def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what is shown of contenders and of commands."""
     from tqdm import tqdm
 
     works, lines = contenders(folder), commands(folder, output)
-    drawn: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-    waited: dict[str, list[tuple[float, float]]] = {name: [] for name in lines}
+    drawn: dict[str, Times] = {name: [] for name in works}
+    waited: dict[str, Times] = {name: [] for name in lines}
     for number in tqdm(range(-1, rounds), unit="round", disable=None):
         for name, (_, work) in works.items():
-            pair = timed(work, time.process_time)
-            drawn[name] += [pair] * (number >= 0)  # the first round warms up
+            drawn[name] += [timed(work, resource.RUSAGE_SELF)] * (number >= 0)  # the first warms up
         for name, line in lines.items():
             run = lambda line=line: subprocess.run(line, check=True, capture_output=True)  # noqa: E731
-            pair = timed(run, children)
-            waited[name] += [pair] * (number >= 0)
-    tokens = {name: work[0] for name, work in works.items()}
-    return (
-        {name: rates(tokens[name], drawn[name], drawn[PREDICT]) for name in works},
-        {name: waits(waited[name], waited["import tensorflow"]) for name in lines},
-        {
-            "1 piece": costs(drawn[STRICT], drawn[OURS]),
-            "64 pieces": costs(drawn[STRICT_64], drawn[OURS_64]),
-        },
-    )
+            waited[name] += [timed(run, resource.RUSAGE_CHILDREN)] * (number >= 0)
+    pace = {name: row(drawn[name], drawn[PREDICT]) for name in works}
+    for name, (tokens, _) in works.items():
+        slower = pace[name].pop("times")
+        pace[name] = {key: tokens / value for key, value in pace[name].items()}
+        pace[name]["times predict"] = tokens / works[PREDICT][0] / slower
+    return pace, {name: row(waited[name], waited[TENSORFLOW]) for name in lines}
 
 
-def rates(
-    tokens: int, pairs: list[tuple[float, float]], predict: list[tuple[float, float]]
-) -> dict[str, float]:
-    """Return tokens a second, and how many times a predict loop's (10 tokens) that is."""
-    ratios = [tokens / own[0] / (10 / other[0]) for own, other in zip(pairs, predict, strict=True)]
+def row(own: Times, reference: Times) -> dict[str, float]:
+    """Return medians of seconds, and of how many times the reference's in the same round."""
     return {
-        "median": tokens / statistics.median(wall for wall, _ in pairs),
-        "best": tokens / min(wall for wall, _ in pairs),
-        "a processor second": tokens / statistics.median(used for _, used in pairs),
-        "times predict": statistics.median(ratios),
+        "median": statistics.median(wall for wall, _ in own),
+        "best": min(wall for wall, _ in own),
+        "processor": statistics.median(used for _, used in own),
+        "times": statistics.median(a[0] / b[0] for a, b in zip(own, reference, strict=True)),
     }
-
-
-def waits(
-    pairs: list[tuple[float, float]], reference: list[tuple[float, float]]
-) -> dict[str, float]:
-    """Return seconds, and what part of a bare import of TensorFlow they are."""
-    return {
-        "median": statistics.median(wall for wall, _ in pairs),
-        "best": min(wall for wall, _ in pairs),
-        "processor": statistics.median(used for _, used in pairs),
-        "of import tensorflow": statistics.median(
-            own[0] / other[0] for own, other in zip(pairs, reference, strict=True)
-        ),
-    }
-
-
-def costs(pairs: list[tuple[float, float]], free: list[tuple[float, float]]) -> dict[str, float]:
-    """Return how many times the seconds without a grammar those with one are."""
-    ratios = [(a[0] / b[0], a[1] / b[1]) for a, b in zip(pairs, free, strict=True)]
-    wall, used = zip(*ratios, strict=True)
-    return {"wall": statistics.median(wall), "processor": statistics.median(used)}
 
 
 def show(title: str, table: dict[str, dict[str, float]], digits: int) -> None:
     """Print a table of numbers under its title."""
     columns = list(next(iter(table.values())))
     width = max(len(name) for name in (title, *table))
-    print(f"\n{title:<{width}}" + "".join(f"  {column:>20}" for column in columns))
-    for name, row in table.items():
-        print(f"{name:<{width}}" + "".join(f"  {row[column]:>20,.{digits}f}" for column in columns))
+    print(f"\n{title:<{width}}" + "".join(f"  {column:>14}" for column in columns))
+    for name, values in table.items():
+        print(f"{name:<{width}}" + "".join(f"  {values[x]:>14,.{digits}f}" for x in columns))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure everything, print three tables and a JSON line."""
+    """Measure everything, print two tables and a JSON line."""
     args = parse_args(argv)
-    sample.use_one_thread()
+    use_one_thread()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.model_dir or Path(temporary)
         if not args.model_dir:
             make_model(folder, args.vocabulary)
-        drawn, waited, grammars = measure(folder, Path(temporary) / "output", args.rounds)
-    show("tokens a second", drawn, 1)
+        drawn, waited = measure(folder, Path(temporary) / "output", args.rounds)
+    show("tokens a second", drawn, 0)
     show("seconds from typing to the end", waited, 3)
-    show("with a grammar, times without", grammars, 3)
-    found = {"tokens_a_second": drawn, "seconds": waited, "grammar": grammars}
-    print(json.dumps({"load": os.getloadavg()[0], **found}))
+    print(json.dumps({"load": os.getloadavg()[0], "tokens_a_second": drawn, "seconds": waited}))
     return 0
 
 
