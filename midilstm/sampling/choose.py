@@ -11,14 +11,13 @@ WINDOW = 64  # tokens that the repetition penalty looks back on
 
 @dataclass(frozen=True)
 class Knobs:
-    """Say how a token is chosen from log probabilities; each default leaves them as they are.
+    """Say how a token is chosen; each default leaves the log probabilities as they are.
 
-    In this order: a token among the last WINDOW has its log probability multiplied by
-    `repetition_penalty`, its probability raised to that power (CTRL: Keskar et al. 2019, arXiv
-    1909.05858; log probabilities are scores that are all negative); all are divided by
+    In this order: tokens among the last WINDOW have their log probability multiplied by
+    `repetition_penalty` (CTRL: Keskar et al. 2019, arXiv 1909.05858); all are divided by
     `temperature` (0: the likeliest is taken); the `top_k` likeliest stay (0: all do); of these the
-    fewest that together have `top_p` of what they sum to (Holtzman et al. 2020, arXiv 1904.09751).
-    Tokens exactly as likely as the last that stays, stay. Only with `until_end` can a piece end.
+    fewest that together have `top_p` of their sum (Holtzman et al. 2020, arXiv 1904.09751), and
+    those as likely as the last of them. Only with `until_end` can a piece end.
     """
 
     temperature: float = 1.0

@@ -68,31 +68,22 @@ STEERING = (
     Option("temperature", float, 1.0, "above 1 wilder (0 = always the likeliest)", HEAT),
     Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
     Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
-    Option(
-        *("repetition_penalty", float, 1.0),
-        "raise the probability of each of the last 64 tokens to this power (1.0 = off)",
-        *(PENALTY, "penalty"),
-    ),
+    Option("repetition_penalty", float, 1.0, "against repeats (1.0 = off)", PENALTY, "penalty"),
     Option("primer", Path, None, "MIDI file to go on from", role="call"),
     Option("include_primer", bool, False, "put the primer before the new music in the output"),
     Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),
 )
 LENGTH = (
     Option("chars", int, None, "tokens to make (none = 100 if no other)", POSITIVE, "chars"),
-    Option("bars", int, None, "bars to make (none = see --chars)", POSITIVE, "bars"),
-    Option("seconds", float, None, "of music, at --bpm (none = see --chars)", TIME, "seconds"),
+    Option("bars", int, None, "bars to make (none = --chars)", POSITIVE, "bars"),
+    Option("seconds", float, None, "seconds to make, at --bpm (none = --chars)", TIME, "seconds"),
 )
 PIECES = (
     Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", NATURAL),
     Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, role="call"),
     Option("like", Path, None, "JSON of a piece to make again; flags change it", role="call"),
-    Option("bpm", float, None, "quarter notes a minute (none = the model's)", TEMPO, role="sound"),
-    Option(
-        *("instrument", str, None),
-        "General MIDI name, or as much of it as is unique, or program 0 to 127 "
-        "(none = what the model wrote, or piano)",
-        role="sound",
-    ),
+    Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO, role="sound"),
+    Option("instrument", str, None, "General MIDI name or number (none = model's)", role="sound"),
     Option("checkpoint", str, None, "latest, best or an epoch (none = best if any)", role="sound"),
     Option("model_dir", Path, Path("model"), "where the checkpoints are", role="sound"),
     Option("output_dir", Path, Path("output"), "where the music goes", role="call"),
