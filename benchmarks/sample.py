@@ -56,7 +56,8 @@ def make_model(folder: Path, size: int) -> None:
     sizes = {"vocabulary_size": len(tokens), "embedding_size": 512, "units": 256, "layers": 3}
     network = model.build_model(batch_size=1, sequence_length=1, **sizes)
     network.save(folder / "epoch-0001.keras")
-    (folder / "settings.json").write_text(json.dumps({"network": {**sizes, "dropout": 0.2}}))
+    settings = {"format": 2, "network": {**sizes, "dropout": 0.2}}
+    (folder / "settings.json").write_text(json.dumps(settings))
 
 
 def toy_follow(state: tuple[int, int], number: int) -> tuple[int, int] | None:

@@ -31,7 +31,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     sizes = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
     Vocabulary(TOKENS).save(folder / "vocabulary.json")
-    (folder / "settings.json").write_text(json.dumps({"network": sizes, "training": {}}))
+    settings = {"format": 2, "network": sizes, "training": {"pedal": True}}
+    (folder / "settings.json").write_text(json.dumps(settings))
     network = model.build_model(batch_size=1, sequence_length=1, **cast(Any, sizes))
     for epoch in (1, 2):
         rng, path = np.random.default_rng(epoch), folder / f"epoch-000{epoch}.keras"
