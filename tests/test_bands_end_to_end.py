@@ -155,8 +155,8 @@ def test_the_evaluation_knows_rhythm(trained: tuple[str, Path]) -> None:
     words += ["--samples=3", "--length=60", f"--json={folder / 'e.json'}"]
     assert evaluate.main(words) == 0
     found = json.loads((folder / "e.json").read_text("utf-8"))
-    assert found["resemblance"]["distributions"]["overlaps"]["duration overlap"]["value"] > 0
-    assert found["statistics"]["measures"]["instruments"]["held_out"]["value"] == 3
+    assert found["similarity"]["distributions"]["duration overlap"]["value"] > 0
+    assert found["statistics"]["values"]["instruments"]["held_out"]["value"] == 3
     a_note, a_token = (
         found["scores"]["held_out"][f"nats_a_{what}"]["value"] for what in ("note", "token")
     )

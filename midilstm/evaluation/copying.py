@@ -1,4 +1,4 @@
-"""How much of a piece stands in other pieces, over ids. Knows no files, no tokens, no Keras.
+"""How much of a piece stands in other pieces, over ids. Knows no files, no networks.
 
 After Yin, Reuben, Stepney and Collins 2022, "Measuring when a music generation algorithm copies
 too much": what a program copies is held against what people repeat of each other.
@@ -7,30 +7,19 @@ too much": what a program copies is held against what people repeat of each othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from midilstm.evaluation.statistics import estimate
+from midilstm.tokens.vocabulary import Vocabulary
 
 LENGTHS = (4, 8, 12, 16)
-SHIFTS = range(-12, 13)  # semitones: every key, upwards and downwards
+SHIFTS = sorted(range(-12, 13), key=abs)  # semitones: of several as good the smallest is taken
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
-
-
-@dataclass(frozen=True)
-class Run:
-    """The longest stretch that two pieces share; `start` and `piece_start` count from 0."""
-
-    length: int
-    start: int
-    piece: str | None
-    piece_start: int
-    semitones: int = 0  # what has to be added to the copy to give the original
 
 
 def _prints(ids: np.ndarray, length: int) -> np.ndarray:
@@ -48,8 +37,8 @@ def _prints(ids: np.ndarray, length: int) -> np.ndarray:
     return (sums[length:] - sums[:-length]) * back[: len(ids) - length + 1]
 
 
-class Memory:
-    """The pieces that may have been copied from, each int [n] without its end."""
+class Originals:
+    """The pieces that may have been copied from, name → int [n] without its end."""
 
     def __init__(self, pieces: Mapping[str, np.ndarray]) -> None:
         """Lay the pieces end to end."""
@@ -58,18 +47,16 @@ class Memory:
         self._starts = np.append(0, np.cumsum(lengths))
         self._stream = np.concatenate([np.empty(0, np.int64), *pieces.values()])
         self._left = np.repeat(self._starts[1:], lengths) - np.arange(self._starts[-1])
-        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._indexed = 0, np.empty(0, np.uint64), np.empty(0, np.int64)
 
     def _index(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the sorted prints of the runs of one length and where each begins."""
-        if length not in self._known:
-            if len(self._known) > len(LENGTHS):  # a few: they are as large as the music
-                self._known.pop(next(iter(self._known)))
+        if length != self._indexed[0]:  # one is kept: it is as large as the music
             prints = _prints(self._stream, length)
             starts = np.flatnonzero(self._left[: len(prints)] >= length)
             order = np.argsort(prints[starts], kind="stable")
-            self._known[length] = prints[starts][order], starts[order]
-        return self._known[length]
+            self._indexed = length, prints[starts][order], starts[order]
+        return self._indexed[1:]
 
     def where(self, ids: np.ndarray, length: int) -> np.ndarray:
         """Return int [n - length + 1]: where each run of `length` ids begins first, or -1."""
@@ -80,8 +67,8 @@ class Memory:
         places = np.minimum(np.searchsorted(prints, wanted), len(prints) - 1)
         return np.where(prints[places] == wanted, starts[places], -1)
 
-    def longest(self, pieces: Sequence[np.ndarray]) -> list[int]:
-        """Return the length of each piece's longest run that stands here, bit by bit."""
+    def longest(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
+        """Return int [pieces], the length of each one's longest run that stands here."""
         lengths = np.zeros(len(pieces), int)
         bits = max([len(ids) for ids in pieces], default=0).bit_length()
         steps = [1 << bit for bit in reversed(range(bits))]
@@ -92,79 +79,51 @@ class Memory:
                 for number in np.flatnonzero(tried == length).tolist():
                     if (self.where(pieces[number], length) >= 0).any():
                         lengths[number] = length
-        return lengths.tolist()
+        return lengths
 
-    def run(self, ids: np.ndarray, length: int, semitones: int = 0) -> Run:
-        """Return the first run of that length that a piece shares with one of these."""
-        if length == 0:
-            return Run(0, 0, None, 0)
+    def match(self, ids: np.ndarray, length: int) -> dict[str, Any]:
+        """Return where the first run of that length stands, in `ids` and here, from 0."""
+        if not length:
+            return {"length": 0, "start": 0, "piece": None, "piece_start": 0}
         places = self.where(ids, length)
         start = int(np.flatnonzero(places >= 0)[0])
         number = int(np.searchsorted(self._starts, places[start], side="right")) - 1
         origin = int(places[start] - self._starts[number])
-        return Run(length, start, self._names[number], origin, semitones)
-
-
-def examine(
-    memory: Memory, pieces: Sequence[np.ndarray], transposed: Mapping[int, np.ndarray]
-) -> list[dict[str, Any]]:
-    """Return for each piece what it shares with the memory, verbatim and in the best other key.
-
-    `transposed` has for each number of semitones a table, new id of each id; an id that the
-    memory has not where there is none.
-    """
-    keys = [{shift: table[ids] for shift, table in transposed.items()} for ids in pieces]
-    verbatim = memory.longest(pieces)
-    flat = iter(memory.longest([ids for moved in keys for ids in moved.values()]))
-    results = []
-    for ids, moved, length in zip(pieces, keys, verbatim, strict=True):
-        lengths = {shift: next(flat) for shift in moved}
-        # The smallest shift wins where several are as long.
-        shift = min(lengths, key=lambda semitones: (-lengths[semitones], abs(semitones)))
-        results.append(
-            {
-                "grams": {str(n): _shares(memory, ids, moved, n) for n in LENGTHS},
-                "longest": asdict(memory.run(ids, length)),
-                "longest_transposed": asdict(memory.run(moved[shift], lengths[shift], shift)),
-            }
-        )
-    return results
-
-
-def _shares(
-    memory: Memory, ids: np.ndarray, moved: Mapping[int, np.ndarray], length: int
-) -> dict[str, int]:
-    """Count the runs of one length: all, those found verbatim, those found in any key."""
-    exact = memory.where(ids, length) >= 0
-    in_any_key = exact.copy()
-    for other in moved.values():
-        in_any_key |= memory.where(other, length) >= 0
-    counts = {"all": len(exact), "exact": exact.sum(), "transposed": in_any_key.sum()}
-    return {name: int(count) for name, count in counts.items()}
+        piece = {"piece": self._names[number], "piece_start": origin}
+        return {"length": length, "start": start, **piece}
 
 
 def compare(
     training: Mapping[str, np.ndarray],
     sets: Mapping[str, Mapping[str, np.ndarray]],
-    tables: Mapping[int, np.ndarray],
+    vocabulary: Vocabulary,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Return what each set of pieces, name → ids without ends, shares with the training pieces."""
-    memory = Memory(training)
+    """Return what sets of pieces, ids without ends, share with training pieces, ids with ends.
+
+    A copy's `semitones` have to be added to it to give its original.
+    """
+    originals = Originals({name: ids[:-1] for name, ids in training.items()})
+    none = len(vocabulary)  # an id that no original has
+    tables = [np.append(vocabulary.transposed(shift), none) for shift in SHIFTS[1:]]
     result: dict[str, Any] = {"searched_pieces": len(training)}
-    for name, pieces in sets.items():
-        found = examine(memory, list(pieces.values()), tables)
-        facts: dict[str, Any] = {"pieces": len(found), "grams": {}}
-        for length in map(str, LENGTHS):
-            counts = [one["grams"][length] for one in found]
-            units = np.array([count["all"] for count in counts])
-            facts["grams"][length] = {
-                kind: estimate(np.array([count[kind] for count in counts]), units, rng=rng)
-                for kind in ("exact", "transposed")
+    for group in (group for group in sets if group != "training"):
+        names = list(sets[group])
+        keys = [[ids, *(table[ids] for table in tables)] for ids in sets[group].values()]
+        facts: dict[str, Any] = {"pieces": len(names), "grams": {}}
+        for length in LENGTHS:
+            found = [np.array([originals.where(i, length) >= 0 for i in moved]) for moved in keys]
+            runs = [places.shape[1] for places in found]
+            facts["grams"][str(length)] = {
+                "exact": estimate([places[0].sum() for places in found], runs, rng=rng),
+                "transposed": estimate([places.any(0).sum() for places in found], runs, rng=rng),
             }
-        for kind in ("longest", "longest_transposed"):
-            runs = [{**one[kind], "in": of} for one, of in zip(found, pieces, strict=True)]
-            facts[kind] = max(runs, key=lambda run: run["length"], default=None)
-            facts[f"mean_{kind}"] = estimate(np.array([run["length"] for run in runs]), rng=rng)
-        result[name] = facts
+        longest = originals.longest([ids for moved in keys for ids in moved])
+        in_any_key = longest.reshape(len(keys), -1)
+        for kind, of in (("longest", in_any_key[:, :1]), ("longest_transposed", in_any_key)):
+            piece, key = np.unravel_index(of.argmax(), of.shape)
+            match = originals.match(keys[piece][key], int(of[piece, key]))
+            facts[kind] = {**match, "semitones": SHIFTS[key], "in": names[piece]}
+            facts[f"mean_{kind}"] = estimate(of.max(1), rng=rng)
+        result[group] = facts
     return result

@@ -1,175 +1,148 @@
-"""How well something predicts whole pieces: nats a token, a note, a quarter; and the yardsticks.
+"""How well something predicts whole pieces: nats a token, a note, a quarter; the n-gram baseline.
 
-Knows no files, no Keras and not what a token means.
+Knows no files and not what a token means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.evaluation import statistics
-from midilstm.evaluation.ngrams import SMOOTHINGS, Counts, NGram, RepeatLast
+from midilstm.corpus.corpus import Corpus
+from midilstm.evaluation.ngrams import NGram, count
+from midilstm.evaluation.pieces import Pieces, some
+from midilstm.evaluation.statistics import estimate
+from midilstm.sampling.network import Network
+from midilstm.tokens.vocabulary import END_ID, KEYS, Vocabulary
 
-ORDERS = range(1, 7)
+ORDER = 6  # of the longest n-grams
 TOP = 5
+GROUP = 64  # pieces side by side in the network
+TRAINING_PIECES = 100  # scored at most: enough to see what is known by heart
+
+Predicted = tuple[int, np.ndarray]  # a piece's number; float [2, n]: nats, how many are likelier
 
 
-@dataclass(frozen=True)
-class Music:
-    """Pieces to be predicted: ids int32 [n] that end with 0, and how much music each is."""
+def by_network(
+    network: Network, pieces: Sequence[np.ndarray], *, memory: Any = None
+) -> Iterator[Predicted]:
+    """Predict each piece from a state of zeros, the longest first, a group side by side.
 
-    names: tuple[str, ...]
-    ids: tuple[np.ndarray, ...]
-    notes: np.ndarray  # int [pieces]
-    quarters: np.ndarray  # float [pieces]
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Return int [pieces], ends included: they are predicted, too."""
-        return np.array([len(ids) for ids in self.ids], int)
-
-    def bodies(self) -> dict[str, np.ndarray]:
-        """Return name → ids without the end."""
-        return {name: ids[:-1] for name, ids in zip(self.names, self.ids, strict=True)}
-
-    def some(self, number: int, rng: np.random.Generator) -> Music:
-        """Return at most `number` pieces, drawn, in order."""
-        if len(self.names) <= number:
-            return self
-        chosen = sorted(rng.choice(len(self.names), number, replace=False).tolist())
-        return Music(
-            tuple(self.names[i] for i in chosen),
-            tuple(self.ids[i] for i in chosen),
-            self.notes[chosen],
-            self.quarters[chosen],
-        )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What predicting pieces gave, sums for each piece, float [pieces]."""
-
-    nats: np.ndarray
-    right: np.ndarray
-    top: np.ndarray
-
-    @staticmethod
-    def collect(count: int, results: Iterable[tuple[int, np.ndarray]]) -> Scored:
-        """Sum (piece's number, [nats, how many ids are likelier] float [2, n]) as they come."""
-        sums = np.zeros((3, count))
-        for number, (nats, likelier) in results:
-            sums[:, number] = nats.sum(), (likelier == 0).sum(), (likelier < TOP).sum()
-        return Scored(*sums)
-
-
-def summary(scored: Scored, music: Music, rng: np.random.Generator) -> dict[str, Any]:
-    """Return sums divided once, each with its interval over pieces."""
-    a_token = statistics.estimate(scored.nats, music.tokens, rng=rng)
-    perplexity = {
-        "value": None if a_token["value"] is None else float(np.exp(a_token["value"])),
-        "interval": a_token["interval"] and np.exp(a_token["interval"]).tolist(),
-    }
-    return {
-        "pieces": len(music.names),
-        "tokens": int(music.tokens.sum()),
-        "nats_a_token": a_token,
-        "nats_a_note": statistics.estimate(scored.nats, music.notes, rng=rng),
-        "nats_a_quarter": statistics.estimate(scored.nats, music.quarters, rng=rng),
-        "perplexity": perplexity,
-        "accuracy": statistics.estimate(scored.right, music.tokens, rng=rng),
-        f"top_{TOP}": statistics.estimate(scored.top, music.tokens, rng=rng),
-    }
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What one way of counting predicts of the held-out pieces; `nats` float [pieces]."""
-
-    name: str
-    order: int
-    keys: int  # in how many keys each training piece was counted
-    nats: np.ndarray
-    model: NGram | RepeatLast
-
-    def facts(self) -> dict[str, Any]:
-        """Return which yardstick it is."""
-        return {"name": self.name, "order": self.order, "keys": self.keys}
-
-
-def yardsticks(
-    training: Sequence[np.ndarray],
-    tables: Sequence[np.ndarray],
-    vocabulary_size: int,
-    held_out: Sequence[np.ndarray],
-) -> Iterator[Yardstick]:
-    """Yield the yardsticks, counted in pieces once for each table (new id of each id, int [V])."""
-    pieces = [table[ids] for table in tables for ids in training]
-    counts = Counts(pieces, vocabulary_size, max(ORDERS))
-    models: list[tuple[str, int, NGram | RepeatLast]] = [
-        (smoothing, order, NGram(counts, order, smoothing))
-        for smoothing in SMOOTHINGS
-        for order in ORDERS
-    ]
-    models.append(("repeat-last", 2, RepeatLast(pieces, NGram(counts, 1))))
-    ends = np.cumsum([len(ids) for ids in held_out])[:-1]
-    for name, order, model in models:
-        nats = -np.log(model.probabilities(held_out))
-        sums = np.array([part.sum() for part in np.split(nats, ends)])
-        yield Yardstick(name, order, len(tables), sums, model)
-
-
-def predicted(
-    model: NGram | RepeatLast, pieces: Sequence[np.ndarray]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield what Scored.collect takes for a yardstick, one piece at a time."""
-    for number, ids in enumerate(pieces):
-        result = np.zeros((2, len(ids)))
-        for place, target in enumerate(ids.tolist()):
-            chances = model.distribution(ids[:place].tolist())
-            result[:, place] = -np.log(chances[target]), np.sum(chances > chances[target])
-        yield number, result
-
-
-def progress(items: Iterable[Any], label: str, total: int, unit: str = "piece") -> Any:
-    """Show a bar that comes after a second and leaves nothing behind."""
-    return tqdm(items, label, total, unit=unit, delay=1, leave=False, disable=None)
-
-
-def against_yardsticks(
-    scored: Scored,
-    training: Music,
-    held_out: Music,
-    tables: Mapping[int, np.ndarray],
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Return every yardstick's held-out nats, the best one's whole score, the distance to it.
-
-    `tables` has the keys each training piece is counted in: semitones → new id of each id, int [V].
-    The best is chosen by its held-out score itself: no yardstick could be harder.
+    `memory`, of one piece, not begun, hears each id and pulls, as it does in sampling.loop.
     """
-    size = len(tables[0])
-    counted = chain(
-        yardsticks(training.ids, [tables[0]], size, held_out.ids),
-        yardsticks(training.ids, list(tables.values()), size, held_out.ids),
-    )
-    number = 2 * (len(SMOOTHINGS) * len(ORDERS) + 1)
-    found = list(progress(counted, "Counting", number, "yardstick"))
-    total = held_out.tokens.sum()
-    best = min(found, key=lambda stick: float(stick.nats.sum()))
-    whole = progress(predicted(best.model, held_out.ids), "Best yardstick", len(held_out.ids))
+    order = np.argsort([-len(ids) for ids in pieces], kind="stable")
+    for group in np.split(order, range(GROUP, len(order), GROUP)):
+        lengths = np.array([len(pieces[number]) for number in group])
+        ids = np.full((lengths[0] + 1, len(group)), END_ID)
+        for lane, number in enumerate(group):
+            ids[1 : lengths[lane] + 1, lane] = pieces[number]
+        found = np.zeros((2, lengths[0], len(group)))
+        lanes, alive = network.lanes(len(group)), len(group)
+        past = memory and memory.take([0] * alive)
+        for step, (fed, targets) in enumerate(pairwise(ids)):
+            if (longer := int(np.count_nonzero(lengths > step))) < alive:
+                lanes, alive = lanes.take(range(longer)), longer
+                past = past and past.take(range(longer))
+            rows = lanes.step(fed[:alive])
+            if past:
+                past.hear(fed[:alive])
+                rows = past.pull(rows)
+            right = rows[np.arange(alive), targets[:alive], None]
+            found[:, step, :alive] = -right[:, 0], (rows > right).sum(axis=1)
+        for lane, number in enumerate(group):
+            yield int(number), found[:, : lengths[lane], lane]
+
+
+def by_ngram(ngram: NGram, pieces: Sequence[np.ndarray]) -> Iterator[Predicted]:
+    """Predict each piece by counting."""
+    for number, ids in enumerate(pieces):
+        found, start = np.zeros((2, len(ids))), 0
+        for rows in ngram.rows(ids):
+            here = slice(start, start + len(rows))
+            right = rows[np.arange(len(rows)), ids[here], None]
+            found[:, here] = -np.log(right[:, 0]), (rows > right).sum(axis=1)
+            start = here.stop
+        yield number, found
+
+
+def totals(label: str, number: int, results: Iterable[Predicted]) -> np.ndarray:
+    """Return float [3, pieces], each piece's sums: nats, ids that are likeliest, or of the TOP."""
+    sums = np.zeros((3, number))
+    with tqdm(None, label, number, unit="piece", delay=1, leave=False, disable=None) as bar:
+        for piece, (nats, likelier) in results:
+            sums[:, piece] = nats.sum(), (likelier == 0).sum(), (likelier < TOP).sum()
+            bar.update()
+    return sums
+
+
+def summary(
+    sums: np.ndarray, pieces: Pieces, corpus: Corpus, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return totals divided once, each with its interval over pieces."""
+    nats, right, top = sums
+    tokens = np.array([len(ids) for ids in pieces.values()])
+    sizes = [corpus.sizes[name] for name in pieces]
+    notes, quarters = np.array([(size.notes, size.quarters) for size in sizes]).T
+    a_token = estimate(nats, tokens, rng=rng)
+    interval = a_token["interval"] and np.exp(a_token["interval"]).tolist()
     return {
-        "all": [
-            {**stick.facts(), "nats_a_token": float(stick.nats.sum() / total)} for stick in found
-        ],
-        "best": {
-            **best.facts(),
-            **summary(Scored.collect(len(held_out.ids), whole), held_out, rng),
-        },
-        "model_minus_best": statistics.estimate(scored.nats - best.nats, held_out.tokens, rng=rng),
+        "pieces": len(tokens),
+        "tokens": int(tokens.sum()),
+        "nats_a_token": a_token,
+        "nats_a_note": estimate(nats, notes, rng=rng),
+        "nats_a_quarter": estimate(nats, quarters, rng=rng),
+        "perplexity": {"value": float(np.exp(a_token["value"])), "interval": interval},
+        "accuracy": estimate(right, tokens, rng=rng),
+        f"top_{TOP}": estimate(top, tokens, rng=rng),
     }
+
+
+def ngrams(
+    training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], tables: Sequence[np.ndarray]
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Return what each n-gram is, and its totals on the held-out pieces.
+
+    Training pieces are counted as written, and by each of the tables: the new id int [V] of each.
+    """
+    found, size = [], len(tables[0])
+    for keys in ([np.arange(size)], tables):
+        pieces = [table[ids] for table in keys for ids in training]
+        for order, ngram in enumerate(count(pieces, size, ORDER), 1):
+            name = "unigram" if order == 1 else f"{order}-gram"
+            sums = totals(f"{name}, {len(keys)} keys", len(held_out), by_ngram(ngram, held_out))
+            facts = {"name": name, "order": order, "keys": len(keys)}
+            facts["nats_a_token"] = float(sums[0].sum() / sum(map(len, held_out)))
+            found.append((facts, sums))
+    return found
+
+
+def evaluate(
+    network: Network, corpus: Corpus, vocabulary: Vocabulary, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return the network's scores and, where there is something to count, the n-gram baseline's.
+
+    The best n-gram is chosen by its held-out score itself: none could be harder to beat.
+    """
+    result: dict[str, Any] = {"scores": {}}
+    few = some(corpus.training, TRAINING_PIECES, rng)
+    for name, pieces in (("training", few), ("held_out", corpus.held_out)):
+        if pieces:
+            found = by_network(network, list(pieces.values()))
+            model = totals(f"Scoring {name.replace('_', '-')} pieces", len(pieces), found)
+            scores = summary(model, pieces, corpus, rng)
+            result["scores"][name] = {**scores, "of": len(getattr(corpus, name))}
+    training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
+    if training and held_out:
+        every = ngrams(training, held_out, [vocabulary.transposed(shift) for shift in KEYS])
+        best, sums = min(every, key=lambda one: float(one[0]["nats_a_token"]))
+        tokens = np.array([len(ids) for ids in held_out])
+        result["ngram_baseline"] = {
+            "all": [facts for facts, _ in every],
+            "best": {**best, **summary(sums, corpus.held_out, corpus, rng)},
+            "model_minus_best": estimate(model[0] - sums[0], tokens, rng=rng),
+        }
+    return result

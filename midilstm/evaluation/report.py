@@ -1,23 +1,21 @@
-"""What evaluate.py found, in words and as a table. Knows nothing but the facts it is given."""
+"""What an evaluation found, in a sentence and as tables. Knows only the facts it is given."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-COPIED = 12  # tokens in a row that count as copied, not as common speech
+COPIED = "12"  # tokens in a row that count as copied, not as common speech
 FEW = 5  # pieces below which an interval over them says little
 SUSPICIOUS = 0.1  # share of such runs below which nobody need worry
 
 
-def number(fact: dict[str, Any] | None, pattern: str = ".3f") -> str:
+def number(fact: dict[str, Any], pattern: str) -> str:
     """Return a value with its interval, a dash for none."""
-    if fact is None or fact["value"] is None:
+    if fact["value"] is None:
         return "–"
-    text = format(fact["value"], pattern)
-    if fact["interval"]:
-        low, high = (format(bound, pattern) for bound in fact["interval"])
-        text += f" ({low} to {high})"
-    return text
+    bounds = " to ".join(format(bound, pattern) for bound in fact["interval"] or ())
+    return format(fact["value"], pattern) + (f" ({bounds})" if bounds else "")
 
 
 def without(left_out: dict[str, int]) -> str:
@@ -26,22 +24,10 @@ def without(left_out: dict[str, int]) -> str:
     return f"left out: {', '.join(some)}" if some else ""
 
 
-def yardstick_name(facts: dict[str, Any]) -> str:
-    """Return a yardstick's name in words."""
-    if facts["name"] == "repeat-last":
-        kind = "repeat last"
-    else:
-        kind = "unigram" if facts["order"] == 1 else f"{facts['order']}-gram"
-        kind += {"witten-bell": " Witten-Bell", "kneser-ney": " Kneser-Ney"}[facts["name"]]
-    return kind + (f", {facts['keys']} keys" if facts["keys"] > 1 else "")
-
-
 def verdict(result: dict[str, Any]) -> str:
     """Say in one sentence whether the model beats counting, and whether it copies."""
-    parts = [prediction(result)]
-    if result.get("novelty"):
-        parts.append(copying(result["novelty"]))
-    return "; ".join(parts) + "."
+    copied = result.get("copying")
+    return prediction(result) + (f"; {copying(copied)}." if copied else ".")
 
 
 def prediction(result: dict[str, Any]) -> str:
@@ -50,168 +36,129 @@ def prediction(result: dict[str, Any]) -> str:
         return "no pieces were held out, so nothing can be said about music it has not seen"
     pieces = result["scores"]["held_out"]["pieces"]
     mine = result["scores"]["held_out"]["nats_a_token"]["value"]
-    if not result.get("yardsticks"):
+    if not result.get("ngram_baseline"):
         return f"on {pieces} pieces it never saw the model needs {mine:.3f} nats a token"
-    best, difference = result["yardsticks"]["best"], result["yardsticks"]["model_minus_best"]
+    best = result["ngram_baseline"]["best"]
     theirs = best["nats_a_token"]["value"]
-    word = "better" if mine < theirs else "worse"
+    name = f"{best['name']} Kneser-Ney" + (f", {best['keys']} keys" if best["keys"] > 1 else "")
     text = f"on held-out music the model ({mine:.3f} nats a token) is {abs(1 - mine / theirs):.1%} "
-    text += f"{word} than the best yardstick ({yardstick_name(best)}, {theirs:.3f})"
-    interval = difference["interval"]
+    text += f"{'better' if mine < theirs else 'worse'} than the best n-gram baseline "
+    text += f"({name}, {theirs:.3f})"
+    interval = result["ngram_baseline"]["model_minus_best"]["interval"]
     if not interval or interval[0] <= 0 <= interval[1] or pieces < FEW:
         text += f", which {pieces} held-out piece{'s' if pieces > 1 else ''} cannot make certain"
     return text
 
 
-def memorised(facts: dict[str, Any]) -> bool:
-    """Tell whether generated pieces copy clearly more than people's pieces repeat of each other."""
-    made = facts["generated"]["grams"][str(COPIED)]["transposed"]
-    human = facts.get("held_out", {"grams": {}})["grams"].get(str(COPIED), {}).get("transposed")
-    if made["value"] is None:
-        return False
-    least = made["interval"][0] if made["interval"] else made["value"]
-    usual = (human["interval"][1] if human["interval"] else human["value"]) if human else 0
-    return made["value"] >= SUSPICIOUS and least > (usual or 0)
-
-
 def copying(facts: dict[str, Any]) -> str:
-    """Say whether the model has memorised, with the longest copy and where it is from."""
-    generated = facts["generated"]
-    made = generated["grams"][str(COPIED)]["transposed"]["value"]
-    longest = generated["longest"]
-    text = "it has memorised" if memorised(facts) else "it has not memorised"
-    if made is not None:
-        text += f": {made:.1%} of its runs of {COPIED} tokens stand in a training piece"
-    human = facts.get("held_out")
-    if human and human["grams"][str(COPIED)]["transposed"]["value"] is not None:
-        text += f" (people's: {human['grams'][str(COPIED)]['transposed']['value']:.1%})"
-    if longest and longest["length"]:
+    """Say whether the model has memorised, with the longest copy and where it is from.
+
+    It has where generated pieces copy clearly more than people's pieces repeat of each other.
+    """
+    nothing = {"value": None, "interval": None}
+    made, human = (
+        facts[group]["grams"][COPIED]["transposed"] if group in facts else nothing
+        for group in ("generated", "held_out")
+    )
+    text, longest = "it has not memorised", facts["generated"]["longest"]
+    if made["value"] is not None:
+        least, usual = (made["interval"] or [made["value"]])[0], human["interval"]
+        if made["value"] >= SUSPICIOUS and least > (usual[1] if usual else human["value"] or 0):
+            text = "it has memorised"
+        text += f": {made['value']:.1%} of its runs of {COPIED} tokens stand in a training piece"
+    if human["value"] is not None:
+        text += f" (people's: {human['value']:.1%})"
+    if longest["length"]:
         text += f", and its longest copy is {longest['length']} tokens of {longest['piece']}"
     return text
 
 
+def table(title: str, heads: Iterable[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """Print a table; a cell beyond the heads stands as it is."""
+    heads = [f"{head.replace('_', ' '):>32}" for head in heads]
+    print(f"\n{title}\n{'':32}{''.join(heads)}")
+    for label, cells in rows.items():
+        shown = "".join(f"{cell:>32}" for cell in cells[: len(heads)])
+        print(f"  {label:30}{shown}  {' '.join(cells[len(heads) :])}".rstrip())
+
+
 def show(result: dict[str, Any]) -> None:
-    """Print all facts as tables."""
-    show_scores(result)
-    if result.get("yardsticks"):
-        show_yardsticks(result["yardsticks"])
-    if result.get("novelty"):
-        show_novelty(result["novelty"])
-    if result.get("statistics"):
-        show_statistics(result["statistics"])
-    if result.get("resemblance"):
-        show_resemblance(result["resemblance"])
-    for line in result["notes"]:
-        print(f"\n{line}")
+    """Print all facts as tables, and the verdict."""
+    show_prediction(result["scores"], result.get("ngram_baseline"))
+    parts = {"copying": show_copying, "statistics": show_statistics, "similarity": show_similarity}
+    for name, show_part in parts.items():
+        if result.get(name):
+            show_part(result[name])
     sentence = result["verdict"]
-    print(f"\n{sentence[0].upper()}{sentence[1:]}")
+    print("", *result["notes"], sentence[0].upper() + sentence[1:], sep="\n")
 
 
-def show_scores(result: dict[str, Any]) -> None:
-    """Print what predicting pieces costs, with intervals."""
-    columns = {
-        "held out": result["scores"].get("held_out"),
-        "training": result["scores"].get("training"),
-        "best yardstick, held out": result["yardsticks"]["best"]
-        if result.get("yardsticks")
-        else None,
-    }
-    shown = {name: facts for name, facts in columns.items() if facts}
-    print("\nPrediction" + " " * 8 + "".join(f"{name:>30}" for name in shown))
-    rows = [("pieces", "pieces", ",d"), ("tokens", "tokens", ",d")]
-    rows += [(f"nats a {what}", f"nats_a_{what}", ".3f") for what in ("token", "note", "quarter")]
-    rows += [("perplexity", "perplexity", ".1f"), ("accuracy", "accuracy", ".1%")]
-    for label, key, pattern in [*rows, ("top 5", "top_5", ".1%")]:
-        cells = [
-            format(facts[key], pattern)
-            if isinstance(facts[key], int)
-            else number(facts[key], pattern)
-            for facts in shown.values()
-        ]
-        print(f"  {label:16}" + "".join(f"{cell:>30}" for cell in cells))
+def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> None:
+    """Print what predicting pieces costs, with intervals, and every n-gram's held-out nats."""
+    columns = {f"{name} ({of['pieces']} of {of['of']})": of for name, of in scores.items()}
+    columns |= {"best n-gram, held out": baseline["best"]} if baseline else {}
+    patterns = {"nats_a_token": ".3f", "nats_a_note": ".3f", "nats_a_quarter": ".3f"}
+    patterns |= {"perplexity": ".1f", "accuracy": ".1%", "top_5": ".1%"}
+    rows = {"tokens": [f"{facts['tokens']:,}" for facts in columns.values()]}
+    for key, pattern in patterns.items():
+        rows[key.replace("_", " ")] = [number(of[key], pattern) for of in columns.values()]
+    table("Prediction", columns, rows)
+    if baseline:
+        rows = {}
+        for row in baseline["all"]:
+            rows.setdefault(row["name"], []).append(f"{row['nats_a_token']:.3f}")
+        heads = ["as written", f"in {baseline['all'][-1]['keys']} keys"]
+        table("N-gram baseline (Kneser-Ney), held-out nats a token", heads, rows)
 
 
-def show_yardsticks(facts: dict[str, Any]) -> None:
-    """Print every yardstick's held-out nats a token, one row an order."""
-    cells = {(row["order"], row["name"], row["keys"]): row["nats_a_token"] for row in facts["all"]}
-    keys = sorted({row["keys"] for row in facts["all"]})
-    kinds = [(name, key) for key in keys for name in ("witten-bell", "kneser-ney")]
-    titles = {"witten-bell": "Witten-Bell", "kneser-ney": "Kneser-Ney"}
-    print("\nYardsticks, held-out nats a token; 12 keys: counted in every transposition")
-    heads = [titles[name] + (f", {key} keys" if key > 1 else "") for name, key in kinds]
-    print(" " * 18 + "".join(f"{head:>22}" for head in heads))
-    for order in sorted({row["order"] for row in facts["all"]}):
-        label = "unigram" if order == 1 else f"{order}-gram"
-        row = "".join(f"{cells[order, name, key]:>22.3f}" for name, key in kinds)
-        print(f"  {label:16}{row}")
-    row = "".join(f"{cells[2, 'repeat-last', key]:>22.3f}{'':22}" for key in keys)
-    print(f"  {'repeat last':16}{row.rstrip()}")
-
-
-def show_novelty(facts: dict[str, Any]) -> None:
+def show_copying(facts: dict[str, Any]) -> None:
     """Print what generated and people's pieces share with training pieces."""
     sets = {name: facts[name] for name in ("generated", "held_out") if name in facts}
-    heads = [f"{name.replace('_', ' ')} ({of['pieces']})" for name, of in sets.items()]
-    print(f"\nFound in the {facts['searched_pieces']:,} training pieces")
-    print(" " * 28 + "".join(f"{head:>30}" for head in heads))
+    rows, lines = {}, []
     for kind, words in (("exact", "verbatim"), ("transposed", "in any key")):
-        for length in next(iter(sets.values()))["grams"]:
+        for length in facts["generated"]["grams"]:
             cells = [number(of["grams"][length][kind], ".1%") for of in sets.values()]
-            label = f"runs of {length}, {words}"
-            print(f"  {label:26}" + "".join(f"{cell:>30}" for cell in cells))
-    for kind, words in (("longest", "verbatim"), ("longest_transposed", "in any key")):
+            rows[f"runs of {length}, {words}"] = cells
         for name, of in sets.items():
-            run = of[kind]
-            if run and run["length"]:
-                moved = f", {run['semitones']:+d} semitones" if run["semitones"] else ""
-                print(
-                    f"  longest {words}, {name.replace('_', ' ')}: {run['length']} tokens of "
-                    f"{run['piece']} (from token {run['piece_start'] + 1}{moved}) in {run['in']} "
-                    f"(from token {run['start'] + 1})"
-                )
+            run = of["longest" if kind == "exact" else "longest_transposed"]
+            moved = f", {run['semitones']:+d} semitones" if run["semitones"] else ""
+            lines.append(
+                f"  longest {words}, {name.replace('_', ' ')}: {run['length']} tokens of "
+                f"{run['piece']} (from token {run['piece_start'] + 1}{moved}) in {run['in']} "
+                f"(from token {run['start'] + 1})"
+            )
+    heads = [f"{name} ({of['pieces']})" for name, of in sets.items()]
+    table(f"Found in the {facts['searched_pieces']:,} training pieces", heads, rows)
+    print(*lines, sep="\n")
 
 
 def show_statistics(facts: dict[str, Any]) -> None:
     """Print musical statistics, and how far generated pieces lie from people's."""
-    groups = list(facts["pieces"])
-    heads = [f"{name.replace('_', ' ')} ({facts['pieces'][name]})" for name in groups]
-    print("\nMusic, as it is written out; overlap of distances (1 = like people's) and divergence")
-    print(" " * 28 + "".join(f"{head:>30}" for head in heads))
-    for label, row in facts["measures"].items():
-        cells = "".join(f"{number(row[group], '.2f'):>30}" for group in groups)
-        print(f"  {label:26}{cells}")
-        if words := without({group: row[group]["left_out"] for group in groups}):
-            print(f"    {words}")
-        for group in groups[1:]:
-            alike = row[group]["similarity"]
-            if alike:
-                print(
-                    f"    overlap with {group.replace('_', ' ')} {alike['overlap']:.2f}, "
-                    f"divergence {alike['divergence']:.2f} nats"
-                )
+    rows, near = {}, {}
+    for label, row in facts["values"].items():
+        left_out = without({group: of["left_out"] for group, of in row.items()})
+        rows[label] = [*(number(of, ".2f") for of in row.values()), left_out]
+        alike = [of["similarity"] for of in row.values() if "similarity" in of]
+        near[label] = [f"{a['overlap']:.2f}, {a['divergence']:.2f}" if a else "–" for a in alike]
+    heads = [f"{group} ({count})" for group, count in facts["pieces"].items()]
+    table("Music, as it is written out", heads, rows)
+    if heads[1:]:
+        table("Overlap of distances (1 = like people's), and divergence", heads[1:], near)
 
 
-def show_resemblance(facts: dict[str, Any]) -> None:
+def show_similarity(facts: dict[str, Any]) -> None:
     """Print how much of people's distributions generated pieces share, beside what people reach."""
     group = facts["with"].replace("_", " ")
     made, human = facts["pieces"]["generated"], facts["pieces"][facts["with"]]
     people = "training and held-out" if facts["people_are"] == "training" else f"halves of {group}"
-    print(f"\nResemblance of {made} generated to {human} {group} pieces: 1 = the same")
-    print(f"  {'MGEval, overlap of distances':30}{'generated':>24}{'people: ' + people:>36}")
-    for label, row in facts["mgeval"]["features"].items():
-        show_overlap(label, row["overlap"], row)
-    mean = facts["mgeval"]["mean_overlap"]
-    show_overlap(f"mean of {mean['features']}", mean, mean)
-    if facts["distributions"]:
-        print("  Overlap of distributions inside pieces")
-        for label, row in facts["distributions"]["overlaps"].items():
-            show_overlap(label, row, row)
+    mean = facts["mean_overlap"]
+    found = {**facts["features"], f"mean of {mean['features']}": mean, **facts["distributions"]}
+    rows = {
+        label: [number(row, ".2f"), number(row["people"], ".2f"), without(row.get("left_out", {}))]
+        for label, row in found.items()
+    }
+    title = f"Similarity of {made} generated to {human} {group} pieces: 1 = the same"
+    table(title, ["generated", f"people: {people}"], rows)
     if facts["omitted"]:
         print("  Rhythm and instruments are left out: they would be those of the encoding, which")
         print("  writes every token half a quarter note long, and not the music's.")
-
-
-def show_overlap(label: str, overlap: dict[str, Any], row: dict[str, Any]) -> None:
-    """Print one overlap, what people's pieces reach in its place, and how many have no value."""
-    cells = f"{number(overlap, '.2f'):>24}{number(row['people'], '.2f'):>36}"
-    print(f"  {label:30}{cells}  {without(row.get('left_out', {}))}".rstrip())

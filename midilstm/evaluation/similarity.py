@@ -1,189 +1,250 @@
-"""How much generated pieces resemble people's: MGEval's features, rhythm; and people's own measure.
+"""How far sets of pieces lie apart, and how near generated ones come to people's own measure.
 
-Knows no files, tokens, networks.
+After Yang and Lerch 2018, "On the evaluation of generative models in music": sets are alike where
+a piece of one is no farther from the other's pieces than those are among themselves. Knows no
+files, no networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from midilstm.evaluation import mgeval, statistics
-from midilstm.evaluation.overlaps import Draw, Values, defined, similarities
-from midilstm.evaluation.statistics import Played
+from midilstm.evaluation.pieces import Pieces, listen
+from midilstm.evaluation.statistics import Heard
+from midilstm.tokens.vocabulary import Vocabulary
 
+GRID = 400  # points at which two densities are compared
 DRAWS = 200  # resamples where each needs the distances of all pieces
 
+Features = Mapping[str, statistics.Feature]
+Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
+
 # What a piece has a distribution of, int [n] in steps.
-DISTRIBUTIONS: dict[str, Callable[[Played], np.ndarray]] = {
+DISTRIBUTIONS: dict[str, Callable[[Heard], np.ndarray]] = {
     "inter-onset overlap": statistics.inter_onsets,
     "duration overlap": statistics.note_lengths,
 }
 
 
-def _interval(values: np.ndarray) -> list[float] | None:
-    values = values[np.isfinite(values)]
-    tail = (1 - statistics.COVERAGE) / 2
-    return np.quantile(values, [tail, 1 - tail]).tolist() if len(values) > 1 else None
+def _densities(
+    points: np.ndarray, rows: Iterable[np.ndarray], grid: np.ndarray, floor: float
+) -> np.ndarray:
+    """Estimate float [rows, GRID], each summing to 1, by Gaussian kernels of Scott's width."""
+    width = max(points.std(ddof=1) * len(points) ** -0.2, floor)
+    # Each point is first shared out between the two places of the grid that it lies between:
+    # distances of many pieces are very many.
+    part, below = np.modf((points - grid[0]) / (grid[1] - grid[0]))
+    places = below.astype(int)
+    heights = [
+        np.bincount(places, weights * (1 - part), GRID)
+        + np.bincount(places + 1, weights * part, GRID)
+        for weights in rows
+    ]
+    values = np.array(heights) @ np.exp(-0.5 * ((grid[:, None] - grid) / width) ** 2)
+    with np.errstate(invalid="ignore"):  # a row without any weight is NaN
+        return values / values.sum(1, keepdims=True)
 
 
-def around(found: np.ndarray) -> dict[str, Any]:
-    """Return {value, interval} of a value and its resamples: as wide as they, but around the value.
+def overlaps(
+    a: np.ndarray, b: np.ndarray, of_a: Iterable[np.ndarray], of_b: Iterable[np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """Return the overlap of two samples' densities, float [rows], as each row of weights has them.
 
-    Where pieces are drawn twice, any two sets look less alike than they are. So the resamples lie
-    too low, and only how far they lie from each other says something.
+    The second is the first row's Kullback-Leibler divergence of b from a, in nats. The grid and the
+    kernels' widths are those of the whole samples, so that all numbers speak of the same curves.
     """
-    if not np.isfinite(found[0]):
-        return {"value": None, "interval": None}
-    spread = _interval(found[1:] - np.nanmean(found[1:])) if len(found) > 1 else None
-    interval = spread and np.clip(found[0] + np.array(spread), 0, 1).tolist()
-    return {"value": float(found[0]), "interval": interval}
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
+    if np.isclose(low, high, rtol=1e-9, atol=1e-12):  # but for rounding
+        return np.ones(len(list(of_a))), 0.0
+    floor = (high - low) / 100  # a width that the grid still resolves
+    margin = 4 * max(floor, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
+    grid = np.linspace(low - margin, high + margin, GRID)
+    p, q = _densities(a, of_a, grid, floor), _densities(b, of_b, grid, floor)
+    tiny = np.finfo(float).tiny
+    divergence = p[0] @ (np.log(np.maximum(p[0], tiny)) - np.log(np.maximum(q[0], tiny)))
+    return np.minimum(p, q).sum(1), float(divergence)
 
 
-def usual(found: np.ndarray) -> dict[str, Any]:
-    """Return {value, interval} of draws that differ by chance: their mean and their middle part."""
-    found = found[np.isfinite(found)]
-    return {"value": float(found.mean()) if len(found) else None, "interval": _interval(found)}
+def _vectors(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pieces have a value, bool [pieces], and the vectors of those."""
+    vectors = values if values.ndim > 1 else values[:, None]
+    there = np.isfinite(vectors).all(1)
+    return there, vectors[there]
 
 
-def resample(sizes: tuple[int, int], number: int, rng: np.random.Generator) -> list[Draw]:
-    """Return draws of two sets: first every piece once, then bootstrap resamples of both.
+def distance_overlaps(
+    human: np.ndarray, others: np.ndarray, draws: Draws
+) -> tuple[np.ndarray, float] | None:
+    """Compare how far people's pieces lie from each other and from others, as each draw has them.
 
-    There are none for a set of one, which says nothing of chance.
+    Overlap 1, divergence 0 where another piece is no farther from people's than they are among
+    themselves. A piece that was drawn twice is not compared with itself. None for fewer than three
+    of people's or two others.
     """
-    number = number if min(sizes) > 1 else 0
-    first, second = (
-        np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), number)])
-        for size in sizes
+    (people, human), (rest, others) = _vectors(human), _vectors(others)
+    if len(human) < 3 or len(others) < 2:
+        return None
+    mine, theirs = draws[0][:, people], draws[1][:, rest]
+    one, two = np.triu_indices(len(human), 1)
+    return overlaps(
+        np.linalg.norm(human[one] - human[two], axis=1),
+        np.linalg.norm(human[:, None] - others, axis=2).ravel(),
+        (row[one] * row[two] for row in mine),
+        (np.outer(*rows).ravel() for rows in zip(mine, theirs, strict=True)),
     )
-    return list(zip(first, second, strict=True))
 
 
-def among_people(
-    human: int, made: int, peers: int, number: int, rng: np.random.Generator
-) -> list[Draw]:
-    """Return draws that set people's pieces against people's, given how many there are of each.
+def statistics_of(
+    sets: Mapping[str, Sequence[Heard]], features: Features, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Set each statistic of the generated pieces beside that of each set of people's pieces."""
+    found = {group: statistics.measured(features, pieces) for group, pieces in sets.items()}
+    rows: dict[str, Any] = {name: {} for name in features}
+    for name, row in rows.items():
+        made = found["generated"][name]
+        for group, of in found.items():
+            values = of[name]
+            there = values[np.isfinite(values)]
+            row[group] = statistics.estimate(there, rng=rng)
+            row[group]["left_out"] = len(values) - len(there)
+            if group != "generated":
+                once = np.ones((1, len(values))), np.ones((1, len(made)))
+                near = distance_overlaps(values, made, once)
+                row[group]["similarity"] = near and {"overlap": near[0][0], "divergence": near[1]}
+    sizes = {group: len(pieces) for group, pieces in sets.items()}
+    return {"pieces": sizes, "resamples": statistics.RESAMPLES, "values": rows}
 
-    With other people's pieces (peers), as many of them as were made; without, two halves of one
-    set, the second half being drawn from the same pieces.
+
+def _draws(sizes: Sequence[int], number: int, rng: np.random.Generator) -> tuple[Draws, Draws]:
+    """Return draws of people's and generated pieces, and of people's and other people's pieces.
+
+    `sizes` are of the three. First every piece once, then bootstrap resamples of both sets: none of
+    a set of one, which says nothing of chance. Of other people's pieces there are as many as of
+    generated ones; where there are none, people's are set against each other: two halves of a set.
     """
+    human, made, peers = sizes
+    resamples = number if min(human, made) > 1 else 0
+    first, second = (
+        np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
+        for size in (human, made)
+    )
     if peers:
-        few = np.arange(peers) < made
-        draws = [rng.permutation(few) for _ in range(number if made < peers else 1)]
-        return [(np.ones(human), row.astype(float)) for row in draws]
-    half = np.arange(human) < human // 2
-    halves = [rng.permutation(half) for _ in range(number if human > 1 else 0)]
-    return [(row.astype(float), 1.0 - row) for row in halves]
+        number = number if made < peers else 1
+        few = np.array([rng.permutation(np.arange(peers) < made) for _ in range(number)])
+        return (first, second), (np.ones((number, human)), few.astype(float))
+    number = number if human > 1 else 0
+    halves = [rng.permutation(np.arange(human) < human // 2) for _ in range(number)]
+    half = np.array(halves, float).reshape(number, human)
+    return (first, second), (half, 1 - half)
+
+
+def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
+    """Return {value, interval, people}: the overlap of each draw with people's, and among people.
+
+    Where pieces are drawn twice, any two sets look less alike than they are: so the resamples are
+    too low, but how far they lie from each other says something. They are laid around found[0].
+    """
+    among = among[np.isfinite(among)]
+    usual = float(among.mean()) if len(among) else None
+    people = {"value": usual, "interval": statistics.middle(among)}
+    if not len(found) or not np.isfinite(found[0]):
+        return {"value": None, "interval": None, "people": people}
+    spread = statistics.middle(found[1:] - np.nanmean(found[1:])) if len(found) > 1 else None
+    around = spread and np.clip(found[0] + np.array(spread), 0, 1).tolist()
+    return {"value": float(found[0]), "interval": around, "people": people}
 
 
 def by_features(
-    human: Values, made: Values, peers: Values | None, rng: np.random.Generator
+    sets: Sequence[Sequence[Heard]], features: Features, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return for each feature, and for their mean, how alike the distances of pieces are."""
-    people, ours = (len(next(iter(values.values()))) for values in (human, made))
-    others = len(next(iter(peers.values()))) if peers else 0
-    draws = resample((people, ours), DRAWS, rng)
-    among = among_people(people, ours, others, DRAWS, rng)
-    rows, areas, usually = {}, [], []
-    for name, values in made.items():
-        found = similarities(human[name], values, draws)
-        if found is not None:
-            areas.append(found[0])
-        theirs = similarities(human[name], (peers or human)[name], among)
-        if theirs is not None:
-            usually.append(theirs[0])
-        rows[name] = {
-            "overlap": around(np.array([np.nan]) if found is None else found[0]),
-            "divergence": None if found is None else found[1],
-            "people": usual(np.empty(0) if theirs is None else theirs[0]),
-            "left_out": {
-                "generated": int((~defined(values)).sum()),
-                "people": int((~defined(human[name])).sum()),
-            },
+    """Return for each feature, and for their mean, how alike the distances of pieces are.
+
+    `sets` are people's, the generated and other people's pieces.
+    """
+    human, made, peers = (statistics.measured(features, pieces) for pieces in sets)
+    draws, among = _draws([len(pieces) for pieces in sets], DRAWS, rng)
+    nothing = np.empty(0), None
+    rows: dict[str, Any] = {}
+    areas, usual = [], []
+    for name in features:
+        found = distance_overlaps(human[name], made[name], draws) or nothing
+        theirs = distance_overlaps(human[name], (peers if sets[2] else human)[name], among)
+        areas += [found[0]] if len(found[0]) else []
+        usual += [theirs[0]] if theirs else []
+        left_out = {
+            group: int((~_vectors(of[name])[0]).sum())
+            for group, of in (("generated", made), ("people", human))
         }
-    mean = {
-        **around(np.mean(areas, axis=0) if areas else np.array([np.nan])),
-        "features": len(areas),
-        "people": usual(np.mean(usually, axis=0) if usually else np.empty(0)),
-    }
-    return {"resamples": DRAWS, "bars": mgeval.BARS, "features": rows, "mean_overlap": mean}
-
-
-def shares(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """Return float [pieces, values], how much of a piece has each value that any of them has."""
-    values, places = np.unique(np.concatenate(pieces), return_inverse=True)
-    owners = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-    size = len(pieces) * len(values)
-    counts = np.bincount(owners * len(values) + places, minlength=size).reshape(len(pieces), -1)
-    return counts / counts.sum(1, keepdims=True)
-
-
-def common(a: np.ndarray, b: np.ndarray, draws: Sequence[Draw]) -> np.ndarray:
-    """Return float [draws], the area under both of two sets' mean shares [pieces, values]."""
-    if not draws:
-        return np.empty(0)
-    one, two = (np.array(rows) for rows in zip(*draws, strict=True))
-    p, q = (rows @ part / rows.sum(1, keepdims=True) for rows, part in ((one, a), (two, b)))
-    return np.minimum(p, q).sum(1)
+        row = _row(found[0], (theirs or nothing)[0])
+        rows[name] = {**row, "divergence": found[1], "left_out": left_out}
+    mean = _row(*(np.mean(part, axis=0) if part else np.empty(0) for part in (areas, usual)))
+    return {"features": rows, "mean_overlap": {**mean, "features": len(areas)}}
 
 
 def by_distribution(
-    human: Sequence[np.ndarray],
-    made: Sequence[np.ndarray],
-    peers: Sequence[np.ndarray],
-    rng: np.random.Generator,
+    sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return how much of two sets' distributions of a value, int [n] a piece, is common.
+    """Return how much of people's and the generated pieces' distributions of a value is common.
 
-    A set's is the mean of its pieces', so that each counts as much; values are exact, no kernels.
+    `sets` are people's, the generated and other people's pieces, each piece's values int [n]. A
+    set's distribution is the mean of its pieces', so that each counts as much; no kernels.
     """
-    sets = [[piece for piece in pieces if len(piece)] for pieces in (human, made, peers)]
-    sizes = [len(pieces) for pieces in sets]
-    left_out = {"generated": len(made) - sizes[1], "people": len(human) - sizes[0]}
-    if not sizes[0] or not sizes[1]:
-        nothing = {"value": None, "interval": None}
-        return {**nothing, "people": nothing, "left_out": left_out}
-    theirs, ours, others = np.split(shares([*sets[0], *sets[1], *sets[2]]), np.cumsum(sizes)[:2])
-    draws = resample((sizes[0], sizes[1]), statistics.RESAMPLES, rng)
-    among = among_people(sizes[0], sizes[1], sizes[2], statistics.RESAMPLES, rng)
-    return {
-        **around(common(theirs, ours, draws)),
-        "people": usual(common(theirs, others if sizes[2] else theirs, among)),
-        "left_out": left_out,
-    }
+    there = [[piece for piece in pieces if len(piece)] for pieces in sets]
+    human, made, _ = sizes = [len(pieces) for pieces in there]
+    left_out = {"generated": len(sets[1]) - made, "people": len(sets[0]) - human}
+    if not human or not made:
+        return {**_row(np.empty(0), np.empty(0)), "left_out": left_out}
+    kinds = np.unique(np.concatenate([piece for pieces in there for piece in pieces]))
+    # Float [pieces, kinds] a set: how much of a piece has each value that any of them has.
+    theirs, ours, others = (
+        np.array([np.bincount(np.searchsorted(kinds, p), minlength=len(kinds)) / len(p) for p in s])
+        for s in there
+    )
+
+    def common(a: np.ndarray, b: np.ndarray, draws: Draws) -> np.ndarray:
+        p, q = (d @ s / d.sum(1, keepdims=True) for d, s in zip(draws, (a, b), strict=True))
+        return np.minimum(p, q).sum(1)
+
+    draws, among = _draws(sizes, statistics.RESAMPLES, rng)
+    usual = common(theirs, others if len(others) else theirs, among)
+    return {**_row(common(theirs, ours, draws), usual), "left_out": left_out}
 
 
 def compare(
-    sets: Mapping[str, Sequence[Played]], rng: np.random.Generator, *, rhythm: bool
+    sets: Mapping[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Set generated pieces against held-out ones, or training pieces where none are held out.
+    """Return statistics of each set of pieces, and how similar generated ones are to people's.
 
-    What people reach comes from training pieces, else from halves of the only set there is. Without
-    `rhythm`, what needs it is left out: the encoding would be described, and not the music.
+    Those are held-out pieces, or training pieces where none are held out. What people reach comes
+    from training pieces, else from halves of the only set there is. Where an encoding keeps no
+    rhythm, what needs it is left out: the encoding would be described, and not the music.
     """
-    group = "held_out" if "held_out" in sets else "training"
-    human, made = sets[group], sets["generated"]
-    peers = sets.get("training", ()) if group == "held_out" else ()
-    features = [mgeval.measured(pieces, rhythm=rhythm) for pieces in (human, made, peers)]
-    result: dict[str, Any] = {
-        "with": group,
-        "pieces": {"generated": len(made), group: len(human)},
-        "people_are": "training" if peers else "halves",
-        "mgeval": by_features(features[0], features[1], features[2] if peers else None, rng),
-    }
-    if not rhythm:
-        omitted = [*statistics.RHYTHMIC, *mgeval.RHYTHMIC, *DISTRIBUTIONS]
-        return {**result, "distributions": None, "omitted": omitted}
-    overlaps = {
-        name: by_distribution(
-            [of(piece) for piece in human],
-            [of(piece) for piece in made],
-            [of(piece) for piece in peers],
-            rng,
-        )
-        for name, of in DISTRIBUTIONS.items()
-    }
-    distributions = {"resamples": statistics.RESAMPLES, "overlaps": overlaps}
-    return {**result, "distributions": distributions, "omitted": []}
+    (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
+    rhythm = vocabulary.encoding.keeps_rhythm
+    heard = {group: listen(pieces, vocabulary, other) for group, pieces in sets.items()}
+    values, features = (
+        part.OF_PITCHES | (part.OF_RHYTHM if rhythm else {}) for part in (statistics, mgeval)
+    )
+    result = {"statistics": statistics_of(heard, values, rng)}
+    people = [group for group in ("held_out", "training") if group in heard]
+    if people:
+        group, *others = people
+        three = [heard[group], heard["generated"], heard[others[0]] if others else []]
+        result["similarity"] = {
+            "with": group,
+            "people_are": "training" if others else "halves",
+            "pieces": {"generated": len(three[1]), group: len(three[0])},
+            "resamples": {"features": DRAWS, "distributions": statistics.RESAMPLES},
+            "bars": mgeval.BARS,
+            **by_features(three, features, other),
+            "distributions": {
+                name: by_distribution([[of(piece) for piece in part] for part in three], other)
+                for name, of in (DISTRIBUTIONS.items() if rhythm else ())
+            },
+            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
+        }
+    return result

@@ -1,81 +1,114 @@
-"""Held-out scores against naive loops."""
+"""Held-out scores against Keras, and against sums worked out by hand."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import model
-from midilstm.corpus import batches
-from midilstm.evaluation import likelihood
-from midilstm.evaluation.ngrams import Counts, NGram
+from midilstm.evaluation import likelihood, ngrams
+from midilstm.sampling import network
+from midilstm.tokens.vocabulary import END, Vocabulary
 
-SIZES: dict[str, Any] = {"embedding_size": 6, "units": 5, "layers": 2}
+SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
+RNG = np.random.default_rng(0)
 
 
-def some_pieces(*lengths: int, seed: int = 3) -> tuple[np.ndarray, ...]:
+class Uniform:
+    """A network that knows nothing, with as many ids as its vocabulary."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def lanes(self, _count: int = 1) -> "Uniform":
+        return self
+
+    def take(self, _rows: Any) -> "Uniform":
+        return self
+
+    def step(self, ids: np.ndarray) -> np.ndarray:
+        return np.full((len(ids), self.size), -np.log(self.size), np.float32)
+
+
+class Parrot:
+    """A memory that is sure of the id that a piece began with, and keeps what it has heard."""
+
+    def __init__(self, heard: list[list[int]]) -> None:
+        self.heard = heard
+
+    def take(self, rows: Any) -> "Parrot":
+        return Parrot([self.heard[row][:] for row in rows])
+
+    def hear(self, ids: np.ndarray) -> None:
+        for piece, number in zip(self.heard, ids.tolist(), strict=True):
+            piece.append(number)
+
+    def pull(self, log_probabilities: np.ndarray) -> np.ndarray:
+        pulled = log_probabilities.copy()
+        for row, (end, *ids) in zip(pulled, self.heard, strict=True):
+            assert end == 0
+            if ids:
+                row[:], row[ids[0]] = -50, 0
+        return pulled
+
+
+def some_pieces(*lengths: int, seed: int = 3) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return tuple(np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths)
+    return [np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths]
 
 
-def music(ids: tuple[np.ndarray, ...]) -> likelihood.Music:
-    lengths = np.array([len(piece) for piece in ids])
-    names = tuple(f"{number}.mid" for number in range(len(ids)))
-    return likelihood.Music(names, ids, 2 * lengths, lengths / 2)
+def corpus(training: list[np.ndarray], held_out: list[np.ndarray]) -> Any:
+    sets = {"training": training, "held_out": held_out}
+    named = {of: {f"{of} {i}": ids for i, ids in enumerate(sets[of])} for of in sets}
+    sizes = {
+        name: SimpleNamespace(notes=2 * len(ids), quarters=len(ids) / 2)
+        for pieces in named.values()
+        for name, ids in pieces.items()
+    }
+    return SimpleNamespace(**named, sizes=sizes)
 
 
-@pytest.fixture(scope="module")
-def network() -> Any:
-    model.set_seed(0)
-    return model.build_model(9, batch_size=3, sequence_length=4, **SIZES)
+def test_each_piece_is_scored_as_keras_scores_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = model.build_model(batch_size=1, sequence_length=14, **SIZES)
+    keras.save(tmp_path / "a.keras")
+    pieces = some_pieces(5, 9, 2, 14, 4, 8, 1, 14)
+    expected = []
+    for ids in pieces:
+        for layer in keras.layers:
+            if hasattr(layer, "reset_state"):
+                layer.reset_state()
+        inputs = np.zeros((1, 14), np.int32)
+        inputs[0, 1 : len(ids)] = ids[:-1]
+        rows = keras(inputs, training=False).numpy()[0, : len(ids)]
+        right = rows[np.arange(len(ids)), ids]
+        expected.append([-np.log(right), (rows > right[:, None]).sum(1)])
+    loaded = network.load(tmp_path / "a.keras", SIZES)
+    for group in (1, 3, 64):
+        monkeypatch.setattr(likelihood, "GROUP", group)
+        found = dict(likelihood.by_network(loaded, pieces))
+        for number, (nats, likelier) in enumerate(expected):
+            np.testing.assert_allclose(found[number][0], nats, atol=1e-4)
+            np.testing.assert_array_equal(found[number][1], likelier)
 
 
-def test_each_piece_is_scored_as_if_alone_in_any_order(network: Any) -> None:
-    pieces = some_pieces(5, 9, 2, 14, 4, 8, 1)
-    one = model.build_model(9, batch_size=1, sequence_length=1, **SIZES)
-    one.set_weights(network.get_weights())
-    step = model.stepper(one)
-    nats, right, top = np.zeros((3, len(pieces)))
-    for number, ids in enumerate(pieces):
-        model.reset_states(one)
-        for last, target in zip([0, *ids[:-1]], ids, strict=True):
-            probabilities = step(np.array([last], np.int32))[0]
-            nats[number] -= np.log(probabilities[target])
-            right[number] += probabilities.argmax() == target
-            top[number] += target in np.argsort(-probabilities)[:5]
-    scorer = model.Scorer(network)
-    for _ in range(2):  # a second time starts from no state of the first
-        scored = likelihood.Scored.collect(
-            len(pieces), batches.score_pieces(pieces, 3, 4, scorer.each)
-        )
-        np.testing.assert_allclose(scored.nats, nats, rtol=1e-5)
-        np.testing.assert_array_equal(scored.right, right)
-        np.testing.assert_array_equal(scored.top, top)
-    loss, accuracy = scorer(batches.scoring_batches(pieces, 3, 4))
-    total = likelihood.summary(scored, music(pieces), np.random.default_rng(0))
-    assert total["nats_a_token"]["value"] == pytest.approx(loss, rel=1e-5)
-    assert total["accuracy"]["value"] == pytest.approx(accuracy)
-
-
-def test_what_a_model_excludes_costs_more_than_a_clipped_loss() -> None:
-    sure = model.build_model(9, batch_size=1, sequence_length=2, **SIZES)
-    bias = np.array([60, *[0] * 8], np.float32)  # e^-60 for all but the end
-    sure.get_layer("next_token").set_weights([np.zeros((5, 9), np.float32), bias])
-    nats, likelier = model.Scorer(sure).each(True, np.array([[0, 1]]), np.array([[1, 0]]))[:, 0]
-    np.testing.assert_allclose(nats, [60, 0], atol=1e-4)
-    np.testing.assert_array_equal(likelier, [1, 0])
-
-
-def test_no_pieces_have_no_scores() -> None:
-    assert list(batches.score_pieces([], 3, 4, lambda *_: np.zeros((2, 3, 4)))) == []
+def test_a_memory_hears_every_piece_and_is_asked_at_each_step() -> None:
+    pieces = [np.array(ids) for ids in ([3, 3, 3], [5, 2, 5, 5], [1])]
+    memory: Any = Parrot([[]])
+    found = dict(likelihood.by_network(Uniform(9), pieces, memory=memory))  # type: ignore[arg-type]
+    np.testing.assert_allclose(found[0][0], [np.log(9), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[1][0], [np.log(9), 50, 0, 0], atol=1e-6)
+    assert memory.heard == [[]]
 
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
-    pieces = music(some_pieces(2, 8))
-    scored = likelihood.Scored(np.array([4.0, 6.0]), np.array([1, 1]), np.array([2, 5]))
-    total = likelihood.summary(scored, pieces, np.random.default_rng(0))
-    assert total["nats_a_token"]["value"] == 1
-    assert total["nats_a_token"]["interval"] == [0.75, 2]
+    held_out = corpus([], some_pieces(2, 8))
+    sums = np.array([[4.0, 6.0], [1, 1], [2, 5]])
+    total = likelihood.summary(sums, held_out.held_out, held_out, RNG)
+    assert total["nats_a_token"] == {"value": 1, "interval": [0.75, 2]}
     assert total["nats_a_note"]["value"] == 0.5
     assert total["nats_a_quarter"]["value"] == 2
     assert total["perplexity"]["value"] == pytest.approx(np.e)
@@ -84,43 +117,45 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     assert total["tokens"] == 10
 
 
-def test_the_best_yardstick_is_the_one_whose_rule_made_the_music() -> None:
-    scale = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
-    upward = {0: np.arange(9, dtype=np.int32), 4: np.array([0, 5, 6, 7, 8, 9, 9, 9, 9], np.int32)}
-    training, held_out = music((scale, scale)), music((upward[4][scale], upward[4][scale][8:]))
-    scored = likelihood.Scored(np.array([10.0, 10.0]), np.zeros(2), np.zeros(2))
-    facts = likelihood.against_yardsticks(
-        scored, training, held_out, upward, np.random.default_rng(0)
-    )
+def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
+    scale, above = ("C4", "D4", "E4", "F#4"), ("F4", "G4", "A4", "B4")
+    vocabulary = Vocabulary((END, *scale, *above))
+    low = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
+    high = np.array([*[5, 6, 7, 8] * 10, 0], np.int32)
+    music = corpus([low, low], [high, high[8:]])
+    found = likelihood.evaluate(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
+    for name in ("training", "held_out"):
+        assert found["scores"][name]["nats_a_token"]["value"] == pytest.approx(np.log(9))
+        assert found["scores"][name]["of"] == 2
+    baseline = found["ngram_baseline"]
     # The held-out pieces use other ids than the training pieces: only transposition shows them.
-    assert facts["best"]["keys"] == 2
-    assert facts["best"]["order"] > 1
-    assert facts["best"]["accuracy"]["value"] > 0.9
-    assert len(facts["all"]) == 2 * (2 * 6 + 1)
-    lowest = min(row["nats_a_token"] for row in facts["all"])
-    assert facts["best"]["nats_a_token"]["value"] == pytest.approx(lowest)
-    difference = 20 / held_out.tokens.sum() - lowest
-    assert facts["model_minus_best"]["value"] == pytest.approx(difference)
+    assert baseline["best"]["keys"] == 12
+    assert baseline["best"]["order"] > 1
+    assert baseline["best"]["accuracy"]["value"] > 0.9
+    names = ["unigram", "2-gram", "3-gram", "4-gram", "5-gram", "6-gram"]
+    assert [row["name"] for row in baseline["all"]] == names * 2
+    lowest = min(row["nats_a_token"] for row in baseline["all"])
+    assert baseline["best"]["nats_a_token"]["value"] == lowest
+    assert baseline["model_minus_best"]["value"] == pytest.approx(np.log(9) - lowest)
 
 
-def test_a_yardsticks_sums_are_those_of_its_pieces() -> None:
+def test_an_ngrams_nats_are_those_of_its_rows() -> None:
     pieces = some_pieces(7, 3, 12)
-    found = list(likelihood.yardsticks(pieces, [np.arange(9)], 9, pieces))
-    counts = Counts(pieces, 9, 6)
-    for stick in found:
-        if stick.name != "repeat-last":
-            ngram = NGram(counts, stick.order, stick.name)
-            expected = [-np.log(ngram.probabilities([ids])).sum() for ids in pieces]
-            np.testing.assert_allclose(stick.nats, expected)
+    for order, ngram in enumerate(ngrams.count(pieces, 9, 6)):
+        which, sums = likelihood.ngrams(pieces, pieces, [np.arange(9)])[order]
+        assert which["order"] == order + 1
+        for number, ids in enumerate(pieces):
+            rows = np.concatenate(list(ngram.rows(ids)))
+            right = rows[np.arange(len(ids)), ids]
+            assert sums[0, number] == pytest.approx(-np.log(right).sum())
+            assert sums[1, number] == (rows.max(1) == right).sum()
 
 
-def test_some_pieces_are_drawn_and_stay_in_order() -> None:
-    whole = music(some_pieces(*range(2, 12)))
-    some = whole.some(4, np.random.default_rng(0))
-    assert len(some.names) == 4
-    assert list(some.names) == sorted(some.names)
-    for name, ids, notes in zip(some.names, some.ids, some.notes, strict=True):
-        number = whole.names.index(name)
-        assert whole.ids[number] is ids
-        assert whole.notes[number] == notes
-    assert whole.some(10, np.random.default_rng(0)) is whole
+def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "TRAINING_PIECES", 4)
+    music = corpus(some_pieces(*range(2, 12)), [])
+    vocabulary = Vocabulary((END, "C4", "D4"))
+    found = likelihood.evaluate(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
+    assert found["scores"]["training"]["pieces"] == 4
+    assert found["scores"]["training"]["of"] == 10
+    assert set(found) == {"scores"}

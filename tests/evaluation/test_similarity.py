@@ -1,15 +1,18 @@
-"""How alike sets of pieces are found, where the answer is known."""
+"""How far sets of pieces lie apart, and how alike they are found, where the answer is known."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from midilstm.evaluation import similarity
-from midilstm.evaluation.statistics import DRUMS, Played
+from midilstm.evaluation import mgeval, similarity, statistics
+from midilstm.evaluation.statistics import Heard
+from midilstm.midi import DRUMS
+from midilstm.tokens.vocabulary import END, Vocabulary
 
-EMPTY = Played.of([])
-DRUMS_ALONE = Played.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
+EMPTY = Heard.of([])
+DRUMS_ALONE = Heard.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
 
 
 @pytest.fixture(autouse=True)
@@ -18,144 +21,125 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "DRAWS", 40)
 
 
-def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Played:
+def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Heard:
     """Return 60 random notes, one after another."""
     rng = np.random.default_rng(seed)
     length = rng.choice(lengths, 60)
     start = np.append(0, np.cumsum(length)[:-1])
     pitch = low + rng.integers(0, 20, 60)
-    return Played.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
+    return Heard.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
 
 
-def pieces(count: int, seed: int, **character: object) -> list[Played]:
+def pieces(count: int, seed: int, **character: object) -> list[Heard]:
     return [piece(seed + i, **character) for i in range(count)]  # type: ignore[arg-type]
 
 
 HUMAN = pieces(12, 0)
+FEATURES = mgeval.OF_PITCHES | mgeval.OF_RHYTHM
 
 
-def compared(made: list[Played], *, rhythm: bool = True, **others: list[Played]) -> dict:
-    sets = {"generated": made, "held_out": HUMAN} | others
-    found = similarity.compare(sets, np.random.default_rng(0), rhythm=rhythm)
+def features(made: list[Heard], people: list[Heard] = HUMAN, peers: Any = ()) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    found = similarity.by_features([people, made, peers], FEATURES, rng)
     json.dumps(found, allow_nan=False)
     return found
 
 
+def distributions(
+    made: list[Heard], people: list[Heard] = HUMAN, peers: Any = ()
+) -> dict[str, Any]:
+    return {
+        name: similarity.by_distribution(
+            [[of(piece) for piece in part] for part in (people, made, peers)],
+            np.random.default_rng(0),
+        )
+        for name, of in similarity.DISTRIBUTIONS.items()
+    }
+
+
 def test_pieces_of_one_kind_are_alike_and_of_another_are_not() -> None:
-    near = compared(pieces(12, 100))
-    far = compared(pieces(12, 100, low=20, lengths=(2.0, 4.0)))
-    assert near["mgeval"]["mean_overlap"]["value"] > 0.8
-    assert near["mgeval"]["mean_overlap"]["features"] == 12
-    assert far["mgeval"]["mean_overlap"]["value"] < 0.5
-    for name in ("inter-onset overlap", "duration overlap"):
-        assert near["distributions"]["overlaps"][name]["value"] > 0.9
-        assert far["distributions"]["overlaps"][name]["value"] == 0
-    low, high = near["mgeval"]["mean_overlap"]["interval"]
-    assert low > far["mgeval"]["mean_overlap"]["interval"][1]
-    assert low < high
-
-
-def test_a_set_is_like_itself() -> None:
-    found = compared(HUMAN)
-    for row in found["distributions"]["overlaps"].values():
-        assert row["value"] == pytest.approx(1)
-    assert found["mgeval"]["mean_overlap"]["value"] > 0.85  # a piece's twin is at no distance
-
-
-def test_the_mean_is_that_of_the_features() -> None:
-    found = compared(pieces(5, 100))["mgeval"]
-    overlaps = [row["overlap"]["value"] for row in found["features"].values()]
-    assert found["mean_overlap"]["value"] == pytest.approx(np.mean(overlaps))
-    people = [row["people"]["value"] for row in found["features"].values()]
-    assert found["mean_overlap"]["people"]["value"] == pytest.approx(np.mean(people))
+    same, other = pieces(12, 100), pieces(12, 100, low=20, lengths=(2.0, 4.0))
+    near, far = features(same)["mean_overlap"], features(other)["mean_overlap"]
+    assert near["value"] > 0.8
+    assert near["features"] == 12
+    assert far["value"] < 0.5
+    low, high = near["interval"]
+    assert far["interval"][1] < low < high
+    assert all(row["value"] > 0.9 for row in distributions(same).values())
+    assert all(row["value"] == 0 for row in distributions(other).values())
 
 
 def test_intervals_contain_their_values() -> None:
-    found = compared(pieces(8, 100), training=pieces(30, 200))
-    rows = [row["overlap"] for row in found["mgeval"]["features"].values()]
-    rows += [found["mgeval"]["mean_overlap"], *found["distributions"]["overlaps"].values()]
-    for row in (*rows, *(row["people"] for row in rows if "people" in row)):
+    made, peers = pieces(8, 100), pieces(30, 200)
+    found = features(made, peers=peers)
+    rows = [*found["features"].values(), found["mean_overlap"]]
+    rows += distributions(made, peers=peers).values()
+    for row in (*rows, *(row["people"] for row in rows)):
         low, high = row["interval"]
         assert 0 <= low <= row["value"] <= high <= 1
 
 
-def test_people_are_measured_on_training_pieces_or_else_on_halves() -> None:
-    made = pieces(8, 100)
-    strange = compared(made, training=pieces(30, 200, low=20, lengths=(2.0, 4.0)))
-    assert strange["people_are"] == "training"
-    assert strange["mgeval"]["mean_overlap"]["people"]["value"] < 0.5
-    assert strange["distributions"]["overlaps"]["duration overlap"]["people"]["value"] == 0
-    halves = compared(made)
-    assert halves["people_are"] == "halves"
-    assert halves["mgeval"]["mean_overlap"]["people"]["value"] > 0.7
-    # As many training pieces as there are can be drawn in one way only: chance has no part.
-    few = compared(made, training=pieces(8, 200))
-    assert few["mgeval"]["mean_overlap"]["people"]["interval"] is None
-    sets = {"generated": made, "training": HUMAN}
-    found = similarity.compare(sets, np.random.default_rng(0), rhythm=True)
-    assert found["with"] == "training"
-    assert found["people_are"] == "halves"
-    assert found["distributions"] == halves["distributions"]
-
-
-def test_as_many_of_other_people_s_pieces_are_drawn_as_were_made() -> None:
-    draws = similarity.among_people(4, 3, 10, 25, np.random.default_rng(0))
-    assert len(draws) == 25
-    assert all(people.tolist() == [1] * 4 and theirs.sum() == 3 for people, theirs in draws)
-    assert len({tuple(theirs) for _, theirs in draws}) > 10
-    for half, other in similarity.among_people(5, 3, 0, 25, np.random.default_rng(0)):
-        assert half.sum() == 2
-        assert (half + other).tolist() == [1] * 5
-
-
-def test_without_rhythm_what_needs_it_is_named_and_left_out() -> None:
-    found = compared(pieces(5, 100), rhythm=False)
-    assert found["distributions"] is None
-    assert found["mgeval"]["mean_overlap"]["features"] == 9
-    assert not set(found["mgeval"]["features"]) & set(found["omitted"])
-    assert {"note length histogram", "duration overlap", "drum share"} <= set(found["omitted"])
+def test_people_are_measured_on_other_pieces_or_else_on_halves() -> None:
+    made, strange = pieces(8, 100), pieces(30, 200, low=20, lengths=(2.0, 4.0))
+    assert features(made, peers=strange)["mean_overlap"]["people"]["value"] < 0.5
+    assert distributions(made, peers=strange)["duration overlap"]["people"]["value"] == 0
+    assert features(made)["mean_overlap"]["people"]["value"] > 0.7
+    # As many other pieces as were made can be drawn in one way only: chance has no part.
+    few = features(made, peers=pieces(8, 200))
+    assert few["mean_overlap"]["people"]["interval"] is None
 
 
 def test_drums_alone_and_nothing_are_left_out_and_counted() -> None:
-    found = compared([*pieces(5, 100), DRUMS_ALONE, EMPTY])
-    features, overlaps = found["mgeval"]["features"], found["distributions"]["overlaps"]
-    assert features["pitch range"]["left_out"] == {"generated": 2, "people": 0}
-    assert features["note count"]["left_out"] == {"generated": 0, "people": 0}
+    made = [*pieces(5, 100), DRUMS_ALONE, EMPTY]
+    rows, overlaps = features(made)["features"], distributions(made)
+    assert rows["pitch range"]["left_out"] == {"generated": 2, "people": 0}
+    assert rows["note count"]["left_out"] == {"generated": 0, "people": 0}
     assert overlaps["inter-onset overlap"]["left_out"] == {"generated": 1, "people": 0}
     assert overlaps["duration overlap"]["left_out"] == {"generated": 2, "people": 0}
-    without = compared(pieces(5, 100))["mgeval"]["features"]["pitch range"]["overlap"]
-    assert features["pitch range"]["overlap"]["value"] == pytest.approx(without["value"])
+    without = features(pieces(5, 100))["features"]["pitch range"]["value"]
+    assert rows["pitch range"]["value"] == pytest.approx(without)
 
 
 @pytest.mark.parametrize("made", [[EMPTY], [DRUMS_ALONE] * 3, [EMPTY, DRUMS_ALONE], [piece(9)]])
 def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
-    made: list[Played],
+    made: list[Heard],
 ) -> None:
-    found = compared(made)
-    row = found["distributions"]["overlaps"]["duration overlap"]
+    row = distributions(made)["duration overlap"]
     assert row["interval"] is None
     assert (row["value"] is None) is (made[0].pitched().end == 0)
-    assert found["mgeval"]["features"]["pitch range"]["overlap"]["value"] is None
-    alone = {"generated": made, "held_out": [EMPTY]}
-    nothing = similarity.compare(alone, np.random.default_rng(0), rhythm=True)
-    assert nothing["mgeval"]["mean_overlap"]["value"] is None
-    assert nothing["distributions"]["overlaps"]["duration overlap"]["value"] is None
+    assert features(made)["features"]["pitch range"]["value"] is None
+    assert features(made, people=[EMPTY])["mean_overlap"]["value"] is None
+    assert distributions(made, people=[EMPTY])["duration overlap"]["value"] is None
+
+
+def test_sets_of_ids_are_compared_as_their_encoding_allows() -> None:
+    vocabulary, draw = Vocabulary((END, "C4", "0.4.7", "D4")), np.random.default_rng(0)
+    sets = {
+        name: {str(i): draw.integers(1, 4, 24) for i in range(count)}
+        for name, count in (("generated", 4), ("held_out", 5), ("training", 9))
+    }
+    found = similarity.compare(sets, vocabulary, np.random.default_rng(1))
+    assert found["statistics"]["pieces"] == {"generated": 4, "held_out": 5, "training": 9}
+    alike = found["similarity"]
+    assert (alike["with"], alike["people_are"]) == ("held_out", "training")
+    assert alike["mean_overlap"]["features"] == 9
+    # `notes` writes each token half a quarter long: nothing is said of rhythm.
+    assert alike["distributions"] == {}
+    assert {"note length histogram", "duration overlap", "drum share"} <= set(alike["omitted"])
+    assert "polyphony" not in found["statistics"]["values"]
+    del sets["held_out"]
+    alike = similarity.compare(sets, vocabulary, np.random.default_rng(1))["similarity"]
+    assert (alike["with"], alike["people_are"]) == ("training", "halves")
+    del sets["training"]
+    assert "similarity" not in similarity.compare(sets, vocabulary, np.random.default_rng(1))
 
 
 def test_a_distribution_is_the_mean_of_its_pieces() -> None:
     human = [np.array([6, 6, 6, 12]), np.array([12])]
     made = [np.array([6]), np.array([24, 24])]
-    found = similarity.by_distribution(human, made, [], np.random.default_rng(0))
+    found = similarity.by_distribution([human, made, []], np.random.default_rng(0))
     # People: 3/8 of 6, 5/8 of 12. Made: 1/2 of 6, 1/2 of 24.
     assert found["value"] == pytest.approx(3 / 8)
-
-
-def test_resamples_are_laid_around_the_value() -> None:
-    resampled = np.linspace(0.5, 0.7, 1001)
-    found = similarity.around(np.append(0.8, resampled))
-    assert found["interval"] == pytest.approx([0.8 - 0.095, 0.8 + 0.095])
-    assert similarity.around(np.append(0.95, resampled))["interval"][1] == 1
-    assert similarity.around(np.array([np.nan])) == {"value": None, "interval": None}
 
 
 def test_intervals_cover_what_is_found_again_and_again() -> None:
@@ -166,8 +150,111 @@ def test_intervals_cover_what_is_found_again_and_again() -> None:
             [rng.choice([6, 12, 24], 20, p=p) for _ in range(15)]
             for p in ([0.5, 0.4, 0.1], [0.2, 0.3, 0.5])
         )
-        found.append(similarity.by_distribution(human, made, [], rng))
+        found.append(similarity.by_distribution([human, made, []], rng))
     truth = 0.2 + 0.3 + 0.1
     assert np.mean([one["value"] for one in found]) == pytest.approx(truth, abs=0.02)
     covered = sum(one["interval"][0] <= truth <= one["interval"][1] for one in found)
     assert covered >= 50
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Return overlap and divergence of two samples."""
+    areas, divergence = similarity.overlaps(a, b, [np.ones(len(a))], [np.ones(len(b))])
+    return areas[0], divergence
+
+
+def alike(human: np.ndarray, made: np.ndarray) -> tuple[float, float] | None:
+    """Return overlap and divergence of people's and made pieces' distances."""
+    once = np.ones((1, len(human))), np.ones((1, len(made)))
+    found = similarity.distance_overlaps(human, made, once)
+    return found and (found[0][0], found[1])
+
+
+def test_a_set_overlaps_with_itself_and_not_with_a_far_one() -> None:
+    a = np.random.default_rng(0).normal(size=200)
+    assert overlap(a, a) == pytest.approx((1, 0))
+    area, divergence = overlap(a, a + 50)
+    assert area < 1e-6
+    assert divergence > 100
+    assert overlap(np.full(5, 3.0), np.full(4, 3.0)) == (1, 0)
+    assert overlap(np.full(5, 3.0), np.full(4, 4.0))[0] < 1e-6
+
+
+def test_vectors_lie_apart_as_euclid_says() -> None:
+    human = np.array([[0.0, 0], [3, 4], [0, 1]])
+    made = np.array([[0.0, 2], [6, 8]])
+    found = alike(human, made)
+    assert found is not None
+    among = np.array([5, 1, 18**0.5])
+    between = np.array([2, 10, 13**0.5, 5, 1, 85**0.5])
+    assert found == pytest.approx(overlap(among, between))
+
+
+def test_a_piece_without_a_value_is_left_out() -> None:
+    human, made = np.array([0.0, 1, np.nan, 3]), np.array([2.0, np.nan, 5])
+    assert alike(human, made) == alike(human[[0, 1, 3]], made[[0, 2]])
+    assert alike(human[:3], made) is None
+
+
+def test_a_weight_counts_a_point_so_often() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=30), rng.normal(1, size=20)
+    every, once, twice = np.ones(30), np.ones(20), np.append(np.full(15, 2), np.zeros(15))
+    areas, _ = similarity.overlaps(a, b, [every, twice], [once, once])
+    assert areas[0] == pytest.approx(overlap(a, b)[0])
+    # The same points in another order and unit of weight, on the same grid.
+    swapped, _ = similarity.overlaps(a[::-1], b, [7 * twice[::-1]], [once])
+    assert areas[1] == pytest.approx(swapped[0])
+    assert areas[1] != pytest.approx(areas[0], abs=1e-3)
+    areas, _ = similarity.overlaps(a, b, [every, np.zeros(30)], [once, once])
+    assert np.isnan(areas).tolist() == [False, True]
+
+
+def test_the_grid_gives_what_kernels_at_every_point_give() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=40), rng.normal(1, 2, size=30)
+    x = np.linspace(-15, 15, 20_001)
+
+    def density(points: np.ndarray) -> np.ndarray:
+        width = points.std(ddof=1) * len(points) ** -0.2
+        return np.exp(-0.5 * ((x - points[:, None]) / width) ** 2).mean(0) / width
+
+    p, q = density(a) / (2 * np.pi) ** 0.5, density(b) / (2 * np.pi) ** 0.5
+    area, divergence = overlap(a, b)
+    assert area == pytest.approx(np.minimum(p, q).sum() * 30 / 20_000, abs=2e-3)
+    tiny = 1e-300
+    expected = np.sum(p * np.log(np.maximum(p, tiny) / np.maximum(q, tiny))) * 30 / 20_000
+    assert divergence == pytest.approx(expected, rel=0.01)
+
+
+def test_a_piece_drawn_twice_is_not_compared_with_itself() -> None:
+    human, made = np.array([0.0, 1, 3, 7]), np.array([2.0, 5])
+    draws = np.array([[2, 1, 0, 1], [1, 1, 1, 1]]), np.ones((2, 2))
+    found = similarity.distance_overlaps(human, made, draws)
+    assert found is not None
+    among, between = np.array([1.0, 3, 7, 2, 6, 4]), np.array([2.0, 5, 1, 4, 1, 2, 5, 2])
+    expected, divergence = similarity.overlaps(
+        among, between, [np.array([2, 0, 2, 0, 1, 0])], [np.array([2, 2, 1, 1, 0, 0, 1, 1])]
+    )
+    assert found[0].tolist() == pytest.approx([*expected, overlap(among, between)[0]])
+    assert found[1] == pytest.approx(divergence)
+
+
+def test_a_table_leaves_out_and_counts_what_has_no_value() -> None:
+    silent, notes = Heard.of([]), Heard.of([(0, 1, 60, 0), (1, 1, 65, 0)])
+    features = {"range": statistics.pitch_range}
+
+    def row(*made: Heard) -> dict[str, Any]:
+        sets = {"generated": list(made), "held_out": [notes, notes, silent, notes]}
+        found = similarity.statistics_of(sets, features, np.random.default_rng(0))
+        assert found["pieces"] == {"generated": len(made), "held_out": 4}
+        return found["values"]["range"]
+
+    some = row(notes, silent, notes, silent)
+    assert some["generated"]["value"] == 5
+    assert some["generated"]["left_out"] == 2
+    assert some["held_out"]["left_out"] == 1
+    assert some["held_out"]["similarity"] == {"overlap": 1, "divergence": 0}
+    nothing = row(silent)
+    assert nothing["generated"] == {"value": None, "interval": None, "left_out": 1}
+    assert nothing["held_out"]["similarity"] is None

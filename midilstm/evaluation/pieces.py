@@ -1,0 +1,111 @@
+"""What is evaluated: the music of a run, other music, sampled pieces, files. Scores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from midilstm.corpus.corpus import Corpus, load_corpus
+from midilstm.evaluation.statistics import Heard
+from midilstm.files import InputError
+from midilstm.sampling import loop
+from midilstm.sampling.choose import Knobs
+from midilstm.sampling.network import Network
+from midilstm.tokens.vocabulary import Vocabulary
+
+LISTENED = 200  # pieces of a set whose music is described, at most: each is compared with each
+
+Pieces = Mapping[str, np.ndarray]  # name → ids int [n]
+
+
+def some(pieces: Pieces, number: int, rng: np.random.Generator) -> Pieces:
+    """Return at most `number` pieces, drawn, in order."""
+    if len(pieces) <= number:
+        return pieces
+    chosen = set(rng.choice(len(pieces), number, replace=False).tolist())
+    return {name: ids for place, (name, ids) in enumerate(pieces.items()) if place in chosen}
+
+
+def load(
+    data_dir: Path, settings: Mapping[str, Any] | None, vocabulary: Vocabulary, **reading: Any
+) -> tuple[Corpus, list[str]]:
+    """Load the music of the run with these settings, and its own split; InputError for other music.
+
+    Without settings all pieces are held out, in this vocabulary; the notes say what that lacks.
+    """
+    if settings is None:
+        return in_vocabulary(load_corpus(data_dir, validation=0, **reading), vocabulary)
+    trained, before = settings["training"], settings["corpus"]
+    own = {key: trained[key] for key in ("validation", "seed", "transpose", "min_notes")}
+    corpus = load_corpus(data_dir, **{**reading, **own})
+    if corpus.digest() == before["sha256"]:
+        return corpus, []
+    raise InputError(
+        f"{data_dir} does not hold the music that the model was trained on "
+        f"({before['pieces']:,} pieces with {before['tokens']:,} tokens; here "
+        f"{len(corpus.training) + len(corpus.held_out):,} with {corpus.tokens:,}): give that "
+        "folder with --data-dir, or add --other-corpus to take every piece here as held out"
+    )
+
+
+def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary) -> tuple[Corpus, list[str]]:
+    """Return another corpus as held out, in this vocabulary, and a note on what that lacks."""
+    table = vocabulary.table(corpus.vocabulary.tokens)
+    unknown = [corpus.vocabulary.tokens[number] for number in np.flatnonzero(table < 0)]
+    known = {name: table[ids][table[ids] >= 0] for name, ids in corpus.training.items()}
+    missing = corpus.tokens - sum(map(len, known.values()))
+    note = (
+        f"Left out: {missing:,} of {corpus.tokens:,} tokens, of {len(unknown):,} kinds that the "
+        f"model does not know ({', '.join(unknown[:10])}{' ...' if len(unknown) > 10 else ''}). "
+        "What a note and a quarter cost is too low by what these would have."
+    )
+    corpus = replace(corpus, vocabulary=vocabulary, training={}, held_out=known)
+    return corpus, [note] if unknown else []
+
+
+def read_folder(folder: Path, vocabulary: Vocabulary, **reading: Any) -> tuple[Pieces, Vocabulary]:
+    """Read a folder's pieces, without ends; return them and a vocabulary with all their tokens."""
+    corpus = load_corpus(folder, validation=0, **reading)
+    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.ids]
+    larger = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
+    table = larger.table(corpus.vocabulary.tokens)
+    return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger
+
+
+def sampled(
+    network: Network, vocabulary: Vocabulary, seeds: Sequence[int], length: int, **knobs: Any
+) -> Pieces:
+    """Sample a piece of `length` tokens for each seed; `knobs` are those of sampling."""
+    total, grammar, chosen = len(seeds) * length, vocabulary.grammar(), Knobs(**knobs)
+    with tqdm(None, "Sampling", total, unit="token", delay=2, leave=False, disable=None) as bar:
+        pieces = loop.generate(network, seeds, length, chosen, grammar=grammar, progress=bar.update)
+    named = zip(seeds, pieces, strict=True)
+    return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
+
+
+def typical_length(corpus: Corpus) -> int:
+    """Return the median length of people's pieces, held-out ones if there are any, without ends."""
+    people = corpus.held_out or corpus.training
+    return max(1, int(np.median([len(ids) - 1 for ids in people.values()])))
+
+
+def beginnings(made: Pieces, corpus: Corpus, length: int) -> dict[str, Pieces]:
+    """Return the sets of pieces to compare, cut to one length, without ends and empty ones."""
+    people = {"held_out": corpus.held_out, "training": corpus.training}
+    sets: dict[str, Pieces] = {"generated": {name: ids[:length] for name, ids in made.items()}}
+    for group, pieces in people.items():
+        if cut := {name: ids[:-1][:length] for name, ids in pieces.items() if len(ids) > 1}:
+            sets[group] = cut
+    return sets
+
+
+def listen(pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Heard]:
+    """Return what each piece sounds like; of very many, some are drawn."""
+    tokens, played = vocabulary.tokens, vocabulary.encoding.played
+    chosen = some(pieces, LISTENED, rng).values()
+    return [Heard.of(played([tokens[i] for i in ids]), ids) for ids in chosen]
