@@ -23,21 +23,27 @@ def kinds_of(token: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print nats a note by kind of token, and their sum."""
-    from midilstm.corpus import batches
+    from midilstm import runs
+    from midilstm.evaluation import likelihood, pieces
+    from midilstm.sampling import network
+    from midilstm.tokens.vocabulary import vocabulary_of
 
     arguments = evaluate.parse_args(argv)
-    run = evaluate.find_run(arguments)
-    corpus = evaluate.load_corpus(arguments, run)
-    music = evaluate.music_of(corpus, corpus.held_out)
-    judge = evaluate.Judge(run)
-    kinds = [kinds_of(token) for token in run.vocabulary.tokens]
+    checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
+    settings = runs.load_settings(arguments.model_dir)
+    vocabulary = vocabulary_of(arguments.model_dir, settings["network"])
+    how = {"name": vocabulary.name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
+    corpus, _ = pieces.load(arguments.data_dir, settings, vocabulary, **how)
+    held_out, loaded = corpus.held_out, network.load(checkpoint, settings["network"])
+    kinds = [kinds_of(token) for token in vocabulary.tokens]
     nats, tokens = defaultdict[str, float](float), Counter[str]()
-    for number, scored in batches.score_pieces(music.ids, *evaluate.BATCH, judge.each):
-        for token, cost in zip(music.ids[number], scored[0], strict=True):
+    music = list(held_out.values())
+    for number, scored in likelihood.by_network(loaded, music):
+        for token, cost in zip(music[number], scored[0], strict=True):
             nats[kinds[token]] += float(cost)
             tokens[kinds[token]] += 1
-    notes = int(music.notes.sum())
-    print(f"{run.checkpoint}: {len(music.names)} held-out pieces, {notes:,} notes")
+    notes = sum(corpus.sizes[name].notes for name in held_out)
+    print(f"{checkpoint}: {len(held_out)} held-out pieces, {notes:,} notes")
     for kind, total in sorted(nats.items(), key=lambda item: -item[1]):
         print(f"{kind:32}{tokens[kind]:>9,} tokens{total / notes:>9.3f} nats a note")
     print(f"{'all':32}{tokens.total():>9,} tokens{sum(nats.values()) / notes:>9.3f} nats a note")

@@ -190,22 +190,17 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
 
 
 def best_ngram(corpus: Any) -> dict[str, Any]:
-    """Return the lowest held-out nats of any n-gram, over orders, smoothings and keys."""
-    import numpy as np
+    """Return the lowest held-out nats of any n-gram, the training pieces counted in every key."""
+    from midilstm.evaluation import likelihood, ngrams
 
-    from midilstm.evaluation import ngrams
-
-    training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
+    training, held_out = corpus.training.values(), list(corpus.held_out.values())
     tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]
     every = [table[ids] for ids in training for table in tables]
     found = []
-    for keys, pieces in ((1, training), (12, every)):
-        counts = ngrams.Counts(pieces, len(corpus.vocabulary), 6)
-        for smoothing in ngrams.SMOOTHINGS:
-            for order in range(1, 7):
-                chances = ngrams.NGram(counts, order, smoothing).probabilities(held_out)
-                name = f"{order}-gram, {smoothing}, {keys} keys"
-                found.append({"best": float(-np.log(chances).mean()), "recipe": name})
+    for order, ngram in enumerate(ngrams.count(every, len(tables[0]), likelihood.ORDER), 1):
+        nats = sum(scored[0].sum() for _, scored in likelihood.by_ngram(ngram, held_out))
+        name = f"{order}-gram, Kneser-Ney, {len(tables)} keys"
+        found.append({"best": float(nats / sum(map(len, held_out))), "recipe": name})
     return min(found, key=lambda row: row["best"])
 
 
@@ -223,7 +218,7 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             with tempfile.TemporaryDirectory() as place:
                 for number, folder in enumerate(folders.split(",")):
                     Path(place, str(number)).symlink_to(Path(folder).resolve())
-                corpora = {
+                corpus = {
                     closed: corpora.load_corpus(Path(place), seed=seed, transpose=closed)
                     for closed in (True, False)
                 }
@@ -231,13 +226,13 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 began = time.perf_counter()
                 row: dict[str, Any]
                 if recipe == "best n-gram":
-                    row = best_ngram(corpora[True])
+                    row = best_ngram(corpus[True])
                     row["kind"], row["recipe"] = row["recipe"], recipe
                 else:
                     # All share the vocabulary of every key, so that all predict among as many.
                     change = {**RECIPE, **CHANGES[recipe]}
-                    network = build(len(corpora[True].vocabulary), change, seed)
-                    curve = train(network, corpora[True], change, seed, args.steps)
+                    network = build(len(corpus[True].vocabulary), change, seed)
+                    curve = train(network, corpus[True], change, seed, args.steps)
                     best = min(range(len(curve)), key=lambda epoch: curve[epoch][2])
                     row = {"best": curve[best][2], "epoch": best + 1, "curve": curve}
                 seconds = round(time.perf_counter() - began, 1)
