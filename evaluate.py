@@ -55,7 +55,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     reading |= {"name": vocabulary.name, "bpe": vocabulary.merges}
     knobs = {key: asked[key] for key in ("temperature", "top_p")}
     own = None if arguments.other_corpus else settings
-    corpus, notes = pieces.load(arguments.data_dir, own, vocabulary, **reading)
+    corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
     print(f"Evaluating {checkpoint}", flush=True)
     trained = network.load(checkpoint, settings["network"])
     rng, other = (np.random.default_rng([arguments.seed % 2**63, part]) for part in range(2))
@@ -64,7 +64,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         "encoding": vocabulary.name,
         "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
         **{"other_corpus": arguments.other_corpus, "seed": arguments.seed, **knobs},
-        **likelihood.evaluate(trained, corpus, vocabulary, rng),
+        **likelihood.score(trained, corpus, vocabulary, rng),
         "notes": notes,
     }
     if arguments.generated or arguments.samples:
@@ -79,7 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         sets = pieces.beginnings(made, corpus, length)
         result |= similarity.compare(sets, vocabulary, other)
         if corpus.training:
-            result["copying"] = copying.compare(corpus.training, sets, vocabulary, other)
+            result["copying"] = copying.find_copies(corpus.training, sets, vocabulary, other)
     result["verdict"] = report.verdict(result)
     report.show(result)
     if arguments.json:

@@ -93,7 +93,7 @@ class Originals:
         return {"length": length, "start": start, **piece}
 
 
-def compare(
+def find_copies(
     training: Mapping[str, np.ndarray],
     sets: Mapping[str, Mapping[str, np.ndarray]],
     vocabulary: Vocabulary,

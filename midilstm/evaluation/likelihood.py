@@ -120,7 +120,7 @@ def ngrams(
     return found
 
 
-def evaluate(
+def score(
     network: Network, corpus: Corpus, vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return the network's scores and, where there is something to count, the n-gram baseline's.

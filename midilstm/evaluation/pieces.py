@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm.corpus.corpus import Corpus, load_corpus
-from midilstm.evaluation.statistics import Heard
+from midilstm.evaluation.statistics import Excerpt
 from midilstm.files import InputError
 from midilstm.sampling import loop
 from midilstm.sampling.choose import Knobs
@@ -31,7 +31,7 @@ def some(pieces: Pieces, number: int, rng: np.random.Generator) -> Pieces:
     return {name: ids for place, (name, ids) in enumerate(pieces.items()) if place in chosen}
 
 
-def load(
+def load_music(
     data_dir: Path, settings: Mapping[str, Any] | None, vocabulary: Vocabulary, **reading: Any
 ) -> tuple[Corpus, list[str]]:
     """Load the music of the run with these settings, and its own split; InputError for other music.
@@ -104,8 +104,8 @@ def beginnings(made: Pieces, corpus: Corpus, length: int) -> dict[str, Pieces]:
     return sets
 
 
-def listen(pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Heard]:
+def listen(pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Excerpt]:
     """Return what each piece sounds like; of very many, some are drawn."""
     tokens, played = vocabulary.tokens, vocabulary.encoding.played
     chosen = some(pieces, LISTENED, rng).values()
-    return [Heard.of(played([tokens[i] for i in ids]), ids) for ids in chosen]
+    return [Excerpt.of(played([tokens[i] for i in ids]), ids) for ids in chosen]

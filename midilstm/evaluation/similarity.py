@@ -14,7 +14,7 @@ import numpy as np
 
 from midilstm.evaluation import mgeval, statistics
 from midilstm.evaluation.pieces import Pieces, listen
-from midilstm.evaluation.statistics import Heard
+from midilstm.evaluation.statistics import Excerpt
 from midilstm.tokens.vocabulary import Vocabulary
 
 GRID = 400  # points at which two densities are compared
@@ -24,7 +24,7 @@ Features = Mapping[str, statistics.Feature]
 Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
 
 # What a piece has a distribution of, int [n] in steps.
-DISTRIBUTIONS: dict[str, Callable[[Heard], np.ndarray]] = {
+DISTRIBUTIONS: dict[str, Callable[[Excerpt], np.ndarray]] = {
     "inter-onset overlap": statistics.inter_onsets,
     "duration overlap": statistics.note_lengths,
 }
@@ -99,7 +99,7 @@ def distance_overlaps(
 
 
 def statistics_of(
-    sets: Mapping[str, Sequence[Heard]], features: Features, rng: np.random.Generator
+    sets: Mapping[str, Sequence[Excerpt]], features: Features, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Set each statistic of the generated pieces beside that of each set of people's pieces."""
     found = {group: statistics.measured(features, pieces) for group, pieces in sets.items()}
@@ -159,7 +159,7 @@ def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
 
 
 def by_features(
-    sets: Sequence[Sequence[Heard]], features: Features, rng: np.random.Generator
+    sets: Sequence[Sequence[Excerpt]], features: Features, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return for each feature, and for their mean, how alike the distances of pieces are.
 

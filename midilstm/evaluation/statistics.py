@@ -22,8 +22,8 @@ NO_IDS = np.empty(0, int)
 MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 
 
-class Heard(NamedTuple):
-    """A piece as it sounds: its notes by start and pitch, int [n] each, times in STEPS; its ids."""
+class Excerpt(NamedTuple):
+    """A piece as it sounds: notes by start and pitch, int [n] each, times in STEPS; its ids."""
 
     start: np.ndarray
     length: np.ndarray
@@ -32,13 +32,13 @@ class Heard(NamedTuple):
     ids: np.ndarray
 
     @staticmethod
-    def of(notes: Iterable[tuple[float, float, int, int]], ids: np.ndarray = NO_IDS) -> Heard:
+    def of(notes: Iterable[tuple[float, float, int, int]], ids: np.ndarray = NO_IDS) -> Excerpt:
         """Put notes, as an encoding's `played` returns them, on the grid."""
         table = np.array(list(notes), float).reshape(-1, 4)
         table[:, :2] *= STEPS
         whole = np.rint(table).astype(np.int64)
         start, length, pitch, program = whole[np.lexsort((whole[:, 2], whole[:, 0]))].T
-        return Heard(start, length, pitch, program, ids)
+        return Excerpt(start, length, pitch, program, ids)
 
     @property
     def stop(self) -> np.ndarray:
@@ -50,12 +50,12 @@ class Heard(NamedTuple):
         """Return where the last note ends, 0 without notes."""
         return int(self.stop.max(initial=0))
 
-    def take(self, chosen: np.ndarray) -> Heard:
+    def take(self, chosen: np.ndarray) -> Excerpt:
         """Return some notes, given as a mask or as their numbers."""
         start, length, pitch, program = (part[chosen] for part in self[:4])
-        return Heard(start, length, pitch, program, self.ids)
+        return Excerpt(start, length, pitch, program, self.ids)
 
-    def pitched(self) -> Heard:
+    def pitched(self) -> Excerpt:
         """Return the notes without percussion."""
         return self.take(self.program != DRUMS)
 
@@ -65,25 +65,25 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else np.nan
 
 
-def _classes(heard: Heard) -> np.ndarray:
+def _classes(heard: Excerpt) -> np.ndarray:
     """Return int [12], how many notes each pitch class has."""
     return np.bincount(heard.pitched().pitch % 12, minlength=12)
 
 
-def pitch_class_entropy(heard: Heard) -> float:
+def pitch_class_entropy(heard: Excerpt) -> float:
     """Return the entropy of the pitch classes in bits, 0 to 3.58, as MusPy does."""
     found = _classes(heard)
     shares = found[found > 0] / max(found.sum(), 1)
     return float(-np.sum(shares * np.log2(shares))) if len(shares) else np.nan
 
 
-def pitch_range(heard: Heard) -> float:
+def pitch_range(heard: Excerpt) -> float:
     """Return the semitones from the lowest to the highest note, as MusPy does (0 of none there)."""
     pitches = heard.pitched().pitch
     return float(np.ptp(pitches)) if len(pitches) else np.nan
 
 
-def scale_consistency(heard: Heard) -> float:
+def scale_consistency(heard: Excerpt) -> float:
     """Return the largest share of notes inside one major or minor scale, as MusPy does.
 
     A natural minor scale has the notes of a major one, so twelve scales are tried.
@@ -93,7 +93,7 @@ def scale_consistency(heard: Heard) -> float:
     return float(most / (found.sum() or np.nan))
 
 
-def repeated_phrases(heard: Heard, length: int = 4) -> float:
+def repeated_phrases(heard: Excerpt, length: int = 4) -> float:
     """Return the share of runs of four ids that have been heard before in the piece."""
     if len(heard.ids) < length:
         return np.nan
@@ -101,17 +101,17 @@ def repeated_phrases(heard: Heard, length: int = 4) -> float:
     return 1 - len(np.unique(runs, axis=0)) / len(runs)
 
 
-def inter_onsets(heard: Heard) -> np.ndarray:
+def inter_onsets(heard: Excerpt) -> np.ndarray:
     """Return the steps between neighbouring onsets, int [onsets - 1]; a chord is one onset."""
     return np.diff(np.unique(heard.start))
 
 
-def note_lengths(heard: Heard) -> np.ndarray:
+def note_lengths(heard: Excerpt) -> np.ndarray:
     """Return the notes' lengths in steps; percussion is left out, whose lengths nobody hears."""
     return heard.pitched().length
 
 
-def groove_consistency(heard: Heard) -> float:
+def groove_consistency(heard: Excerpt) -> float:
     """Return 1 - the mean Hamming distance, per step, of neighbouring bars' onsets, as MusPy does.
 
     After Wu and Yang 2020, "The Jazz Transformer on the Front Line". Every bar is four quarters.
@@ -124,7 +124,7 @@ def groove_consistency(heard: Heard) -> float:
     return 1 - mean(grid[1:] != grid[:-1])
 
 
-def _voices(heard: Heard) -> np.ndarray:
+def _voices(heard: Excerpt) -> np.ndarray:
     """Return int [end], how many pitches sound at each step."""
     notes, voices, steps = heard.pitched(), np.zeros(heard.end, int), heard.end + 1
     for pitch in np.unique(notes.pitch):
@@ -134,18 +134,18 @@ def _voices(heard: Heard) -> np.ndarray:
     return voices
 
 
-def polyphony(heard: Heard) -> float:
+def polyphony(heard: Excerpt) -> float:
     """Return how many pitches sound at once, a mean over the steps with at least one, as MusPy."""
     voices = _voices(heard)
     return mean(voices[voices > 0])
 
 
-def polyphony_rate(heard: Heard) -> float:
+def polyphony_rate(heard: Excerpt) -> float:
     """Return the share of all steps in which two or more pitches sound, as MusPy defines it."""
     return mean(_voices(heard) > 1)
 
 
-Feature = Callable[[Heard], float | np.ndarray]
+Feature = Callable[[Excerpt], float | np.ndarray]
 OF_PITCHES: dict[str, Feature] = {
     "pitch-class entropy (bits)": pitch_class_entropy,
     "pitch range (semitones)": pitch_range,
@@ -165,7 +165,7 @@ OF_RHYTHM: dict[str, Feature] = {  # where an encoding keeps it
 }
 
 
-def measured(features: Mapping[str, Feature], pieces: Sequence[Heard]) -> dict[str, np.ndarray]:
+def measured(features: Mapping[str, Feature], pieces: Sequence[Excerpt]) -> dict[str, np.ndarray]:
     """Return each feature of each piece, float [pieces] or [pieces, size of the feature]."""
     return {
         name: np.array([feature(heard) for heard in pieces], float)

@@ -123,7 +123,7 @@ def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
     low = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
     high = np.array([*[5, 6, 7, 8] * 10, 0], np.int32)
     music = corpus([low, low], [high, high[8:]])
-    found = likelihood.evaluate(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
+    found = likelihood.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
     for name in ("training", "held_out"):
         assert found["scores"][name]["nats_a_token"]["value"] == pytest.approx(np.log(9))
         assert found["scores"][name]["of"] == 2
@@ -155,7 +155,7 @@ def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(likelihood, "TRAINING_PIECES", 4)
     music = corpus(some_pieces(*range(2, 12)), [])
     vocabulary = Vocabulary((END, "C4", "D4"))
-    found = likelihood.evaluate(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
+    found = likelihood.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
     assert found["scores"]["training"]["pieces"] == 4
     assert found["scores"]["training"]["of"] == 10
     assert set(found) == {"scores"}

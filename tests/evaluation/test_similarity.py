@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from midilstm.evaluation import mgeval, similarity, statistics
-from midilstm.evaluation.statistics import Heard
+from midilstm.evaluation.statistics import Excerpt
 from midilstm.midi import DRUMS
 from midilstm.tokens.vocabulary import END, Vocabulary
 
-EMPTY = Heard.of([])
-DRUMS_ALONE = Heard.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
+EMPTY = Excerpt.of([])
+DRUMS_ALONE = Excerpt.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +21,16 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "DRAWS", 40)
 
 
-def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Heard:
+def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Excerpt:
     """Return 60 random notes, one after another."""
     rng = np.random.default_rng(seed)
     length = rng.choice(lengths, 60)
     start = np.append(0, np.cumsum(length)[:-1])
     pitch = low + rng.integers(0, 20, 60)
-    return Heard.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
+    return Excerpt.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
 
 
-def pieces(count: int, seed: int, **character: object) -> list[Heard]:
+def pieces(count: int, seed: int, **character: object) -> list[Excerpt]:
     return [piece(seed + i, **character) for i in range(count)]  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ HUMAN = pieces(12, 0)
 FEATURES = mgeval.OF_PITCHES | mgeval.OF_RHYTHM
 
 
-def features(made: list[Heard], people: list[Heard] = HUMAN, peers: Any = ()) -> dict[str, Any]:
+def features(made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     found = similarity.by_features([people, made, peers], FEATURES, rng)
     json.dumps(found, allow_nan=False)
@@ -46,7 +46,7 @@ def features(made: list[Heard], people: list[Heard] = HUMAN, peers: Any = ()) ->
 
 
 def distributions(
-    made: list[Heard], people: list[Heard] = HUMAN, peers: Any = ()
+    made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()
 ) -> dict[str, Any]:
     return {
         name: similarity.by_distribution(
@@ -102,7 +102,7 @@ def test_drums_alone_and_nothing_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("made", [[EMPTY], [DRUMS_ALONE] * 3, [EMPTY, DRUMS_ALONE], [piece(9)]])
 def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
-    made: list[Heard],
+    made: list[Excerpt],
 ) -> None:
     row = distributions(made)["duration overlap"]
     assert row["interval"] is None
@@ -241,10 +241,10 @@ def test_a_piece_drawn_twice_is_not_compared_with_itself() -> None:
 
 
 def test_a_table_leaves_out_and_counts_what_has_no_value() -> None:
-    silent, notes = Heard.of([]), Heard.of([(0, 1, 60, 0), (1, 1, 65, 0)])
+    silent, notes = Excerpt.of([]), Excerpt.of([(0, 1, 60, 0), (1, 1, 65, 0)])
     features = {"range": statistics.pitch_range}
 
-    def row(*made: Heard) -> dict[str, Any]:
+    def row(*made: Excerpt) -> dict[str, Any]:
         sets = {"generated": list(made), "held_out": [notes, notes, silent, notes]}
         found = similarity.statistics_of(sets, features, np.random.default_rng(0))
         assert found["pieces"] == {"generated": len(made), "held_out": 4}

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from midilstm import tokens
 from midilstm.evaluation import statistics
-from midilstm.evaluation.statistics import BAR, STEPS, Heard
+from midilstm.evaluation.statistics import BAR, STEPS, Excerpt
 from midilstm.midi import DRUMS
 
 PITCHES, RHYTHM = statistics.OF_PITCHES, statistics.OF_RHYTHM
 DRUM = (0.0, 0.25, 38, DRUMS)
-EMPTY = Heard.of([])
+EMPTY = Excerpt.of([])
 
 # Off any beat, overlapping, doubled, with rests, silent notes and percussion.
 NOTES = st.lists(
@@ -29,8 +29,8 @@ NOTES = st.lists(
 )
 
 
-def notes(*pitches: int) -> Heard:
-    return Heard.of([(i / 2, 0.5, pitch, 0) for i, pitch in enumerate(pitches)])
+def notes(*pitches: int) -> Excerpt:
+    return Excerpt.of([(i / 2, 0.5, pitch, 0) for i, pitch in enumerate(pitches)])
 
 
 def test_pitch_class_entropy() -> None:
@@ -57,20 +57,20 @@ def test_scale_consistency(pitches: tuple[int, ...], expected: float) -> None:
 
 def test_density_counts_what_is_written() -> None:
     # Three notes, then one, half a quarter each.
-    heard = Heard.of(tokens.get("notes").played(["0.4.7", "C4"]))
+    heard = Excerpt.of(tokens.get("notes").played(["0.4.7", "C4"]))
     assert PITCHES["notes a quarter"](heard) == 4
 
 
 def test_repetition() -> None:
-    heard = Heard.of([], np.array([1, 1, 2, 3, 1, 1, 2, 3]))
+    heard = Excerpt.of([], np.array([1, 1, 2, 3, 1, 1, 2, 3]))
     assert PITCHES["repeated tokens"](heard) == pytest.approx(2 / 7)
     assert PITCHES["repeated 4-grams"](heard) == pytest.approx(1 / 5)  # 1 1 2 3 comes again
-    assert math.isnan(PITCHES["repeated tokens"](Heard.of([], heard.ids[:1])))
-    assert math.isnan(PITCHES["repeated 4-grams"](Heard.of([], heard.ids[:3])))
+    assert math.isnan(PITCHES["repeated tokens"](Excerpt.of([], heard.ids[:1])))
+    assert math.isnan(PITCHES["repeated 4-grams"](Excerpt.of([], heard.ids[:3])))
 
 
 def test_notes_of_any_order_lie_on_the_grid() -> None:
-    played = Heard.of([(1 / 3, 1 / 8, 60, 5), (0, 4, 72, DRUMS), (1 / 3, 1 / 12, 48, 0)])
+    played = Excerpt.of([(1 / 3, 1 / 8, 60, 5), (0, 4, 72, DRUMS), (1 / 3, 1 / 12, 48, 0)])
     assert played.start.tolist() == [0, 8, 8]
     assert played.length.tolist() == [96, 2, 3]
     assert played.pitch.tolist() == [72, 48, 60]
@@ -80,7 +80,7 @@ def test_notes_of_any_order_lie_on_the_grid() -> None:
 
 def test_percussion_has_no_pitch() -> None:
     melody = [(0.0, 1.0, 60, 0), (1.0, 1.0, 67, 33)]
-    drummed = Heard.of([*melody, (0.0, 1.0, 36, DRUMS), (1.5, 1.0, 81, DRUMS)])
+    drummed = Excerpt.of([*melody, (0.0, 1.0, 36, DRUMS), (1.5, 1.0, 81, DRUMS)])
     for measure in (
         statistics.pitch_class_entropy,
         statistics.pitch_range,
@@ -88,26 +88,26 @@ def test_percussion_has_no_pitch() -> None:
         RHYTHM["note length (quarters)"],
         statistics.polyphony,
     ):
-        assert measure(drummed) == measure(Heard.of(melody))
+        assert measure(drummed) == measure(Excerpt.of(melody))
     assert statistics.pitch_range(drummed) == 7
     assert PITCHES["notes a quarter"](drummed) == 4 / 2.5
 
 
 def test_intervals_are_from_onset_to_onset() -> None:
-    played = Heard.of([(0, 1, 60, 0), (0, 2, 64, 0), (0.5, 1, 36, DRUMS), (3, 1, 60, 0)])
+    played = Excerpt.of([(0, 1, 60, 0), (0, 2, 64, 0), (0.5, 1, 36, DRUMS), (3, 1, 60, 0)])
     assert statistics.inter_onsets(played).tolist() == [STEPS // 2, 5 * STEPS // 2]
     assert RHYTHM["inter-onset (quarters)"](played) == 1.5
     assert RHYTHM["note length (quarters)"](played) == pytest.approx(4 / 3)
 
 
 def test_instruments_and_drums_are_counted() -> None:
-    played = Heard.of([DRUM, (0, 1, 60, 0), (1, 1, 36, DRUMS), (2, 1, 62, 33), (3, 1, 62, 33)])
+    played = Excerpt.of([DRUM, (0, 1, 60, 0), (1, 1, 36, DRUMS), (2, 1, 62, 33), (3, 1, 62, 33)])
     assert RHYTHM["instruments"](played) == 3
     assert RHYTHM["drum share"](played) == 0.4
 
 
 def test_every_measure_of_drums_alone_and_of_nothing_is_defined() -> None:
-    drums = Heard.of([DRUM, (1.0, 0.25, 36, DRUMS), (5.0, 0.25, 38, DRUMS)])
+    drums = Excerpt.of([DRUM, (1.0, 0.25, 36, DRUMS), (5.0, 0.25, 38, DRUMS)])
     found = statistics.measured(PITCHES | RHYTHM, [drums, EMPTY])
     values = {name: values.tolist() for name, values in found.items()}
     nan = pytest.approx(math.nan, nan_ok=True)
@@ -138,14 +138,14 @@ def test_polyphony_is_that_of_a_piano_roll(played: list[tuple[float, float, int,
     sounding = roll.sum(1)
     on, two = np.count_nonzero(sounding), np.count_nonzero(sounding >= 2)
     expected = [sounding.sum() / on if on else math.nan, two / steps if steps else math.nan]
-    piece = Heard.of(played)
+    piece = Excerpt.of(played)
     found = [statistics.polyphony(piece), statistics.polyphony_rate(piece)]
     assert found == pytest.approx(expected, nan_ok=True)
 
 
 @given(NOTES)
 def test_groove_is_that_of_bars_written_out(played: list[tuple[float, float, int, int]]) -> None:
-    piece = Heard.of(played)
+    piece = Excerpt.of(played)
     bars = math.ceil(piece.end / BAR)
     grid = np.zeros((bars + 1, BAR), bool)  # a silent note may begin where the piece ends
     for start in piece.start.tolist():
