@@ -1,0 +1,68 @@
+"""Pieces → one listening page (HTML) that needs no network; page.html is its layout and script."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from midilstm.rendering import MARK
+from midilstm.rendering.piece import TimedPiece
+
+LAYOUT = Path(__file__).with_suffix(".html")
+
+
+def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
+    """Fill the layout with the pieces, in the order given."""
+    data = json.dumps({"title": title, "pieces": [page_entry(piece) for piece in pieces]})
+    # A file name must not be able to close the script element that holds it.
+    data = data.replace("<", "\\u003c")
+    layout = LAYOUT.read_text(encoding="utf-8")
+    return layout.replace("{{mark}}", MARK).replace("{{data}}", data).encode()
+
+
+def page_entry(piece: TimedPiece) -> dict[str, Any]:
+    """Return what the page shows of a piece; its notes: start ms, length ms, pitch, velocity."""
+    path, made = piece.path, piece.path.stat().st_mtime
+    sound = path.with_suffix(".wav")
+    fresh = sound.is_file() and sound.stat().st_mtime >= made
+    parts = []
+    for part in piece.parts:
+        rows = (
+            (round(1000 * start), round(1000 * (end - start)), pitch, velocity)
+            for start, end, pitch, velocity in part.notes
+        )
+        parts.append(vars(part) | {"notes": [number for row in rows for number in row]})
+    return {
+        "name": path.name,
+        "made": datetime.fromtimestamp(made).strftime("%Y-%m-%d %H:%M"),
+        "seconds": round(piece.seconds, 3),
+        "bars": [round(1000 * second) for second in piece.bars],
+        "sound": sound.name if fresh else None,
+        "settings": read_settings(path.with_suffix(".json")),
+        "parts": parts,
+    }
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """Read the JSON that says how a piece was made; name a broken one and go on without it."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return {key: spell(value) for key, value in settings.items()}
+    except (ValueError, AttributeError) as error:
+        print(f"left out: {path} holds no settings ({error}).", file=sys.stderr)
+        return {}
+
+
+def spell(value: object) -> str:
+    """Spell a setting for people: four digits of a fraction, the length of a list."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return f"{len(value):,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {spell(item)}" for key, item in value.items())
+    return str(value)

@@ -1,0 +1,34 @@
+"""The score as music21 reads it back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from midi_bytes import notes, smf
+from music21 import converter, note, percussion
+
+from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.score import write_score
+
+Read = Callable[..., TimedPiece]
+
+
+def read_back(piece: TimedPiece) -> Any:
+    return converter.parseData(write_score(piece), format="musicxml")
+
+
+def test_the_score_holds_the_notes(timed: Read, band: bytes) -> None:
+    score = read_back(timed(band, "my <tune>.mid"))
+    melody = score.parts[0].flatten().notes
+    assert [one.pitch.midi for one in melody] == list(range(60, 68))
+    assert [float(one.offset) for one in melody] == list(range(8))
+    assert score.metadata.bestTitle == "my <tune>"
+
+
+def test_the_score_keeps_drums_that_its_part_does_not_name(timed: Read) -> None:
+    # Hi-hats alone, hi-hats with a bass drum: two kinds of music21 object in a part of one name.
+    hits = [(beat / 2, beat / 2 + 0.1, 42) for beat in range(16)]
+    hits += [(beat, beat + 0.1, 36) for beat in (0, 4)]
+    name = b"\0\xff\x03\x0aPercussion"
+    found = read_back(timed(smf(notes(*hits, channel=9, start=name)))).recurse().notes
+    assert len(found.getElementsByClass(note.Unpitched)) == 14
+    assert len(found.getElementsByClass(percussion.PercussionChord)) == 2
