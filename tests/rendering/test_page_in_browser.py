@@ -13,8 +13,7 @@ from midi_bytes import notes, smf
 import render
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402 (after the skip)
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402 (after the skip)
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -67,47 +66,53 @@ def wait_until(browser: Any, script: str) -> None:
     WebDriverWait(browser, 10).until(lambda page: page.execute_script(f"return {script}"), script)
 
 
-def cursor_place(browser: Any) -> float:
-    """Return how far the first piece's cursor stands from the left, in pixels."""
-    script = "return document.querySelector('.cursor').getBoundingClientRect().left"
-    return float(browser.execute_script(script))
+def find(page: Any, selector: str) -> Any:
+    return page.find_element("css selector", selector)
 
 
-def emulate(browser: Any, **features: str) -> None:
-    """Set media features, such as prefers_color_scheme, as the user's system would."""
-    media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+def texts(page: Any, selector: str) -> list[str]:
+    return [element.text for element in page.find_elements("css selector", selector)]
+
+
+def emulate(page: Any, name: str = "", value: str = "") -> None:
+    """Set a media feature, such as prefers-color-scheme, as the user's system would."""
+    features = [{"name": name, "value": value}] if name else []
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 AUDIO = "document.querySelector('audio')"
 
 
-def test_each_piece_is_listed_the_newest_first(show: Show, band: bytes) -> None:
-    page = show(("new.mid", band), ("old.mid", band))
-    assert [h.text for h in page.find_elements(By.TAG_NAME, "h2")] == ["new.mid", "old.mid"]
-    assert len(page.find_elements(By.TAG_NAME, "audio")) == 2
-    legend = page.find_element(By.CSS_SELECTOR, ".legend").text.split("\n")
-    assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
-    assert len(page.find_elements(By.CSS_SELECTOR, "article:first-child path.notes")) == 3
+def test_pieces_stand_the_newest_first_and_one_sounds_at_a_time(show: Show, band: bytes) -> None:
+    page = show(("new.mid", band), ("old.mid", A4))
+    assert texts(page, "h2") == ["new.mid", "old.mid"]
+    instruments = ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
+    assert texts(page, "article:first-child .legend li") == instruments
+    assert len(texts(page, "article:first-child path.notes")) == 3
+    first, second = page.find_elements("css selector", "button")
+    first.click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    second.click()
+    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
+    assert page.execute_script(f"return {AUDIO}.paused")
     assert page.get_log("browser") == []
 
 
-def test_a_click_plays_and_moves_the_cursor_and_a_second_one_pauses(
-    show: Show, band: bytes
-) -> None:
+def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
-    button, start = page.find_element(By.TAG_NAME, "button"), cursor_place(page)
+    button, start = find(page, "button"), find(page, ".cursor").rect["x"]
     assert (button.text, button.accessible_name) == ("Play", "Play band.mid")
     button.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.5")
-    assert cursor_place(page) > start + 50
+    assert find(page, ".cursor").rect["x"] > start + 50
     assert button.accessible_name == "Pause band.mid"
     button.click()
     # The pause is heard before it is announced: wait for the announcement, then check the pause.
     wait_until(page, "document.querySelector('button').textContent === 'Play'")
     assert page.execute_script(f"return {AUDIO}.paused")
-    assert button.accessible_name == "Play band.mid"
-    assert page.get_log("browser") == []
+    # Selenium clicks the middle of an element: half of four seconds.
+    find(page, ".sheet").click()
+    assert page.execute_script(f"return {AUDIO}.currentTime") == pytest.approx(2, abs=0.02)
 
 
 def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show: Show) -> None:
@@ -116,7 +121,7 @@ def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show:
         """const make = URL.createObjectURL;
         URL.createObjectURL = (blob) => make.call(URL, window.sound = blob);"""
     )
-    page.find_element(By.TAG_NAME, "button").click()
+    find(page, "button").click()
     wait_until(page, f"{AUDIO}.duration > 0")
     assert 4 <= page.execute_script(f"return {AUDIO}.duration") <= 5.1
     # Rising zero crossings in the held second between 1 and 2: one for each period.
@@ -134,20 +139,9 @@ def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show:
     assert crossings == pytest.approx(440, abs=1)
 
 
-def test_only_one_piece_sounds_at_a_time(show: Show) -> None:
-    page = show(("a.mid", A4), ("b.mid", A4))
-    first, second = page.find_elements(By.TAG_NAME, "button")
-    first.click()
-    wait_until(page, f"{AUDIO}.currentTime > 0.1")
-    second.click()
-    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
-    assert page.execute_script(f"return {AUDIO}.paused")
-
-
 def test_the_keyboard_alone_plays_and_moves(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
-    body = page.find_element(By.TAG_NAME, "body")
-    body.send_keys(Keys.TAB)
+    find(page, "body").send_keys(Keys.TAB)
     assert page.switch_to.active_element.accessible_name.startswith("Piano roll: 0:04 long, 2 bars")
     page.switch_to.active_element.send_keys(Keys.TAB)
     focused = page.switch_to.active_element
@@ -165,22 +159,13 @@ def test_the_keyboard_alone_plays_and_moves(show: Show, band: bytes) -> None:
     assert seek.get_attribute("aria-valuetext") == "2 s of 4 s"
 
 
-def test_a_click_on_the_roll_moves_there(show: Show, band: bytes) -> None:
-    page = show(("band.mid", band))
-    # Selenium clicks the middle of an element: half of four seconds.
-    page.find_element(By.CSS_SELECTOR, ".sheet").click()
-    assert page.execute_script(f"return {AUDIO}.currentTime") == pytest.approx(2, abs=0.02)
-
-
 def test_hostile_names_and_settings_show_as_text(tmp_path: Path, show: Show) -> None:
     (tmp_path / HOSTILE).with_suffix(".json").write_text(json.dumps(SETTINGS))
     page = show((HOSTILE, A4))
-    assert page.find_element(By.TAG_NAME, "h2").text == HOSTILE
-    assert page.find_elements(By.TAG_NAME, "img") == []
-    assert len(page.find_elements(By.TAG_NAME, "script")) == 2
-    terms = [term.text for term in page.find_elements(By.TAG_NAME, "dt")]
-    values = [value.text for value in page.find_elements(By.TAG_NAME, "dd")]
-    shown = dict(zip(terms, values, strict=True))
+    assert texts(page, "h2") == [HOSTILE]
+    assert texts(page, "img") == []
+    assert len(texts(page, "script")) == 2
+    shown = dict(zip(texts(page, "dt"), texts(page, "dd"), strict=True))
     assert shown == {"seed": "7", "tokens": "1,234", "command": SETTINGS["command"]}
     assert page.get_log("browser") == []
 
@@ -193,34 +178,33 @@ def test_a_wav_beside_the_piece_is_played_and_its_absence_is_no_silence(
     path.write_bytes(A4)
     assert render.main([str(path), "--audio"]) == 0
     page = show((path.name, A4))
-    page.find_element(By.TAG_NAME, "button").click()
+    find(page, "button").click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
     assert page.execute_script(f"return {AUDIO}.src").endswith(".wav")
     path.with_suffix(".wav").unlink()
     page.refresh()
-    page.find_element(By.TAG_NAME, "button").click()
+    find(page, "button").click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
     assert page.execute_script(f"return {AUDIO}.src").startswith("blob:")
 
 
 def test_light_and_dark_follow_the_system(show: Show) -> None:
     page = show(("x.mid", A4))
-    body = page.find_element(By.TAG_NAME, "body")
-    emulate(page, prefers_color_scheme="light")
-    assert body.value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
-    emulate(page, prefers_color_scheme="dark")
-    assert body.value_of_css_property("background-color") == "rgba(20, 22, 26, 1)"
+    for theme, paper in (("light", "rgba(255, 255, 255, 1)"), ("dark", "rgba(20, 22, 26, 1)")):
+        emulate(page, "prefers-color-scheme", theme)
+        assert find(page, "body").value_of_css_property("background-color") == paper
 
 
 def test_reduced_motion_moves_the_cursor_in_steps(show: Show) -> None:
-    emulate(show(("x.mid", A4)), prefers_reduced_motion="reduce")
     page = show(("x.mid", A4))
+    emulate(page, "prefers-reduced-motion", "reduce")
+    page.refresh()
     page.execute_script(
         """window.places = new Set();
         new MutationObserver(() => places.add(document.querySelector('.cursor').style.transform))
           .observe(document.querySelector('.cursor'), { attributes: true });"""
     )
-    page.find_element(By.TAG_NAME, "button").click()
+    find(page, "button").click()
     wait_until(page, f"{AUDIO}.currentTime > 2")
     # The element tells its time about four times a second; a smooth cursor moves sixty times.
     assert 3 <= page.execute_script("return places.size") <= 20

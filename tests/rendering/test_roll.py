@@ -17,27 +17,21 @@ Draw = Callable[[TimedPiece], Any]
 @pytest.fixture
 def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
     """Return a function that draws a piece and returns matplotlib's figure."""
-    figures: list[Any] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
 
     def drawn(piece: TimedPiece) -> Any:
+        figures: list[Any] = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
         draw_piano_roll(piece)
-        return figures.pop()
+        return figures[0]
 
     return drawn
 
 
-def boxes(layer: Any) -> list[tuple[float, ...]]:
-    """Return a layer's boxes: left and right in seconds, middle of the rows."""
-    spans = [path.get_extents() for path in layer.get_paths()]
-    return [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in spans]
-
-
 def test_a_note_is_drawn_where_it_sounds(timed: Read, draw: Draw) -> None:
     [panel] = draw(timed(smf(notes((0, 2, 60), (2, 4, 72), (4, 6, 60))))).axes
-    [layer] = panel.collections
-    expected = [(0, 1, 60), (1, 2, 72), (2, 3, 60)]
-    assert boxes(layer) == [pytest.approx(box) for box in expected]
+    boxes = [path.get_extents() for path in panel.collections[0].get_paths()]
+    spans = [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in boxes]
+    assert spans == [pytest.approx(span) for span in ((0, 1, 60), (1, 2, 72), (2, 3, 60))]
     assert panel.get_xlim() == (0, 3)
 
 
@@ -45,12 +39,9 @@ def test_drums_have_named_lanes_and_every_part_a_colour(
     timed: Read, draw: Draw, band: bytes
 ) -> None:
     figure = draw(timed(band))
-    pitched, lanes = figure.axes
-    assert [text.get_text() for text in lanes.get_yticklabels()] == [
-        "Bass Drum 1",
-        "Closed Hi Hat",
-    ]
-    layers = [*pitched.collections, *lanes.collections]
+    pitched, drums = figure.axes
+    assert [text.get_text() for text in drums.get_yticklabels()] == ["Bass Drum 1", "Closed Hi Hat"]
+    layers = [*pitched.collections, *drums.collections]
     assert len({tuple(layer.get_facecolor()[0]) for layer in layers}) == 3
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
