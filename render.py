@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("--page", "write index.html in --output-dir, to see and hear every piece there"),
     ):
         parser.add_argument(flag, action="store_true", help=f"{text} (default: off)")
-    sounds = "sounds for --audio (default: the General MIDI set that comes with pretty_midi)"
+    sounds = "sounds for --audio (default: those that come with pretty_midi)"
     parser.add_argument("--soundfont", type=Path, metavar="FILE.sf2", help=sounds)
     folder = "folder of the page (default: %(default)s)"
     parser.add_argument("--output-dir", type=Path, default=Path("output"), help=folder)

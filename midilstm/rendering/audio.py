@@ -31,12 +31,8 @@ def render_audio(piece: TimedPiece, soundfont: Path | None = None) -> bytes:
         sound = midirenderer.render_wave_from(soundfont.read_bytes(), data)
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{piece.path} cannot be played with {soundfont}: {error}.") from error
-    return with_mark(sound)
-
-
-def with_mark(sound: bytes) -> bytes:
-    """Add the mark to a WAV, in RIFF's own field for a software's name (LIST INFO ISFT)."""
+    # The mark goes into RIFF's own field for a software's name, of an even number of bytes.
     name = MARK.encode() + b"\0" * (2 - len(MARK) % 2)
-    chunk = b"INFOISFT" + struct.pack("<I", len(name)) + name
-    body = sound[8:] + b"LIST" + struct.pack("<I", len(chunk)) + chunk
+    info = b"INFOISFT" + struct.pack("<I", len(name)) + name
+    body = sound[8:] + b"LIST" + struct.pack("<I", len(info)) + info
     return b"RIFF" + struct.pack("<I", len(body)) + body

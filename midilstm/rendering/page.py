@@ -23,25 +23,21 @@ def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
 
 
 def page_entry(piece: TimedPiece) -> dict[str, Any]:
-    """Return what the page shows of a piece; its notes: start ms, length ms, pitch, velocity."""
+    """Return what the page shows of a piece; its notes: start s, end s, pitch, velocity."""
     path, made = piece.path, piece.path.stat().st_mtime
     sound = path.with_suffix(".wav")
     fresh = sound.is_file() and sound.stat().st_mtime >= made
-    parts = []
-    for part in piece.parts:
-        rows = (
-            (round(1000 * start), round(1000 * (end - start)), pitch, velocity)
-            for start, end, pitch, velocity in part.notes
-        )
-        parts.append(vars(part) | {"notes": [number for row in rows for number in row]})
     return {
         "name": path.name,
         "made": datetime.fromtimestamp(made).strftime("%Y-%m-%d %H:%M"),
         "seconds": round(piece.seconds, 3),
-        "bars": [round(1000 * second) for second in piece.bars],
+        "bars": [round(second, 3) for second in piece.bars],
         "sound": sound.name if fresh else None,
         "settings": read_settings(path.with_suffix(".json")),
-        "parts": parts,
+        "parts": [
+            vars(part) | {"notes": [round(number, 3) for note in part.notes for number in note]}
+            for part in piece.parts
+        ],
     }
 
 

@@ -59,8 +59,7 @@ def read_timed(path: Path) -> TimedPiece:
     clock = clock_of(song)
     seconds = max(clock([song.end])[0], 0.1)  # a click needs a width
     if seconds > MAX_SECONDS:
-        limit = f"render.py takes at most {MAX_SECONDS:,.0f}"
-        raise InputError(f"{path} lasts {seconds:,.0f} seconds, {limit}.")
+        raise InputError(f"{path} lasts {seconds:,.0f} seconds; the most is {MAX_SECONDS:,.0f}.")
     # One part a program, in the tracks' order, drums last.
     notes = sorted(song.notes, key=lambda note: (note.program == midi.DRUMS, note.track))
     starts = clock([note.start for note in notes])

@@ -26,10 +26,10 @@ def page_data(*pieces: TimedPiece) -> list[dict[str, Any]]:
     return shown
 
 
-def test_the_page_holds_the_notes_in_milliseconds(timed: Read) -> None:
+def test_the_page_holds_the_notes_in_seconds(timed: Read) -> None:
     [entry] = page_data(timed(A4))
-    assert entry["parts"][0]["notes"] == [0, 4000, 69, 64]
-    assert (entry["seconds"], entry["bars"]) == (4, [0, 2000])
+    assert entry["parts"][0]["notes"] == [0, 4, 69, 64]
+    assert (entry["seconds"], entry["bars"]) == (4, [0, 2])
 
 
 def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
