@@ -39,7 +39,7 @@ def render(arguments: argparse.Namespace) -> None:
     """Make everything asked for; raise InputError at the first thing that cannot be made."""
     from tqdm import tqdm
 
-    from midilstm.rendering import save
+    from midilstm.rendering import write_marked
     from midilstm.rendering.audio import render_audio
     from midilstm.rendering.page import build_page
     from midilstm.rendering.piece import TimedPiece, read_timed, readable_pieces
@@ -66,9 +66,9 @@ def render(arguments: argparse.Namespace) -> None:
     # Music21 can take a minute over one piece: the bar shows at once, and goes when all is done.
     for piece in tqdm(named or found, unit="piece", leave=False, disable=None):
         for suffix, make in chosen.items():
-            tqdm.write(save(make(piece), piece.path.with_suffix(suffix)))
+            tqdm.write(write_marked(make(piece), piece.path.with_suffix(suffix)))
     if arguments.page:
-        tqdm.write(save(build_page(found, folder.resolve().name), folder / "index.html"))
+        tqdm.write(write_marked(build_page(found, folder.resolve().name), folder / "index.html"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

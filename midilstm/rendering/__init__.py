@@ -8,7 +8,7 @@ from midilstm.files import InputError, write_atomically
 MARK = "made by render.py"
 
 
-def save(data: bytes, path: Path) -> str:
+def write_marked(data: bytes, path: Path) -> str:
     """Write a result and return its path; raise InputError rather than replace one without mark."""
     if path.exists() and MARK.encode() not in path.read_bytes():
         raise InputError(f"{path} is not render.py's work and stays: move it away to write there.")
