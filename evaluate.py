@@ -45,14 +45,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from midilstm.evaluation import copying, likelihood, pieces, report, similarity
     from midilstm.files import write_atomically
     from midilstm.sampling import network
-    from midilstm.tokens.vocabulary import vocabulary_of
+    from midilstm.tokens.vocabulary import Vocabulary
 
     checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
-    vocabulary = vocabulary_of(arguments.model_dir, settings["network"])
+    vocabulary = Vocabulary.of_network(arguments.model_dir / runs.VOCABULARY, settings["network"])
     asked = vars(arguments)
     reading = {key: asked[key] for key in ("jobs", "max_file_seconds", "min_notes", "scheduler")}
     reading |= {"name": vocabulary.name, "bpe": vocabulary.merges}
+    reading["pedal"] = settings["training"]["pedal"]
     knobs = {key: asked[key] for key in ("temperature", "top_p")}
     own = None if arguments.other_corpus else settings
     corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)

@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from midilstm import runs
     from midilstm.evaluation import likelihood, pieces
     from midilstm.sampling import network
-    from midilstm.tokens.vocabulary import vocabulary_of
+    from midilstm.tokens.vocabulary import Vocabulary
 
     arguments = evaluate.parse_args(argv)
     checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
-    vocabulary = vocabulary_of(arguments.model_dir, settings["network"])
+    vocabulary = Vocabulary.of_network(arguments.model_dir / runs.VOCABULARY, settings["network"])
     how = {"name": vocabulary.name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
     corpus, _ = pieces.load_music(arguments.data_dir, settings, vocabulary, **how)
     held_out, loaded = corpus.held_out, network.load(checkpoint, settings["network"])

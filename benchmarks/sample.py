@@ -47,16 +47,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
     import model
+    from midilstm import runs
     from midilstm.tokens import vocabulary as vocabularies
 
     chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
     names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
     tokens = [vocabularies.END, *names, *chords][:size]
-    vocabularies.Vocabulary(tuple(tokens)).save(folder / vocabularies.VOCABULARY)
+    vocabularies.Vocabulary(tuple(tokens)).save(folder / runs.VOCABULARY)
     sizes = {"vocabulary_size": len(tokens), "embedding_size": 512, "units": 256, "layers": 3}
     network = model.build_model(batch_size=1, sequence_length=1, **sizes)
     network.save(folder / "epoch-0001.keras")
-    settings = {"format": 2, "network": {**sizes, "dropout": 0.2}}
+    settings = {"format": runs.FORMAT, "network": {**sizes, "dropout": 0.2}}
     (folder / "settings.json").write_text(json.dumps(settings))
 
 

@@ -55,6 +55,7 @@ class Heard(NamedTuple):
     unended: int  # notes that begin and never end
     tempos: dict[int, float]  # by tick, quarter notes a minute
     signatures: dict[int, tuple[int, int]]  # by tick
+    pedalled: bool  # whether a sustain pedal is pressed, heard or not
 
 
 def hear(tracks: Iterable[Iterable[tuple[int, MidiEvent]]], *, pedal: bool) -> Heard:
@@ -69,10 +70,12 @@ def hear(tracks: Iterable[Iterable[tuple[int, MidiEvent]]], *, pedal: bool) -> H
     for channel in channels.values():
         channel.release()
     notes = [note for channel in channels.values() for note in channel.notes]
-    if pedal and any(channel.pedal for channel in channels.values()):
+    pedalled = any(channel.pedal for channel in channels.values())
+    if pedal and pedalled:
         last = max((note.start + note.length for note in notes), default=0)
         notes = [note for channel in channels.values() for note in channel.sustained(last)]
-    return Heard(notes, sum(channel.unended for channel in channels.values()), tempos, signatures)
+    unended = sum(channel.unended for channel in channels.values())
+    return Heard(notes, unended, tempos, signatures, pedalled)
 
 
 def _in_time(

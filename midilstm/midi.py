@@ -18,12 +18,10 @@ from pretty_midi import program_to_instrument_name
 from midilstm.channels import DRUMS, Note, hear
 from midilstm.files import InputError
 
-from midilstm.files import InputError
-
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
 VERSION = 3
 
-MAX_BYTES = 4 * 2**20  # the worst such file takes 8 seconds and 520 MB (benchmarks/parse.md)
+MAX_BYTES = 2 * 2**20  # the worst such file takes 4 seconds and 260 MB (benchmarks/parse.md)
 MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
 MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
 WINDOW = 16  # bytes, enough for most events
@@ -48,6 +46,7 @@ class Song:
     signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
     unended: int = 0  # notes that begin and never end; they are not among the notes
     warnings: tuple[str, ...] = ()  # a sentence each
+    pedalled: bool = False  # whether a sustain pedal is pressed, heard or not
 
     @property
     def end(self) -> int:
@@ -68,21 +67,6 @@ class Song:
 def instrument_name(program: int) -> str:
     """Return the General MIDI name of a program, Percussion for DRUMS."""
     return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
-
-
-def program_of(text: str) -> int:
-    """Return the General MIDI program that a number, or the beginning of one name, stands for."""
-    wanted = text.strip().lower()
-    if wanted.isdecimal():
-        if int(wanted) > 127:
-            raise InputError(f"{text} is not a General MIDI program from 0 to 127")
-        return int(wanted)
-    names = [instrument_name(program) for program in range(128)]
-    found = [name for name in names if wanted and name.lower().startswith(wanted)]
-    if len(found) == 1:
-        return names.index(found[0])
-    hint = f"it could be {', '.join(found[:8])}" if found else "try violin, church organ or flute"
-    raise InputError(f"{text!r} is not one General MIDI instrument: {hint}")
 
 
 def program_of(text: str) -> int:
@@ -132,6 +116,7 @@ def read(source: Path | str | bytes, *, pedal: bool = True) -> Song:
         dict(sorted(heard.signatures.items())),
         heard.unended,
         (held,) if len(tracks) < promised else (),
+        heard.pedalled,
     )
     if song.quarters > MAX_QUARTERS:
         raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")

@@ -45,6 +45,7 @@ def choose(model_dir: Path, which: str | None = None) -> Path:
     words = [*found, f"one of {', '.join(map(str, saved))}"] if saved else ["best"]
     found |= {str(epoch): path for epoch, path in saved.items()}
     which = which or ("best" if "best" in found else "latest")
+    which = which.lstrip("0") if which.isdecimal() else which
     if which not in found:
         raise InputError(f"there is no {which!r}; --checkpoint can be {' or '.join(words)}")
     return found[which]

@@ -221,6 +221,6 @@ def test_a_folder_that_mixes_two_runs_is_refused(
 ) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(trained / "model", mixed)
-    vocabularies.Vocabulary((vocabularies.END, "C4")).save(mixed / vocabularies.VOCABULARY)
+    vocabularies.Vocabulary((vocabularies.END, "C4")).save(mixed / "vocabulary.json")
     assert evaluate.main([f"--model-dir={mixed}", f"--data-dir={trained / 'data'}"]) == 2
     assert "has 2 tokens and its settings say" in capsys.readouterr().err

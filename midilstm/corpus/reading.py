@@ -68,7 +68,8 @@ def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
     try:
         # Without rhythm a pedal has nothing to lengthen; nor may it move a piece in the split.
         struck = midi.read(data, pedal=False)
-        song = midi.read(data) if pedal and encoding.keeps_rhythm else struck
+        heard = pedal and struck.pedalled and encoding.keeps_rhythm
+        song = midi.read(data) if heard else struck
         found = tuple(encoding.tokens_of(song))
         # Percussion alone has no fingerprint but its tokens.
         music = _hash("\n".join(onset_tokens(struck) or found).encode())

@@ -141,7 +141,6 @@ class _Group:
         noise = np.stack([piece.noise[place % CHUNK] for piece in self.pieces])
         states = [piece.state for piece in self.pieces]
         if self.grammar:
-            self.grammar.learn(states)
             scores = scores + self.grammar.mask(states, may_end=may_end)
         window = WINDOW if self.knobs.repetition_penalty != 1 else 0
         begin = max(1, len(self.pieces[0].ids) - window)  # all have as many

@@ -20,7 +20,7 @@ from midilstm.sampling.choose import Knobs
 from midilstm.sampling.loop import generate
 from midilstm.sampling.network import Network, load
 from midilstm.sampling.options import LENGTHS
-from midilstm.tokens.vocabulary import Vocabulary, vocabulary_of
+from midilstm.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def open_model(folder: Path, which: str | None) -> Trained:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
     checkpoint = runs.choose(folder, which)
     settings = runs.load_settings(folder)
-    vocabulary = vocabulary_of(folder, settings["network"])
+    vocabulary = Vocabulary.of_network(folder / runs.VOCABULARY, settings["network"])
     pedal = settings.get("training", {}).get("pedal", True)
     return Trained(checkpoint, load(checkpoint, settings["network"]), vocabulary, pedal)
 

@@ -22,7 +22,6 @@ from midilstm.tokens.grammar import Grammar
 
 KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
 END = "<end>"  # the vocabulary's entry END_ID: the end of a piece, never written as a note
-VOCABULARY = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,15 @@ class Vocabulary:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         return Vocabulary(tokens, name, merges)
 
+    @staticmethod
+    def of_network(path: Path, network: dict[str, Any]) -> Vocabulary:
+        """Read a network's vocabulary; raise InputError where the network is of another size."""
+        vocabulary, size = Vocabulary.load(path), network.get("vocabulary_size")
+        if len(vocabulary) != size:
+            found = f"{path.name} has {len(vocabulary)} tokens and its settings say {size}"
+            raise InputError(f"{path.parent} mixes two runs: {found}")
+        return vocabulary
+
     def spelled(self, tokens: Sequence[str]) -> list[str]:
         """Return an encoding's tokens with the vocabulary's merges made."""
         return bpe.apply(tokens, self.merges, self.encoding.joins)
-
-
-def vocabulary_of(model_dir: Path, network: dict[str, Any]) -> Vocabulary:
-    """Read a model folder's vocabulary; raise InputError where its network is of another size."""
-    vocabulary, size = Vocabulary.load(model_dir / VOCABULARY), network.get("vocabulary_size")
-    if len(vocabulary) != size:
-        found = f"{VOCABULARY} has {len(vocabulary)} tokens and its settings say {size}"
-        raise InputError(f"{model_dir} mixes two runs: {found}")
-    return vocabulary

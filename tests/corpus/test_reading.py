@@ -190,7 +190,7 @@ def test_the_pedal_shapes_rhythm_and_neither_notes_nor_the_split(
         # An arpeggio within a sixteenth, whose ends the pedal joins.
         struck = (midi.Note(n * 20, 400 + 200 * n, 60 + 4 * n) for n in range(3))
         ends = [note._replace(length=1920 - note.start) if pedal else note for note in struck]
-        return midi.Song(480, tuple(ends))
+        return midi.Song(480, tuple(ends), pedalled=True)
 
     monkeypatch.setattr(midi, "read", read)
     pieces = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from midilstm.files import InputError
-from midilstm.tokens.vocabulary import END, END_ID, Vocabulary, vocabulary_of
+from midilstm.tokens.vocabulary import END, END_ID, Vocabulary
 
 CHORDS = Vocabulary((END, "0.4.7", "2.6.9", "C4", "D4"))
 
@@ -61,6 +61,6 @@ def test_what_is_no_vocabulary_is_refused_by_its_path(body: object, tmp_path: Pa
 
 def test_a_network_of_another_size_is_refused_with_both_numbers(tmp_path: Path) -> None:
     CHORDS.save(tmp_path / "vocabulary.json")
-    assert vocabulary_of(tmp_path, {"vocabulary_size": 5}) == CHORDS
+    assert Vocabulary.of_network(tmp_path / "vocabulary.json", {"vocabulary_size": 5}) == CHORDS
     with pytest.raises(InputError, match="has 5 tokens and its settings say 7"):
-        vocabulary_of(tmp_path, {"vocabulary_size": 7})
+        Vocabulary.of_network(tmp_path / "vocabulary.json", {"vocabulary_size": 7})
