@@ -1,26 +1,23 @@
-"""What MIDI events say in the order of time: notes, their instruments and ends. Knows no files."""
+"""What MIDI events say in the order of time: a song, its instruments and ends. Knows no files."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from music21.midi import (
-    ChannelModeMessages,
-    ChannelVoiceMessages,
-    MetaEvents,
-    MidiEvent,
-    SysExEvents,
-)
+from music21.midi import ChannelModeMessages as Mode
+from music21.midi import ChannelVoiceMessages as Voice
+from music21.midi import MetaEvents, MidiEvent, SysExEvents
+from pretty_midi import program_to_instrument_name
 
-NOTE_ON, NOTE_OFF = ChannelVoiceMessages.NOTE_ON, ChannelVoiceMessages.NOTE_OFF
-PROGRAM, CONTROLLER = ChannelVoiceMessages.PROGRAM_CHANGE, ChannelVoiceMessages.CONTROLLER_CHANGE
-SOUND_OFF, NOTES_OFF = ChannelModeMessages.ALL_SOUND_OFF, ChannelModeMessages.ALL_NOTES_OFF
+NOTE_ON, NOTE_OFF = Voice.NOTE_ON, Voice.NOTE_OFF
+PROGRAM, CONTROLLER = Voice.PROGRAM_CHANGE, Voice.CONTROLLER_CHANGE
+SOUND_OFF, NOTES_OFF = Mode.ALL_SOUND_OFF, Mode.ALL_NOTES_OFF
 SYSTEM = SysExEvents.F0_SYSEX_EVENT
 BANK, PEDAL = 0, 64  # controllers
 DRUM_BANKS = (120, 127)  # those of General MIDI 2 and of XG
@@ -48,23 +45,47 @@ class Note(NamedTuple):
     track: int = 0
 
 
-class Heard(NamedTuple):
-    """What the tracks of a file say."""
+@dataclass(frozen=True)
+class Song:
+    """The notes of a file, by start, then pitch; tempos and time signatures by tick."""
 
-    notes: list[Note]
-    unended: int  # notes that begin and never end
-    tempos: dict[int, float]  # by tick, quarter notes a minute
-    signatures: dict[int, tuple[int, int]]  # by tick
-    pedalled: bool  # whether a sustain pedal is pressed, heard or not
+    ticks_per_quarter: int
+    notes: tuple[Note, ...]
+    tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes a minute
+    signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
+    unended: int = 0  # notes that begin and never end; they are not among the notes
+    warnings: tuple[str, ...] = ()  # a sentence each
+    pedalled: bool = False  # whether a sustain pedal is pressed, heard or not
+
+    @property
+    def end(self) -> int:
+        """Return the tick at which the last note ends."""
+        return max((note.start + note.length for note in self.notes), default=0)
+
+    @property
+    def quarters(self) -> float:
+        """Return the length in quarter notes."""
+        return self.end / self.ticks_per_quarter
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """Return the sorted General MIDI names of what is heard; drums are Percussion."""
+        return tuple(sorted({instrument_name(note.program) for note in self.notes}))
 
 
-def hear(tracks: Iterable[Iterable[tuple[int, MidiEvent]]], *, pedal: bool) -> Heard:
+def instrument_name(program: int) -> str:
+    """Return the General MIDI name of a program, Percussion for DRUMS."""
+    return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
+
+
+def hear(
+    tracks: Iterable[Iterable[tuple[int, MidiEvent]]], ticks_per_quarter: int, *, pedal: bool
+) -> Song:
     """Return what the tracks' (tick, event) pairs say together, whichever track says it."""
     tempos: dict[int, float] = {}
     signatures: dict[int, tuple[int, int]] = {}
     events = _in_time(tracks, tempos, signatures)
-    numbers = {event[1] for event in events}
-    channels = {number: _Channel(rhythm=number % 16 == PERCUSSION) for number in numbers}
+    channels = {n: _Channel(n % 16 == PERCUSSION) for n in {event[1] for event in events}}
     for time, number, kind, first, second, track in events:
         channels[number].hear(time // 2, kind, first, second, track)
     for channel in channels.values():
@@ -74,8 +95,14 @@ def hear(tracks: Iterable[Iterable[tuple[int, MidiEvent]]], *, pedal: bool) -> H
     if pedal and pedalled:
         last = max((note.start + note.length for note in notes), default=0)
         notes = [note for channel in channels.values() for note in channel.sustained(last)]
-    unended = sum(channel.unended for channel in channels.values())
-    return Heard(notes, unended, tempos, signatures, pedalled)
+    return Song(
+        ticks_per_quarter,
+        tuple(sorted(notes, key=itemgetter(0, 2, 1, 3, 4, 5))),
+        dict(sorted(tempos.items())),
+        dict(sorted(signatures.items())),
+        sum(channel.unended for channel in channels.values()),
+        pedalled=pedalled,
+    )
 
 
 def _in_time(
@@ -113,10 +140,9 @@ def _in_time(
 
 def _drum_part(message: bytes) -> tuple[int, bool] | None:
     """Return the channel that a GS or XG message makes a drum part, or no longer one; or None."""
-    if found := GS_PART.match(message):
-        return GS_CHANNELS[found[1][0] & 15], found[2] != b"\0"
-    if found := XG_PART.match(message):
-        return found[1][0], found[2] != b"\0"
+    for pattern, channels in ((GS_PART, GS_CHANNELS), (XG_PART, range(16))):
+        if found := pattern.match(message):
+            return channels[found[1][0] & 15], found[2] != b"\0"
     return None
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import symusic
 from music21 import midi
 from music21.midi import MetaEvents as Meta
-from pretty_midi import program_to_instrument_name
 
-from midilstm.channels import DRUMS, Note, hear
+from midilstm.channels import DRUMS, Song, hear, instrument_name
+from midilstm.channels import Note as Note
 from midilstm.files import InputError
 
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
@@ -36,39 +36,6 @@ class MidiError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Song:
-    """The notes of a file, by start, then pitch; tempos and time signatures by tick."""
-
-    ticks_per_quarter: int
-    notes: tuple[Note, ...]
-    tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes a minute
-    signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
-    unended: int = 0  # notes that begin and never end; they are not among the notes
-    warnings: tuple[str, ...] = ()  # a sentence each
-    pedalled: bool = False  # whether a sustain pedal is pressed, heard or not
-
-    @property
-    def end(self) -> int:
-        """Return the tick at which the last note ends."""
-        return max((note.start + note.length for note in self.notes), default=0)
-
-    @property
-    def quarters(self) -> float:
-        """Return the length in quarter notes."""
-        return self.end / self.ticks_per_quarter
-
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """Return the sorted General MIDI names of what is heard; drums are Percussion."""
-        return tuple(sorted({instrument_name(note.program) for note in self.notes}))
-
-
-def instrument_name(program: int) -> str:
-    """Return the General MIDI name of a program, Percussion for DRUMS."""
-    return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
-
-
 def program_of(text: str) -> int:
     """Return the General MIDI program of a number, or of the beginning of one name.
 
@@ -78,11 +45,8 @@ def program_of(text: str) -> int:
         if int(text) > 127:
             raise InputError(f"{text} is not a General MIDI program from 0 to 127")
         return int(text)
-    names = [instrument_name(program) for program in range(128)]
-    wanted = text.strip().lower()
-    found = [number for number, name in enumerate(names) if name.lower() == wanted] or [
-        number for number, name in enumerate(names) if wanted and name.lower().startswith(wanted)
-    ]
+    names, wanted = [instrument_name(program) for program in range(128)], text.strip().lower()
+    found = [i for i, name in enumerate(names) if wanted and name.lower().startswith(wanted)]
     if len(found) == 1:
         return found[0]
     named = ", ".join(names[number] for number in found[:8])
@@ -106,34 +70,16 @@ def read(source: Path | str | bytes, *, pedal: bool = True) -> Song:
     held = f"its header promises {promised} tracks, it holds {len(tracks)}"
     if promised and not tracks:
         raise MidiError("truncated", held)
-    heard = hear((_events(*track) for track in tracks), pedal=pedal)
-    if not heard.notes:
-        raise MidiError(*("hanging notes", "they never end") if heard.unended else ("no notes",))
-    song = Song(
-        ticks_per_quarter,
-        tuple(sorted(heard.notes, key=itemgetter(0, 2, 1, 3, 4, 5))),
-        dict(sorted(heard.tempos.items())),
-        dict(sorted(heard.signatures.items())),
-        heard.unended,
-        (held,) if len(tracks) < promised else (),
-        heard.pedalled,
-    )
+    song = hear((_events(*track) for track in tracks), ticks_per_quarter, pedal=pedal)
+    if not song.notes:
+        raise MidiError(*("hanging notes", "they never end") if song.unended else ("no notes",))
     if song.quarters > MAX_QUARTERS:
         raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
-    return song
+    return replace(song, warnings=(held,)) if len(tracks) < promised else song
 
 
 def performed(song: Song, *, bpm: float | None = None, instrument: int | None = None) -> Song:
-    """Return a song at a tempo and on an instrument, where given, and with a tempo in any case.
-
-    Raise ValueError for a tempo or program that MIDI cannot hold.
-    """
-    if instrument is not None and not 0 <= instrument <= 127:
-        raise ValueError(f"instrument {instrument} is not a General MIDI program from 0 to 127")
-    if bpm is not None and not 4 <= bpm <= 60_000:
-        raise ValueError(
-            f"a tempo of {bpm} beats a minute does not fit in a MIDI file: use 4 to 60000"
-        )
+    """Return a song at a tempo and on an instrument, where given, and with a tempo in any case."""
     if bpm is not None or not song.tempos:
         song = replace(song, tempos={0: BPM if bpm is None else bpm})
     if instrument is None:
@@ -151,14 +97,12 @@ def to_bytes(song: Song) -> bytes:
     # symusic is twelve times as fast as music21 here (benchmarks/parse.md). It writes what holds
     # for all into the first track: keep that free of notes, and off an instrument's channel.
     score.tracks.append(symusic.Track(is_drum=True))
-    for program, notes in groupby(sorted(song.notes, key=_program), _program):
+    by_program = attrgetter("program")
+    for program, notes in groupby(sorted(song.notes, key=by_program), by_program):
         track = symusic.Track(program=max(0, program), is_drum=program == DRUMS)
         track.notes.extend(symusic.Note(*note[:4]) for note in notes)
         score.tracks.append(track)
     return bytes(score.dumps_midi())
-
-
-_program = attrgetter("program")
 
 
 def _read_header(data: bytes) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # so that a command line can name the encodings without waiting for libraries
     from midilstm.tokens.encoding import Encoding
@@ -37,13 +37,6 @@ def read(path: Path | str, encoding: str = "notes", *, pedal: bool = True) -> li
     return get(encoding).read(path, pedal=pedal)
 
 
-def write(
-    tokens: Iterable[str],
-    path: Path | str,
-    encoding: str = "notes",
-    *,
-    bpm: float | None = None,
-    instrument: int | None = None,
-) -> int:
-    """Write tokens as a MIDI file, the mirror of `read`; see Encoding.write."""
-    return get(encoding).write(tokens, path, bpm=bpm, instrument=instrument)
+def write(tokens: Iterable[str], path: Path | str, encoding: str = "notes", **how: Any) -> int:
+    """Write tokens as a MIDI file, the mirror of `read`; `how` is said by Encoding.write."""
+    return get(encoding).write(tokens, path, **how)

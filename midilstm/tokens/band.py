@@ -7,7 +7,7 @@ time by shifts; `remi` by bars and positions, and holds tempos and time signatur
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from importlib.metadata import version
 from itertools import groupby
 from math import inf
@@ -166,10 +166,7 @@ class Band(Encoding):
 
     def _after(self, tokens: Sequence[str]) -> State:
         """Return the state after a piece; what may not stand where it does changes nothing."""
-        state = self.start
-        for token in tokens:
-            state = self.follow(state, token) or state
-        return state
+        return reduce(lambda state, token: self.follow(state, token) or state, tokens, self.start)
 
     def clock(self, bpm: float | None = None) -> Clock:
         """Return a clock that tells merged tokens where their first part stands."""

@@ -21,7 +21,6 @@ def learn(pieces: Iterable[Sequence[str]], count: int, joins: Callable[[str], bo
         " ".join(
             "".join(letters.setdefault(token, chr(FIRST + len(letters))) for token in word)
             for word in _words(piece, joins)
-            if len(word) > 1
         )
         for piece in pieces
     ]

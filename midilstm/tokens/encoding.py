@@ -105,12 +105,10 @@ class Encoding(ABC):
     ) -> int:
         """Write tokens as a MIDI file; return how many are no music, left out.
 
-        `bpm` and `instrument`, a General MIDI program, override what the tokens say, and raise
-        ValueError where MIDI cannot hold them; where neither says, it is 120 and piano.
+        `bpm` and `instrument`, a General MIDI program, override what the tokens say; where
+        neither says, it is 120 and piano. Raise ValueError where there is no note.
         """
         found = split(tokens)
-        if not found:
-            raise ValueError("there are no tokens to write")
         kept = self.music(found)
         song = self.song_of(kept)
         if not song.notes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import inf
-from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -90,8 +89,8 @@ END_ID = 0  # of the entry that every vocabulary begins with: the end of a piece
 class Grammar(Generic[S]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
-    States are numbered as they are met, the start is 0. A state forbids what any of its `aspects`
-    does; each of those costs a call of `follow` for each id, once for all pieces and threads.
+    A state forbids what any of its `aspects` does; each of those costs a call of `follow` for each
+    id, once for all pieces.
     """
 
     def __init__(
@@ -102,26 +101,23 @@ class Grammar(Generic[S]):
         aspects: Callable[[S], tuple[S, ...]] = lambda state: (state,),
     ) -> None:
         """Know nothing yet but the start."""
-        self._follow, self._ids, self._aspects = follow, range(size), aspects
-        self._states, self._numbers = [start], {start: 0}
-        self._after: dict[tuple[int, int], int] = {}
+        self._follow, self._ids, self._aspects, self._start = follow, range(size), aspects, start
         self._forbidden: dict[S, np.ndarray] = {}  # aspect → bool [size]
-        self._rows: dict[tuple[int, bool], np.ndarray] = {}  # state, may_end → float32 [size]
-        self._lock = Lock()
+        self._rows: dict[tuple[S, bool], np.ndarray] = {}  # state, may_end → float32 [size]
 
-    def go(self, states: Sequence[int], ids: Iterable[int]) -> list[int]:
+    def go(self, states: Sequence[S], ids: Iterable[int]) -> list[S]:
         """Return the state after each id; one that is forbidden leaves the state as it is."""
-        known, pairs = self._after, zip(states, ids, strict=True)
-        return [known[pair] if pair in known else self._step(*pair) for pair in pairs]
+        after = map(self._follow, states, ids)
+        return [old if new is None else new for old, new in zip(states, after, strict=True)]
 
-    def listen(self, ids: Iterable[int]) -> int:
+    def listen(self, ids: Iterable[int]) -> S:
         """Return the state after a piece that may break the rules: misfits change nothing."""
-        state = 0
+        states = [self._start]
         for number in ids:
-            (state,) = self.go([state], [number])
-        return state
+            states = self.go(states, [number])
+        return states[0]
 
-    def mask(self, states: Sequence[int], *, may_end: bool) -> np.ndarray:
+    def mask(self, states: Sequence[S], *, may_end: bool) -> np.ndarray:
         """Return float32 [B, V] to add to log probabilities: -inf where an id is forbidden, else 0.
 
         Where nothing would be left to choose, nothing is forbidden: a piece goes on somehow.
@@ -130,7 +126,7 @@ class Grammar(Generic[S]):
             if (state, may_end) in self._rows:
                 continue
             row = np.zeros(len(self._ids), bool)
-            for aspect in self._aspects(self._states[state]):
+            for aspect in self._aspects(state):
                 if aspect not in self._forbidden:
                     found = [self._follow(aspect, number) is None for number in self._ids]
                     self._forbidden[aspect] = np.array(found)
@@ -138,14 +134,3 @@ class Grammar(Generic[S]):
             row &= not row[END_ID if may_end else END_ID + 1 :].all()
             self._rows[state, may_end] = np.where(row, -np.inf, 0).astype(np.float32)
         return np.stack([self._rows[state, may_end] for state in states])
-
-    def _step(self, state: int, number: int) -> int:
-        """Find out, and remember, the state after an id."""
-        found, after = self._follow(self._states[state], number), state
-        with self._lock:
-            if found is not None:
-                after = self._numbers.setdefault(found, len(self._states))
-                if after == len(self._states):
-                    self._states.append(found)
-            self._after[state, number] = after
-        return after

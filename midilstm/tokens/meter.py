@@ -53,8 +53,6 @@ def sayable(signature: Signature) -> Signature:
 
 def named(tokens: list[str], signatures: Mapping[float, Signature]) -> list[str]:
     """Return MidiTok's tokens with the names of time signatures, given by quarter note."""
-    if all(unit != 2 for _, unit in signatures.values()):
-        return tokens
     clock, ahead, now, found = Clock(), sorted(signatures.items()), COMMON_TIME, []
     for token in tokens:
         clock.tell(token)

@@ -6,9 +6,8 @@ An onset with one pitch is its music21 name (`C#4`, `B-3`), one with several its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby
 
 from music21.chord import Chord
 from music21.pitch import Pitch
@@ -83,35 +82,30 @@ def onset_tokens(song: midi.Song) -> list[str]:
 
 
 def onsets_of(song: midi.Song) -> dict[int, set[int]]:
-    """Return the pitches of each onset, by twelfth of a quarter note."""
-    onsets: dict[int, set[int]] = {}
-    pitched = sorted((n for n in song.notes if n.program != midi.DRUMS), key=lambda n: n.track)
-    for _, notes in groupby(pitched, lambda note: note.track):
-        _add_onsets(notes, onsets, song.ticks_per_quarter)
-    return onsets
+    """Return pitches by onset, in twelfths of a quarter, joined as music21's parse joins chords.
 
-
-def _add_onsets(notes: Iterable[midi.Note], onsets: dict[int, set[int]], quarter: int) -> None:
-    """Add the notes of one track to `onsets`, joined into chords as music21's parse does.
-
-    A note joins an earlier one that starts less than a sixteenth before it and ends at most a
-    sixteenth from it, and then counts at that note's onset. Such earlier notes end more than a
-    sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
+    A note joins an earlier one of its track that starts less than a sixteenth before it and ends at
+    most a sixteenth from it, and then counts at that note's onset. Such earlier notes end more than
+    a sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
     """
-    heads: dict[int, tuple[int, int, int]] = {}  # sixteenth of ending → (start, end, slot)
-    for note in notes:
-        start, end = note.start, note.start + note.length
+    quarter, onsets = song.ticks_per_quarter, dict[int, set[int]]()
+    heads: dict[tuple[int, int], tuple[int, int, int]] = {}  # track, ending → start, end, slot
+    for start, length, pitch, _, program, track in song.notes:
+        if program == midi.DRUMS:
+            continue
+        end = start + length
         sixteenth = 4 * end // quarter
         near = [
             head
             for key in (sixteenth - 1, sixteenth, sixteenth + 1)
-            if (head := heads.get(key))
+            if (head := heads.get((track, key)))
             and 4 * (start - head[0]) < quarter >= 4 * abs(end - head[1])
         ]
         slot = min(near)[2] if near else quantised(start, quarter)
         if not near:
-            heads[sixteenth] = start, end, slot
-        onsets.setdefault(slot, set()).add(note.pitch)
+            heads[track, sixteenth] = start, end, slot
+        onsets.setdefault(slot, set()).add(pitch)
+    return onsets
 
 
 def quantised(tick: int, quarter: int) -> int:

@@ -51,9 +51,8 @@ class Vocabulary:
 
     def closed(self) -> Vocabulary:
         """Return the vocabulary that also has every token of this one in every key."""
-        notes = self.tokens[1:]
-        every = {self.encoding.transpose(token, k) for token in notes for k in KEYS}
-        return Vocabulary((END, *sorted(every.union(notes))), self.name, self.merges)
+        every = {self.encoding.transpose(token, k) for token in self.tokens[1:] for k in KEYS}
+        return Vocabulary((END, *sorted(every.union(self.tokens[1:]))), self.name, self.merges)
 
     def transposed(self, semitones: int) -> np.ndarray:
         """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
@@ -65,11 +64,9 @@ class Vocabulary:
         encoding, tokens = self.encoding, ("", *self.tokens[1:])  # "": the end, to the rules
         if encoding.start is None:
             return None
-
-        def follow(state: Any, number: int) -> Any:
-            return encoding.follow(state, tokens[number])
-
-        return Grammar(follow, len(tokens), encoding.start, encoding.aspects)
+        follow = encoding.follow
+        every = len(tokens), encoding.start, encoding.aspects
+        return Grammar(lambda state, number: follow(state, tokens[number]), *every)
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
