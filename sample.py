@@ -22,8 +22,6 @@ def parse_args(
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     arguments = options.parse(parser, argv, like)
-    if arguments.include_primer and not (arguments.primer or arguments.like):
-        parser.error("--include-primer needs the music to include: --primer FILE.mid")
     if arguments.temperature == 0 and arguments.count > 1:
         parser.error("--temperature=0 makes every piece the same: leave out --count")
     return arguments
@@ -48,14 +46,15 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     if arguments.primer:
         primer = pieces.read_primer(arguments.primer, trained)
     if arguments.include_primer and not primer:
-        raise InputError(f"{arguments.like} has no primer to include: give one with --primer")
+        raise InputError("there is no music for --include-primer to include: give a --primer")
     primer_ids = pieces.heard_ids(primer, trained.vocabulary)
 
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(2**32)
-    wanted = range(arguments.seed, arguments.seed + arguments.count)
-    seeds = recipe.seeds_for(wanted, like)
-    length = pieces.Length.of(vars(arguments), primer, trained.vocabulary)
+    seeds = wanted = range(arguments.seed, arguments.seed + arguments.count)
+    if like and (arguments.seed, arguments.count) == (like["seed"], 1):
+        seeds = range(like["group"]["seed"], sum(like["group"].values()))
+    length = pieces.Length(vars(arguments), primer, trained)
     many = f"{arguments.count} pieces of " if arguments.count > 1 else ""
     most = "at most " if arguments.until_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
@@ -66,14 +65,15 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
     for seed in wanted:
         tokens = found[seeds.index(seed)]
+        if arguments.include_primer:
+            tokens = primer + tokens
+        elif primer:
+            tokens = trained.vocabulary.encoding.continued(tokens, primer)
         body = {**common, "seed": seed, "group": recipe.group_of(seed, seeds), "tokens": tokens}
         path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
         print(f"Wrote {path}" + (f" (--seed={seed})" if arguments.count > 1 else ""))
         if left_out:
-            of = len(" ".join(tokens).split())
-            print(f"  left out {left_out} of {of} tokens that are no music")
-        if like and recipe.same_notes(vars(arguments), like) and tokens != like["tokens"]:
-            pieces.warn(f"these are not the notes of {arguments.like}")
+            print(f"  left out {left_out} tokens that are no music")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -101,10 +101,9 @@ def contenders(folder: Path) -> dict[str, Work]:
 
     def looped(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
-            rng, ids = np.random.default_rng(0), np.zeros(count, np.int32)
+            rngs, ids = [np.random.default_rng(0)] * count, np.zeros(count, np.int32)
             for _ in range(length):
-                noise = race(rng, (count, size))
-                ids = choose_rows(np.log(step(ids)), noise, Knobs(), np.zeros((count, 0), int))
+                ids = choose_rows(np.log(step(ids)), race(rngs, size), Knobs(), [])
 
         return count * length, draw
 

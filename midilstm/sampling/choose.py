@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,24 +28,23 @@ class Knobs:
     until_end: bool = False
 
 
-def race(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw standard Gumbel noise, float32: adding it makes the largest a draw (Gumbel 1954)."""
-    waits = rng.standard_exponential(shape, dtype=np.float32)
+def race(rngs: Sequence[np.random.Generator], size: int) -> np.ndarray:
+    """Draw Gumbel noise, float32 [B, size]: adding it makes the largest a draw (Gumbel 1954)."""
+    waits = np.empty((len(rngs), size), np.float32)
+    for rng, row in zip(rngs, waits, strict=True):
+        rng.standard_exponential(out=row, dtype=np.float32)
     np.maximum(waits, np.finfo(np.float32).tiny, out=waits)
     np.log(waits, out=waits)
     return np.negative(waits, out=waits)
 
 
 def choose_rows(
-    log_probabilities: np.ndarray, noise: np.ndarray, knobs: Knobs, heard: np.ndarray
+    log_probabilities: np.ndarray, noise: np.ndarray, knobs: Knobs, heard: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Choose ids [B] from log probabilities [B, V] with noise [B, V], after the ids heard [B, N].
-
-    An id of log probability -inf is never chosen while there is another.
-    """
+    """Choose ids [B] by log probabilities and noise [B, V], after B lists of ids, each from END."""
     scores = log_probabilities.copy()
-    if knobs.repetition_penalty != 1 and heard.size:
-        recent = heard[:, -WINDOW:]
+    if knobs.repetition_penalty != 1:
+        recent = np.array([ids[max(1, len(ids) - WINDOW) :] for ids in heard], np.intp)
         penalised = np.take_along_axis(scores, recent, 1) * knobs.repetition_penalty
         np.put_along_axis(scores, recent, penalised, 1)
     if knobs.temperature:

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from threading import Event
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 
-from midilstm.sampling.choose import WINDOW, Knobs, choose_rows, race
+from midilstm.sampling.choose import Knobs, choose_rows, race
 from midilstm.sampling.network import Lanes, Network
 from midilstm.tokens.grammar import Grammar
 from midilstm.tokens.vocabulary import END_ID
 
 GROUP = 32  # pieces side by side: one product serves many, and other cores have other groups
-CHUNK = 16  # steps for which random numbers are drawn at once
-
-
-class Memory(Protocol):
-    """What pieces side by side have held so far, which may come back."""
-
-    def hear(self, ids: np.ndarray) -> None:
-        """Take in the next ids [B]."""
-
-    def pull(self, log_probabilities: np.ndarray) -> np.ndarray:
-        """Return the log probabilities [B, V] with the pieces' own past mixed in."""
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> Self:
-        """Return a copy of these rows."""
-
-
-Until = Callable[[], Callable[[int], bool]]
 
 
 def generate(
@@ -43,9 +27,9 @@ def generate(
     knobs: Knobs,
     primer: Sequence[int] = (),
     *,
-    memory: Memory | None = None,
+    memory: Any = None,
     grammar: Grammar[Any] | None = None,
-    until: Until | None = None,
+    until: Callable[[], Callable[[int], bool]] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> list[list[int]]:
     """Draw a piece of `length` ids for each seed, each from what the network gives for the last.
@@ -54,24 +38,27 @@ def generate(
     `until_end` a piece is over where END is drawn, which its first id never is. `until` makes a
     listener for each piece: told each new id, it says whether the piece is over before it (but the
     first stays). What `grammar` forbids is not drawn; a primer may break its rules. `progress` is
-    told now and then how many more tokens have been drawn. The same seeds give the same pieces,
-    however many cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
+    told how many more tokens have been drawn. The same seeds give the same pieces, however many
+    cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
     """
-    lanes, stopped = network.lanes(), Event()
-    for number in np.array([END_ID, *primer][:-1], np.intp)[:, None]:
-        lanes.step(number)
+    lanes, stopped, begun = network.lanes(), Event(), [END_ID, *primer]
+    for number in begun[:-1]:
+        lanes.step(np.array([number]))
         if memory:
-            memory.hear(number)
+            memory.hear(np.array([number]))
     state = grammar.listen(primer) if grammar else 0
 
     def draw(seeds: Sequence[int]) -> list[list[int]]:
-        begun, rows = [END_ID, *primer], [0] * len(seeds)
-        pieces = [
-            _Piece(np.random.default_rng(seed), begun[:], state, until() if until else None)
-            for seed in seeds
-        ]
+        pieces, rows = [], [0] * len(seeds)
+        for seed in seeds:
+            listener = until() if until else None
+            pieces.append(_Piece(np.random.default_rng(seed), begun[:], state, listener))
         past = memory.take(rows) if memory else None
-        _Group(pieces, lanes.take(rows), past, knobs, grammar).draw(length, progress, stopped)
+        steps = _steps(pieces, lanes.take(rows), past, knobs, grammar)
+        for drawn in islice(steps, length):
+            progress(drawn)
+            if stopped.is_set():
+                break
         return [piece.ids[len(begun) :] for piece in pieces]
 
     parts = [seeds[start : start + GROUP] for start in range(0, len(seeds), GROUP)]
@@ -91,62 +78,40 @@ class _Piece:
     ids: list[int]  # END, the primer, and what was drawn
     state: int  # the grammar's
     listener: Callable[[int], bool] | None
-    noise: np.ndarray = field(default_factory=lambda: np.empty(0))  # [CHUNK, V]
 
 
-@dataclass
-class _Group:
-    """Pieces that are drawn side by side, each a row of lanes and memory."""
+def _steps(
+    pieces: list[_Piece], lanes: Lanes, memory: Any, knobs: Knobs, grammar: Grammar[Any] | None
+) -> Iterator[int]:
+    """Draw an id of each piece, a row of lanes and memory, until all are over; yield how many.
 
-    pieces: list[_Piece]
-    lanes: Lanes
-    memory: Memory | None
-    knobs: Knobs
-    grammar: Grammar[Any] | None
-
-    def draw(self, length: int, progress: Callable[[int], object], stopped: Event) -> None:
-        """Draw all pieces to their ends."""
-        for place in range(length):
-            if stopped.is_set():
-                return
-            ids = self._next(place)
-            if (place + 1) % CHUNK == 0:
-                progress(CHUNK * len(ids))
-            rows = []
-            for row, (piece, number) in enumerate(zip(self.pieces, ids, strict=True)):
-                over = number == END_ID or (piece.listener and piece.listener(number) and place)
-                if not over:  # a piece of no notes is none
-                    piece.ids.append(number)
-                    rows.append(row)
-            if len(rows) < len(ids):
-                self.pieces = [self.pieces[row] for row in rows]
-                self.lanes = self.lanes.take(rows)
-                self.memory = self.memory.take(rows) if self.memory else None
-            if not rows:
-                return
-
-    def _next(self, place: int) -> list[int]:
-        """Return each piece's next id: network, memory, grammar, and then the knobs."""
-        last = np.array([piece.ids[-1] for piece in self.pieces])
-        scores = self.lanes.step(last)
-        if self.memory:
-            self.memory.hear(last)
-            scores = self.memory.pull(scores)
-        may_end = self.knobs.until_end and place > 0
+    What is likely says the network, then memory, grammar and knobs.
+    """
+    place = 0
+    while pieces:
+        last = np.array([piece.ids[-1] for piece in pieces])
+        scores, may_end = lanes.step(last), knobs.until_end and place > 0
+        if memory:
+            memory.hear(last)
+            scores = memory.pull(scores)
         if not may_end:
             scores[:, END_ID] = -np.inf
-        if place % CHUNK == 0:
-            for piece in self.pieces:
-                piece.noise = race(piece.rng, (CHUNK, scores.shape[1]))
-        noise = np.stack([piece.noise[place % CHUNK] for piece in self.pieces])
-        states = [piece.state for piece in self.pieces]
-        if self.grammar:
-            scores = scores + self.grammar.mask(states, may_end=may_end)
-        window = WINDOW if self.knobs.repetition_penalty != 1 else 0
-        begin = max(1, len(self.pieces[0].ids) - window)  # all have as many
-        heard = np.array([piece.ids[begin:] for piece in self.pieces], np.intp)
-        ids = choose_rows(scores, noise, self.knobs, heard).tolist()
-        if self.grammar:
-            for piece, state in zip(self.pieces, self.grammar.go(states, ids), strict=True):
-                piece.state = state
-        return ids
+        states = [piece.state for piece in pieces]
+        if grammar:
+            scores += grammar.mask(states, may_end=may_end)
+        noise = race([piece.rng for piece in pieces], scores.shape[1])
+        ids = choose_rows(scores, noise, knobs, [piece.ids for piece in pieces]).tolist()
+        if grammar:
+            states = grammar.go(states, ids)
+        rows = []
+        for row, (piece, number) in enumerate(zip(pieces, ids, strict=True)):
+            piece.state = states[row]
+            over = number == END_ID or (piece.listener and piece.listener(number) and place)
+            if not over:  # a piece of no notes is none
+                piece.ids.append(number)
+                rows.append(row)
+        if len(rows) < len(pieces):
+            pieces, lanes = [pieces[row] for row in rows], lanes.take(rows)
+            memory = memory and memory.take(rows)
+        place += 1
+        yield len(rows)

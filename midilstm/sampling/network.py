@@ -1,7 +1,4 @@
-"""The trained network run forward in NumPy alone; knows no Keras, no MIDI, not what a token means.
-
-One step is a row of a table, a few products of a vector and a matrix, and `tanh`.
-"""
+"""The trained network run forward in NumPy alone; knows no Keras, no MIDI, no tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +15,6 @@ import numpy as np
 
 from midilstm.files import InputError
 
-NETWORK = {"vocabulary_size", "embedding_size", "units", "layers", "dropout", "input_dropout"}
 ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
 
 
@@ -44,34 +40,33 @@ class Network:
         return Lanes(self, np.zeros((2, len(self.kernels), count, len(self.head)), np.float32))
 
 
+@dataclass
 class Lanes:
-    """Pieces side by side, each with its own state.
+    """Pieces side by side.
 
     Up to ROW_BY_ROW, a piece gets the same bits however many others stand beside it. Larger groups
     share one product, and their rows may differ from rows alone in the last bits.
     """
 
-    def __init__(self, network: Network, states: np.ndarray) -> None:
-        """Go on from states float32 [2, layers, B, units]: outputs and cells."""
-        self._network, self._states = network, states
-        self._row_by_row = states.shape[2] <= ROW_BY_ROW
+    network: Network
+    states: np.ndarray  # float32 [2, layers, B, units]: outputs and cells
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Lanes:
         """Return a copy of these rows, some of them perhaps several times."""
-        return Lanes(self._network, self._states[:, :, np.asarray(rows, np.intp)])
+        return Lanes(self.network, self.states[:, :, np.asarray(rows, np.intp)])
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Feed ids int [B]; return the log probabilities of the next ids, float32 [B, V]."""
-        network, outputs = self._network, self._states[0]
-        z = self._product(outputs[0], network.kernels[0])
+        network, outputs = self.network, self.states[0]
+        z = _product(outputs[0], network.kernels[0])
         z += network.table[ids]
         x = self._cell(z, 0)
         for layer in range(1, len(network.kernels)):
             both = np.concatenate((x, outputs[layer]), axis=1)
-            z = self._product(both, network.kernels[layer])
+            z = _product(both, network.kernels[layer])
             z += network.biases[layer]
             x = self._cell(z, layer)
-        scores = self._product(x, network.head)
+        scores = _product(x, network.head)
         scores += network.head_bias
         scores -= scores.max(axis=1, keepdims=True)
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -79,7 +74,7 @@ class Lanes:
 
     def _cell(self, z: np.ndarray, layer: int) -> np.ndarray:
         """Turn gates z [B, 4U] into a layer's new output [B, U]; z is overwritten."""
-        (output, cell), units = self._states[:, layer], z.shape[1] // 4
+        (output, cell), units = self.states[:, layer], z.shape[1] // 4
         np.tanh(z, out=z)
         gates, candidate = z[:, : 3 * units], z[:, 3 * units :]
         gates *= 0.5
@@ -91,22 +86,13 @@ class Lanes:
         output *= gates[:, 2 * units :]
         return output
 
-    def _product(self, x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        if self._row_by_row:
-            return np.matmul(x[:, None], matrix)[:, 0]
-        return x @ matrix
+
+def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return (x[:, None] @ matrix)[:, 0] if len(x) <= ROW_BY_ROW else x @ matrix
 
 
 def load(path: Path, settings: Mapping[str, Any]) -> Network:
-    """Read the arrays of a checkpoint of the network that settings["network"] describes.
-
-    Raise InputError for a network that this file does not compute, and for other arrays.
-    """
-    if unknown := sorted(set(settings) - NETWORK):
-        raise InputError(
-            f"the network of {path} has settings that sampling does not know "
-            f"({', '.join(unknown)}): it was trained by a newer train.py than this sample.py"
-        )
+    """Read a checkpoint of the network that the settings describe; raise InputError for another."""
     arrays = _arrays(path)
     _check(path, arrays, settings)
     units, layers = settings["units"], settings["layers"]
@@ -136,10 +122,8 @@ def _arrays(path: Path) -> dict[str, list[np.ndarray]]:
             weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as file:
             for layer in file["layers"].values():
-                nodes: list[Any] = []
-                layer.visit(lambda name, layer=layer, nodes=nodes: nodes.append(layer[name]))
-                arrays = [node[()] for node in nodes if isinstance(node, h5py.Dataset)]
-                if arrays and "seed_generator" not in layer:
+                values = layer["cell/vars" if "cell" in layer else "vars"].values()
+                if arrays := [array[()] for array in values]:
                     found[str(layer["vars"].attrs["name"])] = arrays
     except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
-DEFAULT_LENGTH = {"chars": 100, "bars": None, "seconds": None}
 Domain = tuple[str, Callable[[Any], bool]]
-ANY: Domain = ("", lambda _: True)
 NATURAL: Domain = ("a whole number, zero or above", lambda x: x >= 0)
 POSITIVE: Domain = ("a whole number above zero", lambda x: x >= 1)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
@@ -34,10 +32,9 @@ class Option:
     kind: type
     default: Any
     help: str
-    domain: Domain = ANY
+    domain: Domain = ("", lambda _: True)
     word: str = ""  # stands for it in the name of a file, where the value is not the default
-    # Another value means other notes, or the same in another way; others are not in the JSON.
-    role: Literal["notes", "sound", "call"] = "notes"
+    kept: bool = True  # in the JSON
 
     def read(self, text: str) -> Any:
         """Return a flag's value; raise ArgumentTypeError for one not allowed."""
@@ -54,14 +51,6 @@ class Option:
         kinds = {float: (int, float), Path: (str,)}.get(self.kind, (self.kind,))
         return type(value) in kinds and self.domain[1](value)
 
-    def add_to(self, group: argparse._ActionsContainer) -> None:
-        """Add the flag to a command line."""
-        how: dict[str, Any] = {"type": self.read}
-        if self.kind is bool:
-            how = {"action": argparse.BooleanOptionalAction}
-        flag = "--" + self.name.replace("_", "-")
-        group.add_argument(flag, default=self.default, help=self.help, **how)
-
 
 STEERING = (
     Option("strict_grammar", bool, True, "never draw what the encoding's rules forbid"),
@@ -69,7 +58,7 @@ STEERING = (
     Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
     Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
     Option("repetition_penalty", float, 1.0, "against repeats (1.0 = off)", PENALTY, "penalty"),
-    Option("primer", Path, None, "MIDI file to go on from", role="call"),
+    Option("primer", Path, None, "MIDI file to go on from", kept=False),
     Option("include_primer", bool, False, "put the primer before the new music in the output"),
     Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),
 )
@@ -80,16 +69,16 @@ LENGTH = (
 )
 PIECES = (
     Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", NATURAL),
-    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, role="call"),
-    Option("like", Path, None, "JSON of a piece to make again; flags change it", role="call"),
-    Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO, role="sound"),
-    Option("instrument", str, None, "General MIDI name or number (none = model's)", role="sound"),
-    Option("checkpoint", str, None, "latest, best or an epoch (none = best if any)", role="sound"),
-    Option("model_dir", Path, Path("model"), "where the checkpoints are", role="sound"),
-    Option("output_dir", Path, Path("output"), "where the music goes", role="call"),
+    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, kept=False),
+    Option("like", Path, None, "JSON of a piece to make again; flags change it", kept=False),
+    Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO),
+    Option("instrument", str, None, "General MIDI name or number (none = model's)"),
+    Option("checkpoint", str, None, "latest, best or an epoch (none = best if any)"),
+    Option("model_dir", Path, Path("model"), "where the checkpoints are"),
+    Option("output_dir", Path, Path("output"), "where the music goes", kept=False),
 )
 GROUPS = {"length, one of these": LENGTH, "steering": STEERING, "pieces": PIECES}
-KEPT = tuple(o for o in (*LENGTH, *STEERING, *PIECES) if o.role != "call")  # in the JSON
+KEPT = tuple(o for o in (*LENGTH, *STEERING, *PIECES) if o.kept)
 
 
 def parse(
@@ -101,12 +90,16 @@ def parse(
         if options is LENGTH:
             group = group.add_mutually_exclusive_group()
         for option in options:
-            option.add_to(group)
-    known = {option.name: like[option.name] for option in KEPT} if like else DEFAULT_LENGTH
-    parser.set_defaults(**{name: known[name] for name in known if name not in LENGTHS})
+            switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+            how = switch if option.kind is bool else {"type": option.read}
+            flag = "--" + option.name.replace("_", "-")
+            group.add_argument(flag, default=option.default, help=option.help, **how)
+    known = {option.name: like[option.name] for option in KEPT} if like else {}
+    lengths = {name: known.pop(name) for name in LENGTHS} if like else {"chars": 100}
+    parser.set_defaults(**known)
     arguments = parser.parse_args(argv)
     if all(getattr(arguments, name) is None for name in LENGTHS):  # a given one overrides any other
-        vars(arguments).update({name: known[name] for name in LENGTHS})
+        vars(arguments).update(lengths)
     return arguments
 
 

@@ -71,24 +71,17 @@ def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     return [ids[token] for token in vocabulary.spelled(found)]
 
 
-@dataclass(frozen=True)
 class Length:
     """How much new music a piece gets: `amount` of one of LENGTHS, after a primer's tokens.
 
     The bar in which a primer ends counts as the first, and the seconds begin with the new music.
     """
 
-    unit: str
-    amount: float
-    bpm: float | None
-    primer: Sequence[str]
-    vocabulary: Vocabulary
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], primer: Sequence[str], vocabulary: Vocabulary) -> Length:
-        """Return the one length among the options' values."""
-        unit = next(name for name in LENGTHS if values[name] is not None)
-        return cls(unit, values[unit], values["bpm"], primer, vocabulary)
+    def __init__(self, values: Mapping[str, Any], primer: Sequence[str], trained: Trained) -> None:
+        """Take the one length among the options' values."""
+        self.unit = next(name for name in LENGTHS if values[name] is not None)
+        self.amount, self._bpm = values[self.unit], values["bpm"]
+        self._primer, self._vocabulary = primer, trained.vocabulary
 
     def __str__(self) -> str:
         unit = "tokens" if self.unit == "chars" else self.unit
@@ -96,9 +89,9 @@ class Length:
 
     def listener(self) -> Callable[[str], bool]:
         """Return what tells of one token after another whether it stands beyond the length."""
-        encoding = self.vocabulary.encoding
-        clock, begun = encoding.clock(self.bpm), 0.0
-        for token in encoding.context(self.primer) if self.primer else ():
+        encoding, begun = self._vocabulary.encoding, 0.0
+        clock = encoding.clock(self._bpm)
+        for token in encoding.context(self._primer) if self._primer else ():
             _, begun = clock.tell(token)
 
         def is_over(token: str) -> bool:
@@ -110,39 +103,32 @@ class Length:
     def until(self) -> Callable[[int], bool]:
         """Return a piece's listener to ids."""
         is_over = self.listener()
-        return lambda number: is_over(self.vocabulary.tokens[number])
+        return lambda number: is_over(self._vocabulary.tokens[number])
 
     def within(self, ids: Sequence[int]) -> list[str]:
         """Return the tokens of ids, without what the last, if merged, has beyond the length."""
-        tokens = [self.vocabulary.tokens[number] for number in ids]
-        if self.unit == "chars" or not self.vocabulary.merges:
-            return tokens
-        is_over = self.listener()
-        parts = [[part for part in token.split(" ") if not is_over(part)] for token in tokens]
+        is_over = (lambda _: False) if self.unit == "chars" else self.listener()
+        tokens = [self._vocabulary.tokens[number].split(" ") for number in ids]
+        parts = ([part for part in token if not is_over(part)] for token in tokens)
         return [" ".join(kept) for kept in parts if kept]
 
 
 def draw_pieces(
     trained: Trained, seeds: range, length: Length, primer: Sequence[int], values: Mapping[str, Any]
 ) -> list[list[str]]:
-    """Return the tokens of each seed's piece, drawn after a primer's ids by the options' values."""
-    vocabulary, most = trained.vocabulary, math.ceil(length.amount) * LENGTHS[length.unit]
-    rules: dict[str, Any] = {"grammar": vocabulary.grammar() if values["strict_grammar"] else None}
-    rules["until"] = until = None if length.unit == "chars" else length.until
+    """Return the new tokens of each seed's piece, drawn after a primer's ids."""
+    most = math.ceil(length.amount) * LENGTHS[length.unit]
+    rules: dict[str, Any] = {"until": None if length.unit == "chars" else length.until}
+    rules["grammar"] = trained.vocabulary.grammar() if values["strict_grammar"] else None
     knobs = Knobs(**{field.name: values[field.name] for field in fields(Knobs)})
-    total, delay = (None, 1) if until else (len(seeds) * most, 0.5)
-    with tqdm(total=total, delay=delay, unit="token", leave=False, disable=None) as bar:
+    total = None if rules["until"] else len(seeds) * most
+    with tqdm(total=total, delay=0.5, unit="token", leave=False, disable=None) as bar:
         network = trained.network
         found = generate(network, seeds, most, knobs, primer, progress=bar.update, **rules)
-    if until and (late := sum(len(ids) == most for ids in found)):
-        what = f"{late} of {len(seeds)} pieces were cut off" if len(seeds) > 1 else "cut off"
-        warn(f"{what} at {most} tokens, before {length}: the model does not move on in time")
-    new = [length.within(ids) for ids in found]
-    if values["include_primer"]:
-        return [[*length.primer, *tokens] for tokens in new]
-    if length.primer:
-        return [vocabulary.encoding.continued(tokens, length.primer) for tokens in new]
-    return new
+    if rules["until"] and (late := sum(len(ids) == most for ids in found)):
+        what = f"{late} of {len(seeds)} pieces were cut off at {most} tokens, before {length}"
+        warn(f"{what}: the model does not move on in time")
+    return [length.within(ids) for ids in found]
 
 
 def warn(what: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ def recipe_of(
     argv: Sequence[str], values: Mapping[str, Any], trained: Trained, primer: list[str]
 ) -> dict[str, Any]:
     """Return what all pieces of a call have in common, from its options' values."""
-    kept = {option.name: values[option.name] for option in KEPT}
     return {
         "command": shlex.join(["python", "sample.py", *argv]),
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        **kept,
+        **{option.name: values[option.name] for option in KEPT},
         "model_dir": str(values["model_dir"]),
         "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
         "weights_sha256": trained.network.digest,
@@ -48,38 +48,30 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """Read a piece's JSON; raise InputError where it is not one that sample.py wrote."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        wrong = list(_mistakes(body)) if isinstance(body, dict) else ["it is no table of names"]
-    except (OSError, ValueError, RecursionError) as error:
-        wrong = [str(error)]
-    if wrong:
-        raise InputError(
-            f"{path} does not describe a piece ({'; '.join(wrong[:3])}); "
-            "--like takes the .json that sample.py writes beside a piece"
-        )
-    return dict(body)
+        if not (wrong := next(_mistakes(body), "")):
+            return dict(body)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        wrong = str(error)
+    raise InputError(
+        f"{path} does not describe a piece ({wrong}); "
+        "--like takes the .json that sample.py writes beside a piece"
+    )
 
 
 def _mistakes(body: Mapping[str, Any]) -> Iterator[str]:
     """Say what a piece's JSON lacks or has wrong."""
-    for option in KEPT:
-        if option.name not in body:
-            yield f"{option.name} is missing"
-        elif not option.allows(body[option.name]):
-            yield f"{option.name} is {body[option.name]!r}"[:60]
-    if sum(body.get(name) is not None for name in LENGTHS) != 1:
+    names = [option.name for option in KEPT] + ["primer_tokens", "weights_sha256", "group"]
+    yield from (f"{name} is missing" for name in names if name not in body)
+    yield from (f"{o.name} is {body[o.name]!r}"[:60] for o in KEPT if not o.allows(body[o.name]))
+    if sum(body[name] is not None for name in LENGTHS) != 1:
         yield f"it has not one of {', '.join(LENGTHS)}"
-    for name in ("tokens", "primer_tokens"):
-        found = body.get(name)
-        if not isinstance(found, list) or {type(token) for token in found} - {str}:
-            yield f"{name} is no list of tokens"
-    if "weights_sha256" not in body:
-        yield "weights_sha256 is missing"
-    match body.get("group"):
-        case {"seed": int(first), "count": int(count)} if count <= GROUP:
-            if body.get("seed") not in range(first, first + count):
-                yield "group does not hold the seed"
-        case _:
-            yield "group is no seed and count"
+    if not all(isinstance(token, str) for token in body["primer_tokens"]):
+        yield "primer_tokens is no list of tokens"
+    match body["group"]:
+        case {"seed": int(first), "count": int(number)} if number <= GROUP:
+            if body["seed"] in range(first, first + number):
+                return
+    yield "group does not hold the seed"
 
 
 def group_of(seed: int, seeds: range) -> dict[str, int]:
@@ -91,27 +83,10 @@ def group_of(seed: int, seeds: range) -> dict[str, int]:
     return {"seed": group.start, "count": len(group)}
 
 
-def seeds_for(wanted: range, like: Mapping[str, Any] | None) -> range:
-    """Return the seeds to draw for those wanted: for a piece made again, those of its group."""
-    if not like or wanted != range(like["seed"], like["seed"] + 1):
-        return wanted
-    first, count = like["group"]["seed"], like["group"]["count"]
-    return range(first, first + count)
-
-
-def same_notes(values: Mapping[str, Any], like: Mapping[str, Any]) -> bool:
-    """Tell whether a call's options ask for the notes of a piece's JSON."""
-    names = [option.name for option in KEPT if option.role == "notes"]
-    names += ["bpm"] * (values["seconds"] is not None)
-    same = all(values[name] == like[name] for name in names)
-    return same and not values["primer"] and values["count"] == 1
-
-
 def write_piece(folder: Path, checkpoint: Path, body: Mapping[str, Any]) -> tuple[Path, int]:
-    """Write the piece that a JSON describes, and the JSON, under a free name.
+    """Write the piece that a JSON describes, and the JSON, under a free name, or neither.
 
-    Return the .mid's path, and how many tokens were left out as no music. Where it fails, or is
-    stopped, neither file stays.
+    Return the .mid's path, and how many tokens were left out as no music.
     """
     path, instrument = _claim(folder, stem_of(checkpoint, body)), body["instrument"]
     try:
@@ -125,23 +100,18 @@ def write_piece(folder: Path, checkpoint: Path, body: Mapping[str, Any]) -> tupl
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink()
         if isinstance(error, ValueError):
-            what = f"the piece of seed {body['seed']} cannot be written: {error}"
-            raise InputError(what) from error
+            raise InputError(f"seed {body['seed']} cannot be written: {error}") from error
         raise
     return path, left_out
 
 
 def _claim(folder: Path, stem: str) -> Path:
-    """Take the first free name, folder/stem.mid or -2, -3 ..., by creating its empty JSON.
-
-    Of two processes that want one name only one can create it, and only that one writes the .mid.
-    """
+    """Take the first free name, stem.mid or -2, -3 ..., by creating its JSON: only one can."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in count(1):
         path = folder / f"{stem if number == 1 else f'{stem}-{number}'}.mid"
-        number += 1
         with suppress(FileExistsError):
             if not path.exists():
                 path.with_suffix(".json").touch(exist_ok=False)
-                return path
+                break
+    return path

@@ -14,8 +14,9 @@ def choose_many(
 ) -> np.ndarray:
     with np.errstate(divide="ignore"):
         scores = np.tile(np.log(probabilities), (n, 1))
-    noise = race(np.random.default_rng(0), scores.shape)
-    return choose_rows(scores, noise, knobs, np.tile(np.array(heard, int), (n, 1)))
+    rng = np.random.default_rng(0)
+    noise = race([rng] * n, len(probabilities))
+    return choose_rows(scores, noise, knobs, [[99, *heard]] * n)
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,8 @@ def test_groups_are_cut_by_the_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_counts_the_tokens() -> None:
     told: list[int] = []
-    generate(FakeNetwork(), range(2), 3 * loop.CHUNK, Knobs(), progress=told.append)
-    assert sum(told) == 2 * 3 * loop.CHUNK
+    pieces = generate(FakeNetwork(), range(4), 40, ENDING, progress=told.append)
+    assert sum(told) == sum(map(len, pieces))
 
 
 def test_ctrl_c_stops_all_groups() -> None:
@@ -146,8 +146,8 @@ def test_ctrl_c_stops_all_groups() -> None:
             os.kill(os.getpid(), signal.SIGINT)  # reaches the thread that waits for the groups
 
     with pytest.raises(KeyboardInterrupt):
-        generate(FakeNetwork(), range(40), 5000 * loop.CHUNK, Knobs(), progress=interrupt)
-    assert len(told) < 5000  # not even one of the two groups came to its end
+        generate(FakeNetwork(), range(40), 80_000, Knobs(), progress=interrupt)
+    assert len(told) < 80_000  # not even one of the two groups came to its end
 
 
 class Echo:

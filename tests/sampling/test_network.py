@@ -99,11 +99,6 @@ def test_the_digest_is_of_the_weights_not_of_the_file(
     assert networks.load(tmp_path / "other.keras", SIZES).digest != network.digest
 
 
-def test_a_setting_it_does_not_know_is_refused_not_ignored(checkpoint: Path) -> None:
-    with pytest.raises(InputError, match="does not know \\(residual\\)"):
-        networks.load(checkpoint, SIZES | {"residual": True})
-
-
 def test_layers_it_does_not_know_are_refused(tmp_path: Path) -> None:
     keras = pytest.importorskip("keras")
     inputs = keras.Input(batch_shape=(1, 1), dtype="int32")
