@@ -124,6 +124,5 @@ def find_copies(
             piece, key = np.unravel_index(of.argmax(), of.shape)
             match = originals.match(keys[piece][key], int(of[piece, key]))
             facts[kind] = {**match, "semitones": SHIFTS[key], "in": names[piece]}
-            facts[f"mean_{kind}"] = estimate(of.max(1), rng=rng)
         result[group] = facts
     return result

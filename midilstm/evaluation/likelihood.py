@@ -27,13 +27,8 @@ TRAINING_PIECES = 100  # scored at most: enough to see what is known by heart
 Predicted = tuple[int, np.ndarray]  # a piece's number; float [2, n]: nats, how many are likelier
 
 
-def by_network(
-    network: Network, pieces: Sequence[np.ndarray], *, memory: Any = None
-) -> Iterator[Predicted]:
-    """Predict each piece from a state of zeros, the longest first, a group side by side.
-
-    `memory`, of one piece, not begun, hears each id and pulls, as it does in sampling.loop.
-    """
+def by_network(network: Network, pieces: Sequence[np.ndarray]) -> Iterator[Predicted]:
+    """Predict each piece from a state of zeros, the longest first, a group side by side."""
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
     for group in np.split(order, range(GROUP, len(order), GROUP)):
         lengths = np.array([len(pieces[number]) for number in group])
@@ -42,15 +37,10 @@ def by_network(
             ids[1 : lengths[lane] + 1, lane] = pieces[number]
         found = np.zeros((2, lengths[0], len(group)))
         lanes, alive = network.lanes(len(group)), len(group)
-        past = memory and memory.take([0] * alive)
         for step, (fed, targets) in enumerate(pairwise(ids)):
             if (longer := int(np.count_nonzero(lengths > step))) < alive:
                 lanes, alive = lanes.take(range(longer)), longer
-                past = past and past.take(range(longer))
             rows = lanes.step(fed[:alive])
-            if past:
-                past.hear(fed[:alive])
-                rows = past.pull(rows)
             right = rows[np.arange(alive), targets[:alive], None]
             found[:, step, :alive] = -right[:, 0], (rows > right).sum(axis=1)
         for lane, number in enumerate(group):

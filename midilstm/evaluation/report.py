@@ -18,12 +18,6 @@ def number(fact: dict[str, Any], pattern: str) -> str:
     return format(fact["value"], pattern) + (f" ({bounds})" if bounds else "")
 
 
-def without(left_out: dict[str, int]) -> str:
-    """Say how many pieces of each set a row leaves out, having nothing to measure; "" for none."""
-    some = [f"{count} {group.replace('_', ' ')}" for group, count in left_out.items() if count]
-    return f"left out: {', '.join(some)}" if some else ""
-
-
 def verdict(result: dict[str, Any]) -> str:
     """Say in one sentence whether the model beats counting, and whether it copies."""
     copied = result.get("copying")
@@ -40,14 +34,18 @@ def prediction(result: dict[str, Any]) -> str:
         return f"on {pieces} pieces it never saw the model needs {mine:.3f} nats a token"
     best = result["ngram_baseline"]["best"]
     theirs = best["nats_a_token"]["value"]
-    name = f"{best['name']} Kneser-Ney" + (f", {best['keys']} keys" if best["keys"] > 1 else "")
     text = f"on held-out music the model ({mine:.3f} nats a token) is {abs(1 - mine / theirs):.1%} "
     text += f"{'better' if mine < theirs else 'worse'} than the best n-gram baseline "
-    text += f"({name}, {theirs:.3f})"
+    text += f"({ngram(best)}, {theirs:.3f})"
     interval = result["ngram_baseline"]["model_minus_best"]["interval"]
     if not interval or interval[0] <= 0 <= interval[1] or pieces < FEW:
         text += f", which {pieces} held-out piece{'s' if pieces > 1 else ''} cannot make certain"
     return text
+
+
+def ngram(facts: dict[str, Any]) -> str:
+    """Name an n-gram."""
+    return facts["name"] + (f" in {facts['keys']} keys" if facts["keys"] > 1 else "")
 
 
 def copying(facts: dict[str, Any]) -> str:
@@ -94,21 +92,15 @@ def show(result: dict[str, Any]) -> None:
 
 
 def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> None:
-    """Print what predicting pieces costs, with intervals, and every n-gram's held-out nats."""
+    """Print what predicting pieces costs, with intervals."""
     columns = {f"{name} ({of['pieces']} of {of['of']})": of for name, of in scores.items()}
-    columns |= {"best n-gram, held out": baseline["best"]} if baseline else {}
+    columns |= {f"best n-gram: {ngram(baseline['best'])}": baseline["best"]} if baseline else {}
     patterns = {"nats_a_token": ".3f", "nats_a_note": ".3f", "nats_a_quarter": ".3f"}
     patterns |= {"perplexity": ".1f", "accuracy": ".1%", "top_5": ".1%"}
     rows = {"tokens": [f"{facts['tokens']:,}" for facts in columns.values()]}
     for key, pattern in patterns.items():
         rows[key.replace("_", " ")] = [number(of[key], pattern) for of in columns.values()]
     table("Prediction", columns, rows)
-    if baseline:
-        rows = {}
-        for row in baseline["all"]:
-            rows.setdefault(row["name"], []).append(f"{row['nats_a_token']:.3f}")
-        heads = ["as written", f"in {baseline['all'][-1]['keys']} keys"]
-        table("N-gram baseline (Kneser-Ney), held-out nats a token", heads, rows)
 
 
 def show_copying(facts: dict[str, Any]) -> None:
@@ -133,32 +125,26 @@ def show_copying(facts: dict[str, Any]) -> None:
 
 
 def show_statistics(facts: dict[str, Any]) -> None:
-    """Print musical statistics, and how far generated pieces lie from people's."""
-    rows, near = {}, {}
+    """Print musical statistics of generated and people's pieces."""
+    rows = {}
     for label, row in facts["values"].items():
-        left_out = without({group: of["left_out"] for group, of in row.items()})
-        rows[label] = [*(number(of, ".2f") for of in row.values()), left_out]
-        alike = [of["similarity"] for of in row.values() if "similarity" in of]
-        near[label] = [f"{a['overlap']:.2f}, {a['divergence']:.2f}" if a else "–" for a in alike]
+        left_out = [f"{of['left_out']} {group}" for group, of in row.items() if of["left_out"]]
+        without = f"left out: {', '.join(left_out).replace('_', ' ')}" if left_out else ""
+        rows[label] = [*(number(of, ".2f") for of in row.values()), without]
     heads = [f"{group} ({count})" for group, count in facts["pieces"].items()]
     table("Music, as it is written out", heads, rows)
-    if heads[1:]:
-        table("Overlap of distances (1 = like people's), and divergence", heads[1:], near)
 
 
 def show_similarity(facts: dict[str, Any]) -> None:
     """Print how much of people's distributions generated pieces share, beside what people reach."""
     group = facts["with"].replace("_", " ")
     made, human = facts["pieces"]["generated"], facts["pieces"][facts["with"]]
-    people = "training and held-out" if facts["people_are"] == "training" else f"halves of {group}"
     mean = facts["mean_overlap"]
-    found = {**facts["features"], f"mean of {mean['features']}": mean, **facts["distributions"]}
+    found = {**facts["features"], f"mean of {mean['features']}": mean}
     rows = {
-        label: [number(row, ".2f"), number(row["people"], ".2f"), without(row.get("left_out", {}))]
-        for label, row in found.items()
+        label: [number(row, ".2f"), number(row["people"], ".2f")] for label, row in found.items()
     }
     title = f"Similarity of {made} generated to {human} {group} pieces: 1 = the same"
-    table(title, ["generated", f"people: {people}"], rows)
+    table(title, ["generated", "people: training"], rows)
     if facts["omitted"]:
-        print("  Rhythm and instruments are left out: they would be those of the encoding, which")
-        print("  writes every token half a quarter note long, and not the music's.")
+        print("  Rhythm and instruments are left out: they would be those of the encoding.")

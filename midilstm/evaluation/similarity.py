@@ -7,7 +7,7 @@ files, no networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,6 @@ DRAWS = 200  # resamples where each needs the distances of all pieces
 
 Features = Mapping[str, statistics.Feature]
 Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
-
-# What a piece has a distribution of, int [n] in steps.
-DISTRIBUTIONS: dict[str, Callable[[Excerpt], np.ndarray]] = {
-    "inter-onset overlap": statistics.inter_onsets,
-    "duration overlap": statistics.note_lengths,
-}
 
 
 def _densities(
@@ -51,22 +45,20 @@ def _densities(
 
 def overlaps(
     a: np.ndarray, b: np.ndarray, of_a: Iterable[np.ndarray], of_b: Iterable[np.ndarray]
-) -> tuple[np.ndarray, float]:
+) -> np.ndarray:
     """Return the overlap of two samples' densities, float [rows], as each row of weights has them.
 
-    The second is the first row's Kullback-Leibler divergence of b from a, in nats. The grid and the
-    kernels' widths are those of the whole samples, so that all numbers speak of the same curves.
+    The grid and the kernels' widths are those of the whole samples, so that all numbers speak of
+    the same curves.
     """
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     if np.isclose(low, high, rtol=1e-9, atol=1e-12):  # but for rounding
-        return np.ones(len(list(of_a))), 0.0
+        return np.ones(len(list(of_a)))
     floor = (high - low) / 100  # a width that the grid still resolves
     margin = 4 * max(floor, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
     grid = np.linspace(low - margin, high + margin, GRID)
     p, q = _densities(a, of_a, grid, floor), _densities(b, of_b, grid, floor)
-    tiny = np.finfo(float).tiny
-    divergence = p[0] @ (np.log(np.maximum(p[0], tiny)) - np.log(np.maximum(q[0], tiny)))
-    return np.minimum(p, q).sum(1), float(divergence)
+    return np.minimum(p, q).sum(1)
 
 
 def _vectors(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,18 +68,16 @@ def _vectors(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return there, vectors[there]
 
 
-def distance_overlaps(
-    human: np.ndarray, others: np.ndarray, draws: Draws
-) -> tuple[np.ndarray, float] | None:
-    """Compare how far people's pieces lie from each other and from others, as each draw has them.
+def distance_overlaps(human: np.ndarray, others: np.ndarray, draws: Draws) -> np.ndarray:
+    """Compare how far people's pieces lie from each other and from others, float [draws].
 
-    Overlap 1, divergence 0 where another piece is no farther from people's than they are among
-    themselves. A piece that was drawn twice is not compared with itself. None for fewer than three
-    of people's or two others.
+    1 where another piece is no farther from people's than they are among themselves. A piece that
+    was drawn twice is not compared with itself. Nothing for fewer than three of people's or two
+    others.
     """
     (people, human), (rest, others) = _vectors(human), _vectors(others)
     if len(human) < 3 or len(others) < 2:
-        return None
+        return np.empty(0)
     mine, theirs = draws[0][:, people], draws[1][:, rest]
     one, two = np.triu_indices(len(human), 1)
     return overlaps(
@@ -105,41 +95,30 @@ def statistics_of(
     found = {group: statistics.measured(features, pieces) for group, pieces in sets.items()}
     rows: dict[str, Any] = {name: {} for name in features}
     for name, row in rows.items():
-        made = found["generated"][name]
         for group, of in found.items():
-            values = of[name]
-            there = values[np.isfinite(values)]
-            row[group] = statistics.estimate(there, rng=rng)
-            row[group]["left_out"] = len(values) - len(there)
-            if group != "generated":
-                once = np.ones((1, len(values))), np.ones((1, len(made)))
-                near = distance_overlaps(values, made, once)
-                row[group]["similarity"] = near and {"overlap": near[0][0], "divergence": near[1]}
+            there = of[name][np.isfinite(of[name])]
+            left_out = len(of[name]) - len(there)
+            row[group] = {**statistics.estimate(there, rng=rng), "left_out": left_out}
     sizes = {group: len(pieces) for group, pieces in sets.items()}
-    return {"pieces": sizes, "resamples": statistics.RESAMPLES, "values": rows}
+    return {"pieces": sizes, "values": rows}
 
 
-def _draws(sizes: Sequence[int], number: int, rng: np.random.Generator) -> tuple[Draws, Draws]:
+def _draws(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws]:
     """Return draws of people's and generated pieces, and of people's and other people's pieces.
 
     `sizes` are of the three. First every piece once, then bootstrap resamples of both sets: none of
     a set of one, which says nothing of chance. Of other people's pieces there are as many as of
-    generated ones; where there are none, people's are set against each other: two halves of a set.
+    generated ones.
     """
     human, made, peers = sizes
-    resamples = number if min(human, made) > 1 else 0
+    resamples = DRAWS if min(human, made) > 1 else 0
     first, second = (
         np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
         for size in (human, made)
     )
-    if peers:
-        number = number if made < peers else 1
-        few = np.array([rng.permutation(np.arange(peers) < made) for _ in range(number)])
-        return (first, second), (np.ones((number, human)), few.astype(float))
-    number = number if human > 1 else 0
-    halves = [rng.permutation(np.arange(human) < human // 2) for _ in range(number)]
-    half = np.array(halves, float).reshape(number, human)
-    return (first, second), (half, 1 - half)
+    number = DRAWS if made < peers else 1
+    few = np.array([rng.permutation(np.arange(peers) < made) for _ in range(number)])
+    return (first, second), (np.ones((number, human)), few.astype(float))
 
 
 def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
@@ -166,52 +145,17 @@ def by_features(
     `sets` are people's, the generated and other people's pieces.
     """
     human, made, peers = (statistics.measured(features, pieces) for pieces in sets)
-    draws, among = _draws([len(pieces) for pieces in sets], DRAWS, rng)
-    nothing = np.empty(0), None
+    draws, among = _draws([len(pieces) for pieces in sets], rng)
     rows: dict[str, Any] = {}
     areas, usual = [], []
     for name in features:
-        found = distance_overlaps(human[name], made[name], draws) or nothing
-        theirs = distance_overlaps(human[name], (peers if sets[2] else human)[name], among)
-        areas += [found[0]] if len(found[0]) else []
-        usual += [theirs[0]] if theirs else []
-        left_out = {
-            group: int((~_vectors(of[name])[0]).sum())
-            for group, of in (("generated", made), ("people", human))
-        }
-        row = _row(found[0], (theirs or nothing)[0])
-        rows[name] = {**row, "divergence": found[1], "left_out": left_out}
+        found = distance_overlaps(human[name], made[name], draws)
+        theirs = distance_overlaps(human[name], peers[name], among)
+        areas += [found] if len(found) else []
+        usual += [theirs] if len(theirs) else []
+        rows[name] = _row(found, theirs)
     mean = _row(*(np.mean(part, axis=0) if part else np.empty(0) for part in (areas, usual)))
     return {"features": rows, "mean_overlap": {**mean, "features": len(areas)}}
-
-
-def by_distribution(
-    sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
-) -> dict[str, Any]:
-    """Return how much of people's and the generated pieces' distributions of a value is common.
-
-    `sets` are people's, the generated and other people's pieces, each piece's values int [n]. A
-    set's distribution is the mean of its pieces', so that each counts as much; no kernels.
-    """
-    there = [[piece for piece in pieces if len(piece)] for pieces in sets]
-    human, made, _ = sizes = [len(pieces) for pieces in there]
-    left_out = {"generated": len(sets[1]) - made, "people": len(sets[0]) - human}
-    if not human or not made:
-        return {**_row(np.empty(0), np.empty(0)), "left_out": left_out}
-    kinds = np.unique(np.concatenate([piece for pieces in there for piece in pieces]))
-    # Float [pieces, kinds] a set: how much of a piece has each value that any of them has.
-    theirs, ours, others = (
-        np.array([np.bincount(np.searchsorted(kinds, p), minlength=len(kinds)) / len(p) for p in s])
-        for s in there
-    )
-
-    def common(a: np.ndarray, b: np.ndarray, draws: Draws) -> np.ndarray:
-        p, q = (d @ s / d.sum(1, keepdims=True) for d, s in zip(draws, (a, b), strict=True))
-        return np.minimum(p, q).sum(1)
-
-    draws, among = _draws(sizes, statistics.RESAMPLES, rng)
-    usual = common(theirs, others if len(others) else theirs, among)
-    return {**_row(common(theirs, ours, draws), usual), "left_out": left_out}
 
 
 def compare(
@@ -219,9 +163,9 @@ def compare(
 ) -> dict[str, Any]:
     """Return statistics of each set of pieces, and how similar generated ones are to people's.
 
-    Those are held-out pieces, or training pieces where none are held out. What people reach comes
-    from training pieces, else from halves of the only set there is. Where an encoding keeps no
-    rhythm, what needs it is left out: the encoding would be described, and not the music.
+    Those are held-out pieces, beside what training pieces reach, or training pieces where none are
+    held out. Where an encoding keeps no rhythm, what needs it is left out: the encoding would be
+    described, and not the music.
     """
     (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
     rhythm = vocabulary.encoding.keeps_rhythm
@@ -236,15 +180,8 @@ def compare(
         three = [heard[group], heard["generated"], heard[others[0]] if others else []]
         result["similarity"] = {
             "with": group,
-            "people_are": "training" if others else "halves",
             "pieces": {"generated": len(three[1]), group: len(three[0])},
-            "resamples": {"features": DRAWS, "distributions": statistics.RESAMPLES},
-            "bars": mgeval.BARS,
             **by_features(three, features, other),
-            "distributions": {
-                name: by_distribution([[of(piece) for piece in part] for part in three], other)
-                for name, of in (DISTRIBUTIONS.items() if rhythm else ())
-            },
-            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
+            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM],
         }
     return result

@@ -18,27 +18,25 @@ STEPS = 24  # a quarter note, as in MusPy: they hold its eighths as well as its 
 BAR = 4 * STEPS
 RESAMPLES = 1000  # B of the bootstrap
 COVERAGE = 0.95  # of its intervals
-NO_IDS = np.empty(0, int)
 MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 
 
 class Excerpt(NamedTuple):
-    """A piece as it sounds: notes by start and pitch, int [n] each, times in STEPS; its ids."""
+    """A piece as it sounds: notes by start and pitch, int [n] each, times in STEPS."""
 
     start: np.ndarray
     length: np.ndarray
     pitch: np.ndarray
     program: np.ndarray
-    ids: np.ndarray
 
     @staticmethod
-    def of(notes: Iterable[tuple[float, float, int, int]], ids: np.ndarray = NO_IDS) -> Excerpt:
+    def of(notes: Iterable[tuple[float, float, int, int]]) -> Excerpt:
         """Put notes, as an encoding's `played` returns them, on the grid."""
         table = np.array(list(notes), float).reshape(-1, 4)
         table[:, :2] *= STEPS
         whole = np.rint(table).astype(np.int64)
         start, length, pitch, program = whole[np.lexsort((whole[:, 2], whole[:, 0]))].T
-        return Excerpt(start, length, pitch, program, ids)
+        return Excerpt(start, length, pitch, program)
 
     @property
     def stop(self) -> np.ndarray:
@@ -52,8 +50,7 @@ class Excerpt(NamedTuple):
 
     def take(self, chosen: np.ndarray) -> Excerpt:
         """Return some notes, given as a mask or as their numbers."""
-        start, length, pitch, program = (part[chosen] for part in self[:4])
-        return Excerpt(start, length, pitch, program, self.ids)
+        return Excerpt(*(part[chosen] for part in self))
 
     def pitched(self) -> Excerpt:
         """Return the notes without percussion."""
@@ -93,14 +90,6 @@ def scale_consistency(heard: Excerpt) -> float:
     return float(most / (found.sum() or np.nan))
 
 
-def repeated_phrases(heard: Excerpt, length: int = 4) -> float:
-    """Return the share of runs of four ids that have been heard before in the piece."""
-    if len(heard.ids) < length:
-        return np.nan
-    runs = np.lib.stride_tricks.sliding_window_view(heard.ids, length)
-    return 1 - len(np.unique(runs, axis=0)) / len(runs)
-
-
 def inter_onsets(heard: Excerpt) -> np.ndarray:
     """Return the steps between neighbouring onsets, int [onsets - 1]; a chord is one onset."""
     return np.diff(np.unique(heard.start))
@@ -124,25 +113,14 @@ def groove_consistency(heard: Excerpt) -> float:
     return 1 - mean(grid[1:] != grid[:-1])
 
 
-def _voices(heard: Excerpt) -> np.ndarray:
-    """Return int [end], how many pitches sound at each step."""
+def polyphony(heard: Excerpt) -> float:
+    """Return how many pitches sound at once, a mean over the steps with at least one, as MusPy."""
     notes, voices, steps = heard.pitched(), np.zeros(heard.end, int), heard.end + 1
     for pitch in np.unique(notes.pitch):
         same = notes.take(notes.pitch == pitch)
         changes = np.bincount(same.start, minlength=steps) - np.bincount(same.stop, minlength=steps)
         voices += changes.cumsum()[:-1] > 0
-    return voices
-
-
-def polyphony(heard: Excerpt) -> float:
-    """Return how many pitches sound at once, a mean over the steps with at least one, as MusPy."""
-    voices = _voices(heard)
     return mean(voices[voices > 0])
-
-
-def polyphony_rate(heard: Excerpt) -> float:
-    """Return the share of all steps in which two or more pitches sound, as MusPy defines it."""
-    return mean(_voices(heard) > 1)
 
 
 Feature = Callable[[Excerpt], float | np.ndarray]
@@ -151,15 +129,12 @@ OF_PITCHES: dict[str, Feature] = {
     "pitch range (semitones)": pitch_range,
     "scale consistency": scale_consistency,
     "notes a quarter": lambda heard: len(heard.start) * STEPS / (heard.end or np.nan),
-    "repeated tokens": lambda heard: mean(heard.ids[1:] == heard.ids[:-1]),
-    "repeated 4-grams": repeated_phrases,
 }
 OF_RHYTHM: dict[str, Feature] = {  # where an encoding keeps it
     "inter-onset (quarters)": lambda heard: mean(inter_onsets(heard)) / STEPS,
     "note length (quarters)": lambda heard: mean(note_lengths(heard)) / STEPS,
     "groove consistency": groove_consistency,
     "polyphony": polyphony,
-    "polyphony rate": polyphony_rate,
     "instruments": lambda heard: float(len(np.unique(heard.program))),  # all percussion is one
     "drum share": lambda heard: mean(heard.program == DRUMS),
 }

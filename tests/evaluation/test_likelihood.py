@@ -32,28 +32,6 @@ class Uniform:
         return np.full((len(ids), self.size), -np.log(self.size), np.float32)
 
 
-class Parrot:
-    """A memory that is sure of the id that a piece began with, and keeps what it has heard."""
-
-    def __init__(self, heard: list[list[int]]) -> None:
-        self.heard = heard
-
-    def take(self, rows: Any) -> "Parrot":
-        return Parrot([self.heard[row][:] for row in rows])
-
-    def hear(self, ids: np.ndarray) -> None:
-        for piece, number in zip(self.heard, ids.tolist(), strict=True):
-            piece.append(number)
-
-    def pull(self, log_probabilities: np.ndarray) -> np.ndarray:
-        pulled = log_probabilities.copy()
-        for row, (end, *ids) in zip(pulled, self.heard, strict=True):
-            assert end == 0
-            if ids:
-                row[:], row[ids[0]] = -50, 0
-        return pulled
-
-
 def some_pieces(*lengths: int, seed: int = 3) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     return [np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths]
@@ -93,15 +71,6 @@ def test_each_piece_is_scored_as_keras_scores_it_alone(
         for number, (nats, likelier) in enumerate(expected):
             np.testing.assert_allclose(found[number][0], nats, atol=1e-4)
             np.testing.assert_array_equal(found[number][1], likelier)
-
-
-def test_a_memory_hears_every_piece_and_is_asked_at_each_step() -> None:
-    pieces = [np.array(ids) for ids in ([3, 3, 3], [5, 2, 5, 5], [1])]
-    memory: Any = Parrot([[]])
-    found = dict(likelihood.by_network(Uniform(9), pieces, memory=memory))  # type: ignore[arg-type]
-    np.testing.assert_allclose(found[0][0], [np.log(9), 0, 0], atol=1e-6)
-    np.testing.assert_allclose(found[1][0], [np.log(9), 50, 0, 0], atol=1e-6)
-    assert memory.heard == [[]]
 
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
