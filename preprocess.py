@@ -1,7 +1,4 @@
-"""A folder of MIDI files → vocabulary, training and held-out pieces, [B, T] batches; no Keras.
-
-Run alone, it prints a report of what a training run would see.
-"""
+"""Read a folder of MIDI files and report what a training run would see of it."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ from midilstm import arguments as shared
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Read a folder of MIDI files and report what a training run would see.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     shared.add_corpus_arguments(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
@@ -31,15 +27,11 @@ def report(arguments: argparse.Namespace) -> None:
     from midilstm.corpus.report import facts, print_report
     from midilstm.files import write_atomically
 
-    # Folder → pieces → vocabulary → training and held-out pieces, as ids.
     corpus = load_corpus(arguments.data_dir, **shared.corpus_keywords(arguments))
-    # Training pieces → batches of --batch-size lanes of --seq-length ids.
     found = facts(corpus, arguments.batch_size, arguments.seq_length)
     print_report(found)
     if arguments.report:
-        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-        # A file's name that is not UTF-8 becomes an escape, and is read back from it.
-        write_atomically(arguments.report, text.encode(errors="backslashreplace"))
+        write_atomically(arguments.report, json.dumps(found, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

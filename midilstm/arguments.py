@@ -58,8 +58,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which files are read, and how."""
     add = parser.add_argument_group("music").add_argument
     add("--data-dir", type=Path, default=Path("data"), help="folder of MIDI files")
-    jobs = os.cpu_count() or 1
-    add("--jobs", type=positive_int, default=jobs, help="processes that read MIDI")
+    add("--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes that read MIDI")
     seconds = number_from(sys.float_info.min, sys.float_info.max, "a number of seconds above zero")
     add("--max-file-seconds", type=seconds, default=20.0, help="give up on a file after this long")
     add("--min-notes", type=count, default=0, help="skip pieces with fewer notes (0 = keep all)")

@@ -1,17 +1,12 @@
-"""Ids → stateful [B, T] batches for training, and whole pieces side by side for scoring.
-
-Knows no files, no Keras and not what a token means.
-"""
+"""Ids → stateful [B, T] batches for training, pieces side by side for scoring. Knows no files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-
-T = TypeVar("T")
 
 
 def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
@@ -29,10 +24,12 @@ def batches(
     lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
     for number in range(batch_count(len(ids), batch_size, sequence_length)):
         start, stop = number * sequence_length, (number + 1) * sequence_length
-        yield lanes[:, start:stop], one_hot(lanes[:, start + 1 : stop + 1], vocabulary_size)
+        targets = np.zeros((batch_size, sequence_length, vocabulary_size), np.float32)
+        np.put_along_axis(targets, lanes[:, start + 1 : stop + 1, None], 1, axis=-1)
+        yield lanes[:, start:stop], targets
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
     """Make each next item in a thread while the last one is used; at most two exist at a time."""
     with ThreadPoolExecutor(1) as worker:
         coming = worker.submit(next, items, None)
@@ -50,21 +47,13 @@ def epoch_stream(
 ) -> np.ndarray:
     """Join the pieces, each int32 [n], into an epoch's stream int32 [N].
 
-    `shuffle` puts them in a random order; with `transpositions` int32 [K, V], which map an id to
-    that of its token in each of K keys, every piece comes in a random key.
+    With `transpositions` int32 [K, V], from id to id in each of K keys, each is in a random key.
     """
     chosen = [pieces[number] for number in rng.permutation(len(pieces))] if shuffle else pieces
     if transpositions is not None:
         keys = rng.integers(len(transpositions), size=len(chosen))
         chosen = [transpositions[key][ids] for key, ids in zip(keys, chosen, strict=True)]
     return np.concatenate(chosen)
-
-
-def one_hot(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
-    """Turn ids int [...] into float32 [..., V] with a single 1 in each row."""
-    rows = np.zeros((ids.size, vocabulary_size), np.float32)
-    rows[np.arange(ids.size), ids.ravel()] = 1
-    return rows.reshape(*ids.shape, vocabulary_size)
 
 
 def scoring_batches(
@@ -79,13 +68,12 @@ def scoring_batches(
     for begin in range(0, len(by_length), batch_size):
         group = by_length[begin : begin + batch_size]
         steps = -(-len(group[-1]) // sequence_length) * sequence_length
-        inputs = np.zeros((batch_size, steps), np.int32)
         targets = np.zeros((batch_size, steps), np.int32)
         weights = np.zeros((batch_size, steps), np.float32)
         for lane, ids in enumerate(group):
-            inputs[lane, 1 : len(ids)] = ids[:-1]
             targets[lane, : len(ids)] = ids
             weights[lane, : len(ids)] = 1
+        inputs = np.pad(targets[:, :-1], ((0, 0), (1, 0)))
         for start in range(0, steps, sequence_length):
             cut = slice(start, start + sequence_length)
             yield start == 0, inputs[:, cut], targets[:, cut], weights[:, cut]

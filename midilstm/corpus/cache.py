@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-WAIT = 30.0  # seconds to wait for another run's transaction
 TABLE = "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, checksum TEXT, body TEXT)"
 
 
 class Cache:
     """Keep JSON objects by key; a damaged entry, or file, is as good as none and is made again.
 
-    Several runs may use one file at once. Where it cannot be opened or written, nothing is kept.
+    Several runs may use one file, by turns. Where it cannot be opened or written, nothing is kept.
     """
 
     def __init__(self, path: Path) -> None:
-        """Use the file `path`, made with its folder when the cache is entered."""
         self.path = path
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Cache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+            self._connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
         except (OSError, sqlite3.Error):  # a read-only folder
             return self
         # A power cut may damage the file, and then it is made again: no need to wait for the disk.
@@ -38,7 +36,7 @@ class Cache:
         """Return what was kept under `key`; nothing where that is missing or damaged."""
         checksum, body = self._execute("SELECT checksum, body FROM entry WHERE key = ?", key)
         try:
-            value = json.loads(body) if _checksum(key, body) == checksum else {}
+            value = json.loads(body) if checksum == str(crc32(f"{key}{body}".encode())) else {}
         except (ValueError, TypeError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
@@ -46,8 +44,8 @@ class Cache:
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Keep a JSON object under `key`."""
         body = json.dumps(value)
-        statement = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?)"
-        self._execute(statement, key, _checksum(key, body), body)
+        checksum = str(crc32(f"{key}{body}".encode()))
+        self._execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", key, checksum, body)
 
     def _execute(self, statement: str, *values: str) -> tuple[Any, Any]:
         """Return the first row found; make a damaged file again, and leave one that is no use."""
@@ -65,7 +63,3 @@ class Cache:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _checksum(key: str, body: str) -> str:
-    return hashlib.sha256(f"{key}{body}".encode()).hexdigest()

@@ -77,11 +77,11 @@ def load_corpus(
 ) -> Corpus:
     """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
 
-    With `transpose` the vocabulary has every token in every key. `bpe` is the number of merges to
-    learn from the training pieces, or the merges to make.
+    `bpe` is the number of merges to learn from the training pieces, or the merges to make.
     """
-    if bpe and isinstance(bpe, int):
-        _require_joins(name)
+    encoding = encodings.get(name)
+    if bpe and type(encoding).joins is Encoding.joins:
+        raise InputError(f"--bpe has nothing to merge in --encoding={name}")
     paths, report = _found(data_dir)
     parse = partial(reading.parse_bytes, name=name, pedal=pedal)
     workers = min(jobs or os.cpu_count() or 1, len(paths))
@@ -94,19 +94,10 @@ def load_corpus(
     held_out = held_out_names({file: size.music for file, size in sizes.items()}, validation, seed)
     if isinstance(bpe, int):
         training = [piece for file, piece in tokens.items() if file not in held_out]
-        bpe = learn(training, bpe, encodings.get(name).joins) if bpe else ()
+        bpe = learn(training, bpe, encoding.joins) if bpe else ()
     vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
     held = {file: ids.pop(file) for file in tokens if file in held_out}
     return Corpus(vocabulary, training=ids, held_out=held, report=report, sizes=sizes)
-
-
-def _require_joins(name: str) -> None:
-    found = {other: encodings.get(other) for other in encodings.ENCODINGS}
-    joining = [other for other in found if type(found[other]).joins is not Encoding.joins]
-    if name not in joining:
-        raise InputError(
-            f"--bpe is for --encoding={' and '.join(joining)}: in {name} a token is a whole chord"
-        )
 
 
 def _found(data_dir: Path) -> tuple[list[Path], Report]:
@@ -153,17 +144,10 @@ def _gathered(
 
 
 def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
-    """Choose the held-out pieces by their fingerprints, so that a new file moves no old one.
-
-    `music` maps a name to its fingerprint, the same in every encoding. At least one of three or
-    more pieces; none when `share` is 0 or there are fewer.
-    """
-
-    def rank(name: str) -> str:
-        return hashlib.sha256(f"{seed} {music[name]}".encode()).hexdigest()
-
+    """Choose from pieces, name → fingerprint (the same in every encoding): a new one moves none."""
+    ranks = {x: hashlib.sha256(f"{seed} {music[x]}".encode()).hexdigest() for x in music}
     count = max(1, round(share * len(music))) if share and len(music) > 2 else 0
-    return set(sorted(music, key=rank)[:count])
+    return set(sorted(music, key=ranks.__getitem__)[:count])
 
 
 def _numbered(
@@ -176,8 +160,4 @@ def _numbered(
     vocabulary = replace(merging, tokens=(END, *sorted(every)))
     if transpose:
         vocabulary = vocabulary.closed()
-    ids = vocabulary.ids
-    return vocabulary, {
-        file: np.array([ids[token] for token in (*piece, END)], np.int32)
-        for file, piece in pieces.items()
-    }
+    return vocabulary, {file: vocabulary.table([*piece, END]) for file, piece in pieces.items()}

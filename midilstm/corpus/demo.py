@@ -13,10 +13,9 @@ from midilstm.files import write_atomically
 
 FOLDER = Path("demo")
 NOTE = """\
-Four-part chorales by Johann Sebastian Bach (public domain), one MIDI file each, written by
-`train.py --demo` from the corpus that comes with music21. The encodings there are under that
-corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
-and the licence file in music21's corpus folder before you publish them.
+Four-part chorales by Johann Sebastian Bach (public domain), from music21's corpus, whose encodings
+have licences of their own: see its licence file before you publish them, and
+https://www.music21.org/music21docs/about/referenceCorpus.html
 """
 
 
@@ -26,10 +25,11 @@ def make(jobs: int) -> Path:
     if note.exists():
         return FOLDER
     print(f"Writing Bach chorales from music21's own corpus as MIDI files to {FOLDER}/ (once)")
-    names = [name for name in chorales() if not _path(name).exists()]
+    paths = {name: FOLDER / f"{Path(name).name}.mid" for name in chorales()}
+    missing = {name: path for name, path in paths.items() if not path.exists()}
     with ProcessPool(jobs, context=get_context("spawn")) as pool:
-        written = pool.map(_write, names).result()
-        for _ in tqdm(written, "Writing chorales", len(names), unit="file", disable=None):
+        written = pool.map(_write, missing, missing.values()).result()
+        for _ in tqdm(written, "Writing chorales", len(missing), unit="file", disable=None):
             pass
     write_atomically(note, NOTE)
     return FOLDER
@@ -40,15 +40,11 @@ def chorales() -> list[str]:
     return sorted(set(corpus.chorales.Iterator(returnType="filename")))
 
 
-def _path(chorale: str) -> Path:
-    return FOLDER / f"{Path(chorale).name}.mid"
-
-
-def _write(chorale: str) -> None:
+def _write(chorale: str, path: Path) -> None:
     """Write one of `chorales()`, with all its parts and each repeat once, as a MIDI file."""
     score = corpus.parse(chorale)
     # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
     for measure in score.recurse().getElementsByClass("Measure"):
         measure.leftBarline = measure.rightBarline = None
     file = midi.translate.music21ObjectToMidiFile(score)
-    write_atomically(_path(chorale), file.writestr())
+    write_atomically(path, file.writestr())

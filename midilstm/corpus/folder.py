@@ -18,10 +18,7 @@ _KINDS = {f".{ending}": kind for kind, endings in UNREAD.items() for ending in e
 
 
 def find_files(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """List the MIDI files below `folder`, and by kind the music that is none, both sorted.
-
-    Names may be in any case; hidden files and folders are left out.
-    """
+    """List the MIDI files below `folder`, and by kind the music that is none, hidden ones never."""
     found: list[Path] = []
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):

@@ -16,7 +16,7 @@ from functools import partial
 from math import inf
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, cast, get_origin, get_type_hints
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -78,8 +78,7 @@ def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
     except midi.MidiError as error:
         return Refusal(error.reason, str(error))
     except MemoryError:
-        limit = f"needs more than {MEMORY_LIMIT // 1024**2} MB"
-        return Refusal("out of memory", limit, lasting=False)
+        return Refusal("out of memory", f"needs more than {MEMORY_LIMIT // 1024**2} MB", False)
 
 
 def _hash(data: bytes) -> str:
@@ -102,12 +101,11 @@ def _remembered(entry: dict[str, Any]) -> Result | None:
     """Return what a cache entry says; None where it says nothing, or something of another shape."""
     values = {name: tuple(map(str, x)) if type(x) is list else x for name, x in entry.items()}
     types = {name: type(value) for name, value in values.items()}
-    kinds: tuple[type[Any], ...] = (Piece, Refusal)
+    kinds: tuple[Any, ...] = (Piece, Refusal)
     for kind in kinds:
         hints = get_type_hints(kind).items()
         if types == {name: get_origin(hint) or hint for name, hint in hints}:
-            result: Result = kind(**values)
-            return result
+            return cast(Result, kind(**values))
     return None
 
 
@@ -122,8 +120,7 @@ def _limit_memory() -> None:
 def _wait(future: Any, seconds: float, death: type[Exception]) -> Result:
     """Return a worker's result; too much time, or the worker's death, costs the file."""
     try:
-        result: Result = future.result()
-        return result
+        return cast(Result, future.result())
     except TimeoutError:
         return Refusal("took too long", f"takes longer than {seconds:g} seconds", lasting=False)
     except death as error:
@@ -148,10 +145,7 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
 
 @contextmanager
 def dask_cluster(parse: Parse, address: str) -> Iterator[Submit]:
-    """Parse on the workers of the Dask scheduler at `address`; a lost worker's files are redone.
-
-    Raise InputError where Dask is missing or nothing answers there.
-    """
+    """Parse on the workers of the Dask scheduler at `address`; InputError where none answers."""
     try:
         from distributed import Client, KilledWorker  # only those with a cluster install it
 
@@ -159,10 +153,8 @@ def dask_cluster(parse: Parse, address: str) -> Iterator[Submit]:
     except ImportError as error:
         raise InputError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
     except (OSError, ValueError) as error:
-        start = "start one with 'dask scheduler' and workers with 'dask worker'"
-        raise InputError(
-            f"no Dask scheduler answers at {address}: {start}, and give the address that it prints"
-        ) from error
+        start = "start one with 'dask scheduler', workers with 'dask worker' and what it prints"
+        raise InputError(f"no Dask scheduler answers at {address}: {start}") from error
 
     def submit(data: bytes) -> Wait:
         return partial(_wait, client.submit(parse, data, pure=False), inf, KilledWorker)
@@ -203,10 +195,7 @@ def _bytes(path: Path) -> bytes | Refusal:
 def parse_files(
     paths: Iterable[Path], *, cache: Cache, pool: Pool, window: int = 64
 ) -> Iterator[Outcome]:
-    """Yield each file's outcome in the order of `paths`, with at most `window` files in memory.
-
-    `pool` opens the workers; it is called at the first file that the cache does not hold.
-    """
+    """Yield each file's outcome in the order of `paths`, with at most `window` files in memory."""
     firsts: dict[str, Path] = {}  # hash of a file's bytes or of its tokens → the first such file
     pending: deque[tuple[Path, str, Result | Path | Wait]] = deque()
 

@@ -10,7 +10,7 @@ import numpy as np
 from midilstm.corpus import batches
 from midilstm.corpus.corpus import Corpus
 from midilstm.files import InputError
-from midilstm.tokens.vocabulary import END
+from midilstm.tokens.vocabulary import END_ID
 
 
 def summary(corpus: Corpus) -> str:
@@ -49,6 +49,9 @@ def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, An
         row = {"path": str(path), "detail": refusal.detail}
         skipped.setdefault(refusal.reason, []).append(row)
     instruments = Counter(name for piece in pieces for name in piece.instruments)
+    counts = np.bincount(np.concatenate([*corpus.training.values(), *corpus.held_out.values()]))
+    counts[END_ID] = 0
+    frequent = np.argsort(-counts, kind="stable")[: min(10, np.count_nonzero(counts))]
     return {
         "found": report.found,
         "parsed": len(pieces),
@@ -66,7 +69,7 @@ def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, An
         "quarters": round(sum(piece.quarters for piece in pieces), 3),
         "tokens": {"all": corpus.tokens, "training": stream},
         "vocabulary": len(corpus.vocabulary),
-        "most_frequent": most_frequent(corpus),
+        "most_frequent": [(corpus.vocabulary.tokens[i], int(counts[i])) for i in frequent],
         "instruments": dict(instruments.most_common()),
         "batches_an_epoch": batches.batch_count(stream, batch_size, sequence_length),
     }
@@ -107,11 +110,3 @@ def print_report(report: dict[str, Any]) -> None:
     line("most frequent", "  ".join(f"{token} {n:,}" for token, n in report["most_frequent"]))
     line("instruments", ", ".join(f"{name} {n:,}" for name, n in report["instruments"].items()))
     line("batches", f"{report['batches_an_epoch']:,} an epoch")
-
-
-def most_frequent(corpus: Corpus, number: int = 10) -> list[tuple[str, int]]:
-    """Return the most frequent tokens with their counts, ends left out."""
-    ids = np.concatenate([*corpus.training.values(), *corpus.held_out.values()])
-    counts = np.bincount(ids[ids != corpus.vocabulary.ids[END]], minlength=len(corpus.vocabulary))
-    order = np.argsort(-counts, kind="stable")[:number]
-    return [(corpus.vocabulary.tokens[i], int(counts[i])) for i in order if counts[i]]

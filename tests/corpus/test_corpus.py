@@ -107,5 +107,5 @@ def test_given_merges_are_made_and_none_learned(bands: Path) -> None:
 
 
 def test_an_encoding_with_nothing_to_merge_is_refused(music: Path) -> None:
-    with pytest.raises(InputError, match="--bpe is for --encoding=tsd and remi: in notes"):
+    with pytest.raises(InputError, match="--bpe has nothing to merge in --encoding=notes"):
         load_corpus(music, bpe=10)
