@@ -4,13 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midilstm import arguments as shared
 from midilstm.arguments import count, positive_int, share
-
-if TYPE_CHECKING:
-    from midilstm.corpus.corpus import Corpus
 
 # The flags that a network, a run's settings and its loop are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
@@ -38,7 +35,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.fresh:
         for folder, names in ((model_dir, runs.FILES), (log_dir, log.FILES)):
             runs.move_aside(folder, names)
-    settings = settings_of(arguments, corpus)
+    settings = settings_of(flags, corpus)
     done = runs.begin_or_resume(model_dir, settings)
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
@@ -64,9 +61,8 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"Done. Now: python sample.py {length}{flag}")
 
 
-def settings_of(arguments: argparse.Namespace, corpus: "Corpus") -> dict[str, Any]:
+def settings_of(flags: dict[str, Any], corpus: Any) -> dict[str, Any]:
     """Return what shapes a run: equal settings give equal weights."""
-    flags = vars(arguments)
     return {
         "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
         "training": {name: flags[name] for name in TRAINING},
@@ -88,8 +84,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--freq", type=positive_int, default=10, help="epochs between checkpoints")
     add("--demo", action="store_true", help="train on Bach chorales from music21, kept in demo/")
     add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
-    by_heart = "three layers, one key, no shuffling: up to 90 %% right on its own pieces, by heart"
-    add("--classic", action="store_true", help=by_heart)
+    add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
     add = parser.add_argument_group("network").add_argument
@@ -103,10 +98,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--learning-rate", type=rate, default=3e-3, help="of Adam")
     add("--transpose", action=switch, default=True, help="every piece in a random key each epoch")
     add("--shuffle", action=switch, default=True, help="pieces in a random order each epoch")
-    whole = "compile the whole training step with XLA: measure it, see benchmarks/README.md"
-    add("--jit", action=switch, default=False, help=whole)
-    waits = "stop after so many epochs without a better held-out loss (0 = off)"
-    add("--patience", type=count, default=0, help=waits)
+    add("--jit", action=switch, default=False, help="compile the whole step with XLA: measure it")
+    add("--patience", type=count, default=0, help="stop after epochs with no better (0 = off)")
     shared.add_corpus_arguments(parser)
     if parser.parse_args(argv).classic:
         # The recipe of this family of programs: it learns its own pieces by heart.

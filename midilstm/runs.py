@@ -34,20 +34,16 @@ def choose(model_dir: Path, which: str | None = None) -> Path:
     None stands for the best where there is one, and for the latest otherwise.
     """
     saved, best = numbered(model_dir), path_of(model_dir, "best")
-    found = {"latest": saved[max(saved)]} if saved else {}
-    if best.exists():
-        found["best"] = best
+    found = {"best": best} if best.exists() else {}
+    if saved:
+        found["latest"] = saved[max(saved)]
     if not found or not (model_dir / SETTINGS).exists():
-        raise InputError(
-            f"no trained model in {model_dir}: run 'python train.py' first "
-            "('python train.py --demo' needs no files of your own), or name another --model-dir"
-        )
-    words = [*found, f"one of {', '.join(map(str, saved))}"] if saved else ["best"]
+        first = "run 'python train.py' first, with --demo if you have no MIDI files"
+        raise InputError(f"no trained model in {model_dir}: {first}, or name another --model-dir")
     found |= {str(epoch): path for epoch, path in saved.items()}
-    which = which or ("best" if "best" in found else "latest")
-    which = which.lstrip("0") if which.isdecimal() else which
+    which = (which or next(iter(found))).lstrip("0")
     if which not in found:
-        raise InputError(f"there is no {which!r}; --checkpoint can be {' or '.join(words)}")
+        raise InputError(f"there is no {which!r}; --checkpoint can be {', '.join(found)}")
     return found[which]
 
 
@@ -69,9 +65,8 @@ def load_settings(model_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise InputError(
-        f"the model in {model_dir} cannot be used: its {SETTINGS} is missing, damaged or "
-        "from another version of this project, whose tokens stand for other music; train again "
-        "with 'python train.py --fresh', or name another folder with --model-dir"
+        f"the model in {model_dir} cannot be used: its {SETTINGS} is missing, damaged or of "
+        "another version; train again with 'python train.py --fresh', or name another --model-dir"
     )
 
 
@@ -106,9 +101,8 @@ def refuse_other_run(model_dir: Path, old: dict[str, Any], new: dict[str, Any]) 
         different = [f"the music was {was} and is now {here}"]
     if different:
         raise InputError(
-            f"the run in {model_dir} was begun differently: {'; '.join(different)}. Give the same "
-            "settings and files to go on, --fresh to move that run aside and begin again, "
-            "or another --model-dir"
+            f"the run in {model_dir} was begun differently: {'; '.join(different)}. Give the "
+            "same to go on, --fresh to move that run aside and begin again, or another --model-dir"
         )
 
 

@@ -118,7 +118,7 @@ def test_the_best_checkpoint_is_taken_unless_another_is_named(
     assert (best["checkpoint"], first["checkpoint"]) == ("best", "1")
     assert best["tokens"] == first["tokens"]
     assert best["held_out_loss"] == first["held_out_loss"] == 0.25
-    assert "latest or best or one of 1, 2" in refused(capsys, "--checkpoint=7")
+    assert "best, latest, 1, 2" in refused(capsys, "--checkpoint=7")
 
 
 def test_a_folder_without_a_model_or_of_two_runs_is_refused(

@@ -38,11 +38,10 @@ class Log:
         self._write()
 
     def _write(self) -> None:
-        lines = [",".join(field.name for field in fields(Row))]
-        for row in self.rows:
-            epoch, *numbers, seconds = astuple(row)
-            lines.append(",".join([str(epoch), *(f"{x:.6f}" for x in numbers), f"{seconds:.2f}"]))
-        write_atomically(self._csv, "\n".join(lines) + "\n")
+        head = ",".join(field.name for field in fields(Row))
+        line = "{},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}"
+        lines = [line.format(*astuple(row)) for row in self.rows]
+        write_atomically(self._csv, "\n".join([head, *lines, ""]))
 
     def best(self) -> Row | None:
         """Return the row with the lowest held-out loss; None where nothing is held out."""

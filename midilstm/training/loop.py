@@ -37,9 +37,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
-        self._saved, self._at_epoch_end = self.done, weights.snapshot(self.network)
+        self._at_epoch_end = weights.snapshot(self.network)
         self._scorer = Scorer(self.network)
-        self._shape: tuple[int, int] = self.network.input_shape
         self._pieces = list(self.corpus.training.values())
         transposed = self.corpus.vocabulary.transposed
         self._keys = np.array([transposed(k) for k in KEYS]) if self.transpose else None
@@ -47,7 +46,7 @@ class Loop:
     def train(self) -> None:
         """Train the epochs that are left, under one progress bar; save also when interrupted."""
         stream = sum(map(len, self._pieces))
-        steps = batches.batch_count(stream, *self._shape)
+        steps = batches.batch_count(stream, *self.network.input_shape)
         counts = {"total": steps * self.epochs, "initial": steps * self.done}
         try:
             with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
@@ -57,8 +56,7 @@ class Loop:
             self._save_interrupted()
             raise
         if self._is_patience_over():
-            waited = f"for {self.patience} epochs (--patience=0 goes on)"
-            print(f"Stopped: no better held-out loss {waited}")
+            print(f"Stopped: no better held-out loss for {self.patience} epochs (--patience)")
 
     def _epoch(self, epoch: int, bar: tqdm) -> Row:
         """Train and score one epoch, the same again when it is trained again."""
@@ -70,7 +68,7 @@ class Loop:
         stream = batches.epoch_stream(
             self._pieces, rng, shuffle=self.shuffle, transpositions=self._keys
         )
-        made = batches.batches(stream, *self._shape, len(self.corpus.vocabulary))
+        made = batches.batches(stream, *self.network.output_shape)
         for number, (x, y) in enumerate(batches.ahead(made), 1):
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
@@ -88,8 +86,7 @@ class Loop:
         """Log the epoch and save what is due; return the line for people."""
         self.log.add(row)
         self.done, self._at_epoch_end = row.epoch, weights.snapshot(self.network)
-        line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}"
-        line += f"  accuracy {row.accuracy:.3f}"
+        line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
         if self.corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
@@ -104,14 +101,13 @@ class Loop:
     def _save(self) -> Path:
         path = runs.path_of(self.model_dir, self.done)
         weights.save(self.network, path, vars(self.log.rows[-1]))
-        self._saved = self.done
         self.log.draw()
         return path
 
     def _save_interrupted(self) -> None:
         """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
         said = f"Epoch {self.done} is the last one saved."
-        if self.done != self._saved:
+        if self.done and not runs.path_of(self.model_dir, self.done).exists():
             weights.restore(self.network, self._at_epoch_end)
             said = f"Saved {self._save()}: the same command goes on from there."
         print(f"\n{said}", file=sys.stderr)

@@ -6,13 +6,11 @@
     c[t] = s(f) c[t-1] + s(i) tanh(g),    h[t] = s(o) tanh(c[t])
 
 (S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997; the forget gate is F. Gers's, 2000).
-Stock Keras does all of it inside a loop over t and lets autodiff run it backwards, so that every
-step multiplies by W and adds to three weight gradients. Here x W + b is one product for all steps,
-the loop holds `h U` alone, the backward loop holds `dz Uᵀ` alone, and the gradient of U is one
-product after it. The sums are the same; float32 rounds them in another order.
+Stock Keras does all of it in a loop over t. Here x W + b is one product for all steps, the loop
+holds `h U` alone, the backward loop `dz Uᵀ` alone, and the gradient of U is one product after it.
+The sums are the same; float32 rounds them in another order.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,8 +19,6 @@ import tensorflow as tf
 # The units are cut in this many parts: two half-size products keep two cores busy, where one
 # product of 16 rows is too small to share.
 PARTS = 2
-Arrays = list[Any]
-Step = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]  # (state, inputs) → (state, outputs)
 
 
 class LSTM(keras.layers.LSTM):
@@ -41,9 +37,19 @@ class LSTM(keras.layers.LSTM):
         self, sequences: Any, initial_state: list[Any], mask: Any, training: bool = False
     ) -> tuple[Any, Any, list[Any]]:
         """Return last output [B, H], outputs [B, T, H] and states [h, c] for inputs [B, T, D]."""
-        # A single step, as in sampling, has no loop to speed up: starting XLA would cost more.
-        stock = mask is not None or (training and self.dropout) or sequences.shape[1] in (None, 1)
-        if stock or sequences.shape[0] is None or not self.is_fast:
+        is_fast = (
+            all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+            and self.compute_dtype == self.variable_dtype == "float32"
+            and self.activation is keras.activations.tanh
+            and self.recurrent_activation is keras.activations.sigmoid
+            and self.use_bias
+            and not (self.recurrent_dropout or self.go_backwards or self.unroll)
+            and not (training and self.dropout)
+            and mask is None
+            and None not in sequences.shape
+            and sequences.shape[1] > 1  # one step has no loop: starting XLA would cost more
+        )
+        if not is_fast:
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
         weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
         outputs, hidden, carry = lstm(
@@ -51,23 +57,8 @@ class LSTM(keras.layers.LSTM):
         )
         return hidden, outputs, [hidden, carry]
 
-    @property
-    def is_fast(self) -> bool:
-        """Tell whether this layer's options and this machine allow the fast path."""
-        return (
-            all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
-            and self.compute_dtype == self.variable_dtype == "float32"
-            and self.activation is keras.activations.tanh
-            and self.recurrent_activation is keras.activations.sigmoid
-            and self.use_bias
-            and self.use_cudnn is not True
-            and not (self.recurrent_dropout or self.go_backwards or self.unroll)
-        )
 
-
-def lstm(
-    inputs: Any, hidden: Any, carry: Any, kernel: Any, recurrent: Any, bias: Any
-) -> tuple[Any, Any, Any]:
+def lstm(inputs: Any, hidden: Any, carry: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
     """Return outputs [B, T, H], last hidden and carry [B, H] for inputs float32 [B, T, D]."""
     parts = 1 if recurrent.shape[0] % PARTS else PARTS
     forward, backward = (run_forward, run_backward) if tf.executing_eagerly() else compiled
@@ -99,16 +90,7 @@ def split_units(gates: Any, parts: int) -> list[Any]:
     return [tf.reshape(by_part[:, :, part], [-1, columns]) for part in range(parts)]
 
 
-def join_units(gates: list[Any]) -> Any:
-    """Undo `split_units`."""
-    parts, columns = len(gates), gates[0].shape[1]
-    by_part = tf.stack([tf.reshape(part, [-1, 4, columns // 4]) for part in gates], 2)
-    return tf.reshape(by_part, [-1, parts * columns])
-
-
-def run_forward(
-    projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int
-) -> tuple[Any, list[Any], list[Any]]:
+def run_forward(projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: int) -> Any:
     """Return outputs [T, B, H] and, by part, carries [T, B, H/P] and activated gates [T, B, 4H/P].
 
     One tanh serves all four gates: s(x) = tanh(x / 2) / 2 + 1 / 2.
@@ -117,7 +99,7 @@ def run_forward(
     scale = tf.constant([0.5] * 2 * units + [1.0] * units + [0.5] * units)
     kernels = split_units(recurrent, parts)
 
-    def step(state: Arrays, inputs: Arrays) -> tuple[Arrays, Arrays]:
+    def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
         hidden, *carries = state
         outputs, gates = [], []
         for part, projection in enumerate(split_units(inputs[0], parts)):
@@ -142,11 +124,20 @@ def run_backward(gradients: Any, recurrent: Any, carry: Any, carries: Any, gates
     `gradients` are those of all outputs [T, B, H] and of the last hidden and carry [B, H].
     """
     d_outputs, d_hidden, d_carry = gradients
-    parts = len(gates)
+    parts, batch = len(gates), d_hidden.shape[0]
     kernels = [tf.transpose(kernel) for kernel in split_units(recurrent, parts)]
-    factors = map(get_factors, tf.split(carry, parts, 1), carries, gates)
+    # Known for all steps before the loop starts: with dh and dc the gradients that reach a step,
+    # dc += dh * factors[0] [T, B, H/P], the gates' gradient is [dc, dc, dc, dh] * factors[1]
+    # [T, B, 4H/P], and dc * factors[2] [T, B, H/P] goes to the step before.
+    factors = []
+    for first, cells, activated in zip(tf.split(carry, parts, 1), carries, gates, strict=True):
+        i, f, g, o = tf.split(activated, 4, 2)
+        before = tf.concat([first[None], cells[:-1]], 0)
+        tanh = tf.tanh(cells)
+        to_gates = [g * i * (1 - i), before * f * (1 - f), i * (1 - g**2), tanh * o * (1 - o)]
+        factors += [o * (1 - tanh**2), tf.concat(to_gates, 2), f]
 
-    def step(state: Arrays, inputs: Arrays) -> tuple[Arrays, Arrays]:
+    def step(state: list[Any], inputs: list[Any]) -> tuple[list[Any], list[Any]]:
         d_hiddens, d_carries = state[:parts], state[parts:]
         d_output, *factors = inputs
         d_gates = []
@@ -156,40 +147,28 @@ def run_backward(gradients: Any, recurrent: Any, carry: Any, carries: Any, gates
             d_gates.append(tf.concat([d_carry, d_carry, d_carry, d_part], 1) * to_gates)
             d_hiddens[part] = tf.matmul(d_gates[part], kernels[part])
             d_carries[part] = d_carry * forget
-        return [*d_hiddens, *d_carries], [join_units(d_gates)]
+        by_part = tf.stack([tf.reshape(part, [batch, 4, -1]) for part in d_gates], 2)
+        return [*d_hiddens, *d_carries], [tf.reshape(by_part, [batch, -1])]
 
     # The gradient by h is a sum over parts; the incoming one counts once.
     state = [d_hidden, *[tf.zeros_like(d_hidden)] * (parts - 1), *tf.split(d_carry, parts, 1)]
-    inputs = [d_outputs, *[factor for part in factors for factor in part]]
-    shapes = [[d_hidden.shape[0], recurrent.shape[1]]]
-    state, (d_projected,) = scan(step, state, inputs, shapes, reverse=True)
+    shapes = [[batch, recurrent.shape[1]]]
+    state, (d_projected,) = scan(step, state, [d_outputs, *factors], shapes, reverse=True)
     return d_projected, tf.add_n(state[:parts]), tf.concat(state[parts:], 1)
 
 
-def get_factors(carry: Any, carries: Any, gates: Any) -> tuple[Any, Any, Any]:
-    """Return what the backward loop multiplies by, known for all steps before it starts.
+def scan(step: Any, state: Any, inputs: Any, shapes: Any, *, reverse: bool = False) -> Any:
+    """Fold step over the first axis of inputs; return the last state and the stacked outputs.
 
-    With dh and dc the gradients that reach a step: dc += dh * first [T, B, H], the gates' gradient
-    is [dc, dc, dc, dh] * second [T, B, 4H], and dc * third [T, B, H] goes to the step before.
+    Step takes a state and a list of inputs to a state and a list of outputs of these shapes.
     """
-    i, f, g, o = tf.split(gates, 4, 2)
-    before = tf.concat([carry[None], carries[:-1]], 0)
-    tanh = tf.tanh(carries)
-    to_gates = [g * i * (1 - i), before * f * (1 - f), i * (1 - g**2), tanh * o * (1 - o)]
-    return o * (1 - tanh**2), tf.concat(to_gates, 2), f
-
-
-def scan(
-    step: Step, state: Arrays, inputs: Arrays, shapes: list[Any], *, reverse: bool = False
-) -> tuple[Arrays, Arrays]:
-    """Fold step over the first axis of inputs; return the last state and the stacked outputs."""
     length = inputs[0].shape[0]
     readers = [
         tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs
     ]
     writers = [tf.TensorArray(inputs[0].dtype, length, element_shape=shape) for shape in shapes]
 
-    def body(count: Any, state: Arrays, writers: Arrays) -> list[Any]:
+    def body(count: Any, state: list[Any], writers: list[Any]) -> list[Any]:
         t = length - 1 - count if reverse else count
         state, outputs = step(state, [reader.read(t) for reader in readers])
         return [count + 1, state, [w.write(t, x) for w, x in zip(writers, outputs, strict=True)]]
