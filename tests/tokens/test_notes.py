@@ -136,6 +136,8 @@ TRACKS = st.lists(
         st.tuples(st.integers(0, 600), st.integers(1, 200), st.integers(0, 127)),
         min_size=1,
         max_size=10,
+        # Which of two overlapping notes of a key an end ends, readers see differently: test_midi.
+        unique_by=lambda note: note[2],
     ),
     min_size=1,
     max_size=2,
