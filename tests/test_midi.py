@@ -530,6 +530,14 @@ def test_what_holds_for_all_stands_in_a_track_of_its_own() -> None:
     score = music21.converter.parse(data, format="midi")
     marks = score.flatten().getElementsByClass(music21.tempo.MetronomeMark)
     assert {round(mark.number) for mark in marks} == {100, 90}
+    assert len(score.parts) == 3
+    assert {str(message.type) for message in first} == {
+        "set_tempo",
+        "time_signature",
+        "end_of_track",
+    }
+    meters = [part.recurse().getElementsByClass("TimeSignature") for part in score.parts]
+    assert [[(m.numerator, m.denominator) for m in found] for found in meters] == [[(3, 4)]] * 3
 
 
 def test_fifteen_instruments_and_drums_have_a_channel_each() -> None:

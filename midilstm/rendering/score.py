@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from music21 import chord, exceptions21, metadata, midi, note
+from music21 import chord, exceptions21, metadata, meter, midi, note, stream
 from music21.musicxml.m21ToXml import GeneralObjectExporter
 
 from midilstm.files import InputError
@@ -21,6 +21,7 @@ def write_score(piece: TimedPiece) -> bytes:
             file.readstr(piece.path.read_bytes())
             score = midi.translate.midiFileToStream(file)
         score.metadata = metadata.Metadata(title=piece.path.stem)
+        _fill_up(score)
         for part in score.parts:
             # music21 reads drums that its own exporter then misses among the part's instruments.
             hits: list[Any] = []
@@ -33,3 +34,23 @@ def write_score(piece: TimedPiece) -> bytes:
     except (exceptions21.Music21Exception, LookupError, ValueError, ArithmeticError) as error:
         raise InputError(f"{piece.path} cannot be written as a score: {error}.") from error
     return text + f"<!-- {MARK} -->\n".encode()
+
+
+def _fill_up(score: stream.Score) -> None:
+    """Give parts that end early the others' bars, with rests."""
+    bars = [list(part.getElementsByClass(stream.Measure)) for part in score.parts]
+    longest = [(bar.offset, bar) for bar in max(bars, key=len, default=[])]
+    for part, own in zip(score.parts, bars, strict=True):
+        while len(own) > 1 and not own[-1].recurse().notes:
+            part.remove(own.pop())  # it would lack the time signature
+        own[-1].rightBarline = None  # it may not be the last
+        part.removeByClass(meter.TimeSignature)  # those of no bar
+        for offset, bar in longest[len(own) :]:
+            empty = stream.Measure(number=bar.number)
+            if bar.timeSignature:
+                empty.timeSignature = meter.TimeSignature(bar.timeSignature.ratioString)
+            rest = note.Rest(quarterLength=bar.barDuration.quarterLength)
+            rest.fullMeasure = True
+            empty.append(rest)
+            part.insert(offset, empty)
+        part.getElementsByClass(stream.Measure).last().rightBarline = "final"

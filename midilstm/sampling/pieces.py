@@ -74,7 +74,7 @@ def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
 class Length:
     """How much new music a piece gets: `amount` of one of LENGTHS, after a primer's tokens.
 
-    The bar in which a primer ends counts as the first, and the seconds begin with the new music.
+    After a primer the bar of the first new note counts as the first, and seconds begin with it.
     """
 
     def __init__(self, values: Mapping[str, Any], primer: Sequence[str], trained: Trained) -> None:
@@ -89,14 +89,12 @@ class Length:
 
     def listener(self) -> Callable[[str], bool]:
         """Return what tells of one token after another whether it stands beyond the length."""
-        encoding, begun = self._vocabulary.encoding, 0.0
-        clock = encoding.clock(self._bpm)
-        for token in encoding.context(self._primer) if self._primer else ():
-            _, begun = clock.tell(token)
+        encoding = self._vocabulary.encoding
+        clock = encoding.clock(self._bpm, self._primer)
 
         def is_over(token: str) -> bool:
             bars, seconds = clock.tell(token)
-            return (bars if self.unit == "bars" else seconds - begun) >= self.amount
+            return (bars if self.unit == "bars" else seconds) >= self.amount
 
         return is_over
 

@@ -19,7 +19,7 @@ from midilstm import midi
 from midilstm.midi import DRUMS
 from midilstm.tokens import grammar, meter
 from midilstm.tokens.encoding import Encoding, split
-from midilstm.tokens.grammar import INCOMPLETE, State
+from midilstm.tokens.grammar import INCOMPLETE, UNNAMED, State
 from midilstm.tokens.meter import POSITIONS, SIGNATURES, Clock, beats_of, parts
 from midilstm.tokens.notes import nearest_pitch
 
@@ -38,7 +38,8 @@ class Band(Encoding):
 
     def __init__(self, name: str) -> None:
         """Be `tsd` or `remi`."""
-        self.name, self.start = name, State(name)
+        self.name, self.begun = name, State(name)
+        self.start = State("new remi" if name == "remi" else name, UNNAMED)
         self.version = f"3-miditok-{version('miditok')}"
 
     @cached_property
@@ -128,7 +129,7 @@ class Band(Encoding):
     def music(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens without those that are no music: strays, and notes cut short."""
         kept: list[str] = []
-        states = [self.start]
+        states = [self.begun]
         for token in [*split(tokens), ""]:
             if token and not self.is_token(token):
                 raise ValueError(f"{token!r} is no token of {self.name}")
@@ -140,37 +141,36 @@ class Band(Encoding):
                 states.append(after)
         return kept
 
-    def context(self, primer: Sequence[str]) -> list[str]:
-        """Return what puts music in its place after a primer: bar, meter, tempo and position."""
-        if self.name == "tsd":
-            return []
-        primer = split(primer)
-        last = {parts(token)[0]: token for token in primer}
-        found = ["Bar_None", *([last["TimeSig"]] if "TimeSig" in last else [])]
-        if "Tempo" in last:
-            found += ["Position_0", last["Tempo"]]
-        return [*found, f"Position_{max(0, self._after(primer).position)}"]
-
     def continued(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
-        """Return tokens that go on from a primer as a piece of their own, on its instrument."""
-        tokens, primer = split(tokens), split(primer)
-        found = self.context(primer)
-        if found and tokens and parts(tokens[0])[0] in ("Position", "Bar"):
-            found.pop()  # its place: the new music begins by naming one
-        found += tokens
-        program = self._after(primer).program
-        heard = [i for i, token in enumerate(found) if token.startswith(("Program", "Pitch"))]
-        if program is not None and heard and found[heard[0]].startswith("Pitch"):
-            found.insert(heard[0], f"Program_{program}")
-        return found
+        """Return tokens that go on from a primer as a piece of their own.
 
-    def _after(self, tokens: Sequence[str]) -> State:
-        """Return the state after a piece; what may not stand where it does changes nothing."""
-        return reduce(lambda state, token: self.follow(state, token) or state, tokens, self.start)
+        It begins in the bar of its first note, or with that note where there are no bars, and
+        states what holds there: meter, tempo, place, instrument.
+        """
+        tokens = split(tokens)
+        heard = (i for i, token in enumerate(tokens) if parts(token)[0] in ("Pitch", "PitchDrum"))
+        first = next(heard, len(tokens))
+        return [*self._stated([*split(primer), *tokens[:first]]), *tokens[first:]]
 
-    def clock(self, bpm: float | None = None) -> Clock:
+    def _stated(self, tokens: Sequence[str]) -> list[str]:
+        """Return what tokens state that holds after them, as a piece begins."""
+        last = {parts(token)[0]: token for token in tokens}
+        state = reduce(lambda state, token: self.follow(state, token) or state, tokens, self.begun)
+        found = []
+        if self.name == "remi":
+            found = ["Bar_None", *([last["TimeSig"]] if "TimeSig" in last else [])]
+            found += ["Position_0", last["Tempo"]] if "Tempo" in last else []
+            if state.position > 0 or "Tempo" not in last:
+                found.append(f"Position_{max(0, state.position)}")
+        return [*found, *([] if state.program is None else [f"Program_{state.program}"])]
+
+    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
         """Return a clock that tells merged tokens where their first part stands."""
-        return Clock(bpm)
+        clock = Clock(bpm, primed=bool(primer))
+        if primer:
+            for token in self._stated(split(primer)):
+                clock.tell(token)
+        return clock
 
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far values of one kind lie apart; of pitches the class counts first."""

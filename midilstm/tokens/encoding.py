@@ -33,6 +33,7 @@ class Encoding(ABC):
     version: str  # another whenever the same song might give other tokens
     keeps_rhythm = True
     start: Any = None  # the grammar's state where a piece begins; None: any token may follow any
+    begun: Any = None  # where it need no longer state what pieces begin with; None: as `start`
 
     @abstractmethod
     def tokens_of(self, song: midi.Song) -> list[str]:
@@ -56,8 +57,12 @@ class Encoding(ABC):
         return min((pair for pair in near if pair[0] is not None), default=(None, None))[1]
 
     @abstractmethod
-    def clock(self, bpm: float | None = None) -> Clock:
-        """Return a clock at `bpm` quarter notes a minute (None: as its tokens say, or 120)."""
+    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
+        """Return a clock at `bpm` quarter notes a minute (None: as its tokens say, or 120).
+
+        After a primer it is that of the new music, which begins with its first note: from there
+        it counts the seconds, and the bars from that note's.
+        """
 
     def approximated(self, song: midi.Song) -> int:
         """Return how many of a song's tempos and time signatures its tokens say inexactly."""
@@ -74,10 +79,6 @@ class Encoding(ABC):
     def joins(self, token: str) -> bool:
         """Tell whether byte-pair encoding may merge a token with its neighbours."""
         return False
-
-    def context(self, primer: Sequence[str]) -> list[str]:
-        """Return the tokens that put what goes on from a primer in its place."""
-        return []
 
     def continued(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
         """Return the tokens of a piece that goes on from a primer but does not hold it."""

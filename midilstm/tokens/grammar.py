@@ -12,6 +12,7 @@ from midilstm.midi import DRUMS
 from midilstm.tokens.meter import COMMON_TIME, POSITIONS, counted, parts, signature_of
 
 ANY, ANY_PROGRAM = "any", -2  # a state's kind and program where these are to forbid nothing
+UNNAMED = -3  # the program of a piece that must name one before its first note
 
 
 class State(NamedTuple):
@@ -24,12 +25,17 @@ class State(NamedTuple):
 
 
 # The kinds of token that may follow each kind; a note's three stand in order. "" is the end; a
-# piece begins as if after its encoding's name.
+# piece begins as if after its encoding's name. What all that is read states at its beginning, a
+# new piece states, too, and is "new" until then; other people's tokens need not.
 _AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
 FOLLOWING = {
     "tsd": {"TimeShift", "Program", "Pitch"},
     "TimeShift": {"TimeShift", *_AFTER_NOTE},
     "remi": {"Bar"},
+    "new remi": {"Bar"},
+    "new Bar": {"TimeSig"},
+    "new TimeSig": {"Position"},
+    "new Position": {"Tempo"},
     "Bar": {"Bar", "TimeSig", "Position"},
     "TimeSig": {"Bar", "Position"},
     "Position": {"Tempo", *_AFTER_NOTE},
@@ -58,7 +64,9 @@ def follow(state: State, token: str) -> State | None:
                 return None
             program = new
         elif kind in ("Pitch", "PitchDrum"):
-            # A piece that has named no instrument yet is for piano.
+            # Tokens that have named no instrument yet are for piano.
+            if program == UNNAMED:
+                return None
             if program != ANY_PROGRAM and (program == DRUMS) != (kind == "PitchDrum"):
                 return None
         elif kind == "Bar":
@@ -69,7 +77,8 @@ def follow(state: State, token: str) -> State | None:
             if not position <= (new := int(value)) < room:
                 return None
             position = new
-        state = State(kind, program, position, room)
+        begins = was.startswith("new ") and kind != "Tempo"
+        state = State(f"new {kind}" if begins else kind, program, position, room)
     return state
 
 
@@ -89,6 +98,8 @@ END_ID = 0  # of the entry that every vocabulary begins with: the end of a piece
 class Grammar(Generic[S]):
     """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
 
+    A piece begins in the state `start`; one that goes on from a primer listens from `begun`.
+
     A state forbids what any of its `aspects` does; each of those costs a call of `follow` for each
     id, once for all pieces.
     """
@@ -99,9 +110,11 @@ class Grammar(Generic[S]):
         size: int,
         start: S,
         aspects: Callable[[S], tuple[S, ...]] = lambda state: (state,),
+        begun: S | None = None,
     ) -> None:
         """Know nothing yet but the start."""
-        self._follow, self._ids, self._aspects, self._start = follow, range(size), aspects, start
+        self._follow, self._ids, self._aspects = follow, range(size), aspects
+        self._start, self._begun = start, start if begun is None else begun
         self._forbidden: dict[S, np.ndarray] = {}  # aspect → bool [size]
         self._rows: dict[tuple[S, bool], np.ndarray] = {}  # state, may_end → float32 [size]
 
@@ -110,9 +123,9 @@ class Grammar(Generic[S]):
         after = map(self._follow, states, ids)
         return [old if new is None else new for old, new in zip(states, after, strict=True)]
 
-    def listen(self, ids: Iterable[int]) -> S:
+    def listen(self, ids: Sequence[int]) -> S:
         """Return the state after a piece that may break the rules: misfits change nothing."""
-        states = [self._start]
+        states = [self._begun if ids else self._start]
         for number in ids:
             states = self.go(states, [number])
         return states[0]

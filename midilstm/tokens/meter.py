@@ -79,8 +79,12 @@ def unnamed(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signature]]:
 class Clock:
     """Tell where in a piece each token stands, as they come; of merged ones their first part."""
 
-    def __init__(self, bpm: float | None = None) -> None:
-        """Begin a piece; `bpm` overrides what its tokens say of tempo."""
+    def __init__(self, bpm: float | None = None, *, primed: bool = False) -> None:
+        """Begin a piece; `bpm` overrides what its tokens say of tempo.
+
+        `primed`, it counts the bars from the one with the first note, and the seconds from there.
+        """
+        self._waits = primed
         self._fixed, self._bpm = bpm is not None, BPM if bpm is None else bpm
         self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
@@ -107,6 +111,10 @@ class Clock:
             self._bpm = float(value)
         self._seconds += (now - self._quarters) * 60 / self._bpm
         self._quarters = now
+        if self._waits:
+            self._bars, self._seconds = min(self._bars, 1), 0.0
+            self.bar = self.bar if self._bars else now  # without bars, one begins here
+            self._waits = kind not in ("Pitch", "PitchDrum")
         return max(0, self._bars - 1) + (now - self.bar) / self._length, self._seconds
 
 

@@ -61,7 +61,11 @@ class Notes(Encoding):
             return (1 - shared,) if shared else None
         return (not shared, abs(pitches[0] - others[0])) if len(others) == 1 else None
 
-    def clock(self, bpm: float | None = None) -> Clock:
+    def clock(
+        self,
+        bpm: float | None = None,
+        primer: Sequence[str] = (),  # noqa: ARG002 - new music begins with its first token
+    ) -> Clock:
         """Return a clock whose bars are of four quarter notes."""
         return _Clock(midi.BPM if bpm is None else bpm)
 

@@ -65,7 +65,7 @@ class Vocabulary:
         if encoding.start is None:
             return None
         follow = encoding.follow
-        every = len(tokens), encoding.start, encoding.aspects
+        every = len(tokens), encoding.start, encoding.aspects, encoding.begun
         return Grammar(lambda state, number: follow(state, tokens[number]), *every)
 
     def save(self, path: Path) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from midi_bytes import notes, smf
 from music21 import converter, note, percussion
 
+from midilstm import midi
 from midilstm.rendering.piece import TimedPiece
 from midilstm.rendering.score import write_score
 
@@ -32,3 +34,24 @@ def test_the_score_keeps_drums_that_its_part_does_not_name(timed: Read) -> None:
     found = read_back(timed(smf(notes(*hits, channel=9, start=name)))).recurse().notes
     assert len(found.getElementsByClass(note.Unpitched)) == 14
     assert len(found.getElementsByClass(percussion.PercussionChord)) == 2
+
+
+@pytest.mark.parametrize("signatures", [{0: (3, 4)}, {0: (3, 4), 15 * 480: (5, 8)}, {0: (6, 8)}])
+def test_all_parts_have_all_bars_in_one_time(
+    timed: Read, signatures: dict[int, tuple[int, int]]
+) -> None:
+    parts = {40: range(33), 32: range(0, 12, 3), midi.DRUMS: range(5)}
+    played = [
+        midi.Note(480 * beat, 480, 60, 90, program)
+        for program, beats in parts.items()
+        for beat in beats
+    ]
+    data = midi.to_bytes(midi.Song(480, tuple(sorted(played)), {0: 90.0}, signatures))
+    found = read_back(timed(data)).parts
+    bars = [[bar.offset for bar in part.getElementsByClass("Measure")] for part in found]
+    assert len(bars) == 3 and len(bars[0]) > 10
+    assert bars[0] == bars[1] == bars[2]
+    for part in found:
+        meters = part.recurse().getElementsByClass("TimeSignature")
+        said = {480 * m.getOffsetInHierarchy(part): (m.numerator, m.denominator) for m in meters}
+        assert said == signatures

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -466,6 +466,37 @@ def test_tokens_without_a_note_are_no_file(tokens: list[str], tmp_path: Path) ->
 
 PRIMER = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_60.0", "Program_5", *NOTE]
 PRIMER += ["Bar_None", "TimeSig_3/4", "Position_24", *NOTE]
+
+
+@BOTH
+@pytest.mark.parametrize("meter", [(3, 4), (5, 8), (4, 4)])
+@pytest.mark.parametrize("held", [1, 0.5, 2])  # to the bar line, before it, over it
+@pytest.mark.parametrize("extra", [0, 1])  # beats of the primer in a third bar
+def test_new_music_begins_with_its_first_note(
+    name: str, meter: tuple[int, int], held: float, extra: int
+) -> None:
+    beats, beat = meter[0], 4 / meter[1]
+    count = 2 * beats + extra
+    old = [(i * beat, (i + (held if i == count - 1 else 1)) * beat, 60 + i) for i in range(count)]
+    new = [(i * beat, (i + 1) * beat, 40 + i) for i in range(count, count + 5 * beats)]
+    head = conductor((0, signature(*meter)), (0, tempo(120)))
+    encoding, primer = encodings.get(name), tokens_of(smf(head, notes(*old)), name)
+    every = tokens_of(smf(head, notes(*old, *new)), name)
+    assert every[: len(primer)] == primer
+    fresh = every[len(primer) :]
+
+    def kept(amount: float, unit: int) -> list[str]:
+        clock = encoding.clock(None, primer)
+        return list(takewhile(lambda token: clock.tell(token)[unit] < amount, fresh))
+
+    # Two bars, of which the first may lack what the primer has of it; without bars, 4/4.
+    expected = round(8 / beat) if name == "tsd" else 2 * beats - extra
+    for tokens, count_ in ((kept(2, 0), expected), (kept(3, 1), round(6 / beat))):
+        alone = encoding.played(encoding.continued(tokens, primer))
+        assert alone[0].start == pytest.approx(extra * beat if name == "remi" else 0)
+        assert [note.pitch for note in alone] == [pitch for _, _, pitch in new[:count_]]
+        after = encoding.played([*primer, *tokens])[count:]
+        assert [(n.start, n.pitch) for n in after] == [(a, pitch) for a, _, pitch in new[:count_]]
 
 
 def test_what_goes_on_from_a_primer_has_its_place_tempo_and_instrument(tmp_path: Path) -> None:

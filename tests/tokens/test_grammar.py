@@ -77,7 +77,9 @@ def test_masks_say_of_merged_tokens_too_what_the_rules_say_of_each(name: str, se
         after = encoding.start
         for token in walk[:start]:
             after = encoding.follow(after, token)
-        number = grammar.listen([tokens.index(token) for token in walk[:start]])
+        number = grammar.listen([])
+        for token in walk[:start]:
+            (number,) = grammar.go([number], [tokens.index(token)])
         says = [encoding.follow(after, token) is not None for token in ("", *tokens[1:])]
         assert (grammar.mask([number], may_end=True)[0] == 0).tolist() == says
         found |= set(says)
@@ -93,6 +95,36 @@ def test_positions_may_not_run_back_or_out_of_their_bar() -> None:
     assert remi.music(later) == later
     halves = ["Bar_None", "TimeSig_3/2", "Position_71", "Program_0", *note]
     assert remi.music([*halves, "Position_72", *note]) == [*halves, *note]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("remi", ["Bar_None", "TimeSig_3/4", "Position_6", "Tempo_99.0", "Program_32"]),
+        ("tsd", ["Program_32"]),
+    ],
+)
+def test_a_new_piece_states_what_every_piece_that_is_read_states(
+    name: str, begin: list[str]
+) -> None:
+    encoding = encodings.get(name)
+    for merged in (False, True):
+        singles = [token for token in SINGLE if encoding.is_token(token)]
+        tokens = (END, *singles, *([" ".join(begin[:4])] * merged))
+        grammar = Vocabulary(tokens, name).grammar()
+        assert grammar is not None
+        state, said = grammar.listen([]), set[str]()
+        rng = np.random.default_rng(0)
+        while "Pitch" not in said:
+            ways = np.flatnonzero(grammar.mask([state], may_end=False)[0] == 0)
+            number = int(rng.choice(ways))
+            said |= {part.split("_")[0] for part in tokens[number].split(" ")}
+            (state,) = grammar.go([state], [number])
+        assert said >= {token.split("_")[0] for token in begin}
+        # What goes on from a primer need not, not even where the primer's tempo is unknown.
+        heard = [tokens.index(token) for token in begin if not token.startswith("Tempo")]
+        follows = grammar.mask([grammar.listen(heard)], may_end=False)[0] == 0
+        assert follows[tokens.index("Pitch_60")]
 
 
 def test_an_encoding_without_rules_has_no_grammar() -> None:
