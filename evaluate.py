@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
+
+# isort: split
 import argparse
 import json
 import sys
@@ -23,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--checkpoint", help="latest, best, or an epoch's number (none = best where there is one)")
     add("--json", type=Path, metavar="FILE", help="write all numbers here, too")
-    add("--seed", type=int, default=0, help="fixes sampling and intervals")
+    add("--seed", type=shared.seed, default=0, help="fixes sampling and intervals")
     held_out = "the folder holds other music than was trained on: take every piece as held out"
     add("--other-corpus", action="store_true", help=held_out)
     add = parser.add_argument_group("pieces to examine").add_argument

@@ -5,6 +5,9 @@ A file that render.py made before is replaced; one that it did not make stays, a
 
 from __future__ import annotations
 
+import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -1,5 +1,8 @@
 """Train a stacked LSTM on a folder of MIDI files; the same command goes on where it stopped."""
 
+import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from midilstm.arguments import count, positive_int, share
 # The flags that a network, a run's settings and its loop are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
 TRAINING: tuple[str, ...] = ("encoding", "bpe", "pedal", "min_notes", "validation", "seed")
+TRAINING += ("group_versions",)
 TRAINING += ("batch_size", "seq_length", "learning_rate", "transpose", "shuffle", "jit")
 LOOP = ("model_dir", "epochs", "freq", "patience", "seed", "shuffle", "transpose")
 

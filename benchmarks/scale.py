@@ -23,13 +23,21 @@ if sys.argv[2] == "1":
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from midilstm.corpus.corpus import load_corpus
+from midilstm.corpus.versions import groups
 if __name__ == "__main__":
     begun = time.perf_counter()
     corpus = load_corpus(Path(sys.argv[1]), jobs=int(sys.argv[2]))
+    seconds = time.perf_counter() - begun
+    spans = {name: piece.spans for name, piece in corpus.sizes.items()}
+    begun = time.perf_counter()
+    found = groups(spans)
+    grouping = time.perf_counter() - begun
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in whose]
     print(json.dumps({
-        "seconds": round(time.perf_counter() - begun, 2),
+        "seconds": round(seconds, 2),
+        "grouping": round(grouping, 2),
+        "tunes": len(corpus.sizes) - sum(map(len, found)) + len(found),
         "tokens": corpus.tokens,
         "from_cache": corpus.report.from_cache,
         "parent_mb": round(peaks[0]),
@@ -98,6 +106,8 @@ def measure(folder: Path, rounds: int) -> dict[str, object]:
         "two cores, s": medians[2],
         "times faster": round(statistics.median(ratios), 2),
         "from cache, s": warm["seconds"],
+        "grouping, s": warm["grouping"],
+        "tunes": warm["tunes"],
         "parent, MB": max(row["parent_mb"] for row in cold[2]),
         "worker, MB": max(row["worker_mb"] for row in cold[2]),
     }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 
 # Every script imports this package first, so this is said once, and in words old Pythons parse.
 if sys.version_info < (3, 11):  # noqa: UP036 - people do run it with what they have
@@ -11,3 +15,18 @@ if sys.version_info < (3, 11):  # noqa: UP036 - people do run it with what they 
         "Make the virtual environment again with a newer Python.\n".format(*sys.version_info)
     )
     raise SystemExit(2)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; leave at once where an import could swallow it or die of it."""
+    while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    os.write(2, b"Stopped.\n")
+    os._exit(128 + number)
+
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    with suppress(ValueError):  # in a thread it is for another program to say
+        signal.signal(signal.SIGINT, _interrupt)

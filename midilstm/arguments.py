@@ -8,10 +8,11 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 from midilstm.tokens import ENCODINGS
 
 
@@ -30,8 +31,10 @@ def number_from(
     return read
 
 
-positive_int = number_from(1, math.inf, "a whole number above zero", int)
-count = number_from(0, math.inf, "a whole number, zero or above", int)
+MANY = 2**31 - 1  # more than anything here can be done with
+positive_int = number_from(1, MANY, "a whole number above zero, below 2^31", int)
+count = number_from(0, MANY, "a whole number, zero or above, below 2^31", int)
+seed = number_from(0, 2**63 - 1, "a whole number from 0 to 2^63 - 1", int)
 share = number_from(0, math.nextafter(1, 0), "from 0 up to (not including) 1")
 mass = number_from(sys.float_info.min, 1, "a share above 0, up to 1")
 # Below it, float32 cannot divide by it.
@@ -43,13 +46,16 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     kinds = "; ".join(f"{name}: {what}" for name, (_, what) in ENCODINGS.items())
     add("--encoding", choices=ENCODINGS, default="notes", help=kinds)
-    add("--bpe", type=count, default=0, help="byte-pair merges to learn, not in notes (0 = off)")
+    merges = number_from(0, 100_000, "a number of merges from 0 to 100000", int)
+    add("--bpe", type=merges, default=0, help="byte-pair merges to learn, not in notes (0 = off)")
     on_or_off = argparse.BooleanOptionalAction
     add("--pedal", action=on_or_off, default=True, help="the sustain pedal lengthens notes")
     add_reading_arguments(parser)
     add = parser.add_argument_group("pieces").add_argument
     add("--validation", type=share, default=0.1, help="share of the pieces held out (0 = none)")
-    add("--seed", type=int, default=0, help="fixes every random choice")
+    tunes = "hold out all versions of a tune or none: other keys, arrangements, beginnings"
+    add("--group-versions", action=on_or_off, default=True, help=tunes)
+    add("--seed", type=seed, default=0, help="fixes every random choice")
     add("--batch-size", type=positive_int, default=16, help="lanes side by side")
     add("--seq-length", type=positive_int, default=64, help="tokens a step")
 
@@ -58,8 +64,9 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which files are read, and how."""
     add = parser.add_argument_group("music").add_argument
     add("--data-dir", type=Path, default=Path("data"), help="folder of MIDI files")
-    add("--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes that read MIDI")
-    seconds = number_from(sys.float_info.min, sys.float_info.max, "a number of seconds above zero")
+    jobs = number_from(1, 1024, "a number of processes from 1 to 1024", int)
+    add("--jobs", type=jobs, default=os.cpu_count() or 1, help="processes that read MIDI")
+    seconds = number_from(0.001, 86_400, "a number of seconds from 0.001 to 86400")
     add("--max-file-seconds", type=seconds, default=20.0, help="give up on a file after this long")
     add("--min-notes", type=count, default=0, help="skip pieces with fewer notes (0 = keep all)")
     workers = "read the files on the workers of this Dask scheduler (none = on this machine)"
@@ -68,21 +75,40 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 def corpus_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that load_corpus takes beside the folder, under its names for them."""
-    names: tuple[str, ...] = ("pedal", "validation", "seed", "bpe", "min_notes")
+    names: tuple[str, ...] = ("pedal", "validation", "seed", "group_versions", "bpe", "min_notes")
     names += ("jobs", "max_file_seconds", "scheduler")
     return {"name": arguments.encoding, **{name: getattr(arguments, name) for name in names}}
 
 
 def run(work: Callable[[], None]) -> int:
-    """Do a script's work: a person's mistake becomes one sentence and status 2, Ctrl-C 130."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files that the terminal cannot show
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """Do a script's work: a person's mistake becomes one sentence and status 2, Ctrl-C 130.
+
+    Where whoever read the output has gone (| head), that is status 141, without a word.
+    """
+    _open_streams()
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
+        return 141
     except (InputError, OSError) as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        return 2
+        return _end(2, printable(f"{Path(sys.argv[0]).name}: {error}"))
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+        return _end(130, "Stopped.")
     return 0
+
+
+def _open_streams() -> None:
+    """Give a script that was started without output (2>&-) one that nobody sees."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # in this order, or a file would get its number
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - never closed
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _end(status: int, sentence: str) -> int:
+    with suppress(OSError):  # nobody may be there to read it
+        print(sentence, file=sys.stderr)
+    return status

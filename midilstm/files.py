@@ -6,6 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """Return a text, such as a file's name, with what would steer a terminal as visible escapes."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 class InputError(ValueError):
     """Tell a person what is wrong with what they gave, in one sentence that names what helps."""
 
@@ -29,6 +36,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file through `atomic_path`."""
+    """Write a whole file through `atomic_path`; what is no Unicode is escaped as in JSON."""
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     with atomic_path(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(content)

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import preprocess
+from midilstm import midi
 from midilstm import tokens as encodings
 from midilstm.corpus import batches, corpus
 from midilstm.corpus.corpus import Corpus, load_corpus
-from midilstm.corpus.report import require_batch
+from midilstm.corpus.report import require_batch, summary
 from midilstm.files import InputError
 
 
@@ -105,7 +106,7 @@ def test_music_that_is_no_midi_is_named_with_what_to_do(
     file = tmp_path / "r.json"
     assert preprocess.main([f"--data-dir={music}", f"--report={file}"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert "not MIDI      2 files beside them, not read" in printed
+    assert "not read      2 beside them" in printed
     assert "  archives (unpack them): 1" in printed
     assert f"    {music / 'more.zip'}" in printed
     assert json.loads(file.read_text())["not_read"] == {
@@ -142,13 +143,46 @@ def test_what_was_heard_in_part_is_counted(
     assert "incomplete    1, read as far as they go\n  piece5.mid: cut short\n" in printed
 
 
-def test_a_name_that_is_not_utf8_is_reported(
+def test_strange_names_are_read_reported_as_plain_text_and_saved(
     music: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    name = os.fsdecode(b"caf\xe9.mid")
-    (music / name).write_bytes(b"MThd")
+    name = os.fsdecode(b"caf\xe9\x1b[31m\n.mid")
+    (music / f"broken {name}").write_bytes(b"MThd")
+    (music / f"sound {name}").write_bytes((music / "piece0.mid").read_bytes())
     file = tmp_path / "r.json"
-    assert preprocess.main([f"--data-dir={music}", f"--report={file}"]) == 0
-    assert "caf\\udce9.mid" in capsys.readouterr().out
-    (row,) = json.loads(file.read_text())["skipped"]["truncated"]
-    assert row["path"] == str(music / name)
+    flags = [f"--data-dir={music}", f"--report={file}"]
+    assert preprocess.main(flags) == 0
+    printed = capsys.readouterr().out
+    assert r"broken caf\udce9\x1b[31m\n.mid" in printed
+    assert r"sound caf\udce9\x1b[31m\n.mid" in printed
+    assert "\x1b" not in printed
+    report = json.loads(file.read_text())
+    assert report["skipped"]["truncated"][0]["path"] == str(music / f"broken {name}")
+    assert report["duplicates"][0]["path"] == str(music / f"sound {name}")
+    for path in music.glob("piece*"):
+        path.unlink()
+    held_out = load_corpus(music, validation=0)
+    assert list(held_out.training) == [f"sound {name}"]
+    assert "\x1b" not in summary(held_out)
+    (music / f"sound {name}").unlink()
+    assert preprocess.main(flags) == 2
+    error = capsys.readouterr().err
+    assert r"the first, broken caf\udce9\x1b[31m\n.mid" in error
+    assert error.count("\n") == 1
+
+
+def test_versions_are_counted_and_named(
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    song = midi.read(music / "piece3.mid")
+    higher = [note._replace(pitch=note.pitch + 2) for note in song.notes]
+    (music / "higher.mid").write_bytes(midi.to_bytes(replace(song, notes=tuple(higher))))
+    file = tmp_path / "r.json"
+    flags = [f"--data-dir={music}", f"--report={file}"]
+    assert preprocess.main(flags) == 0
+    wanted = "versions      1 tune in 2 versions, each tune on one side\n  higher.mid, piece3.mid\n"
+    assert wanted in capsys.readouterr().out
+    assert json.loads(file.read_text())["versions"] == [["higher.mid", "piece3.mid"]]
+    assert "; 1 tune in 2 versions" in summary(load_corpus(music))
+    assert preprocess.main([*flags, "--no-group-versions"]) == 0
+    assert "versions" not in capsys.readouterr().out

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import tokens as encodings
-from midilstm.corpus import reading
+from midilstm.corpus import reading, versions
 from midilstm.corpus.folder import find_files
 from midilstm.corpus.reading import Outcome, Piece, Refusal
 from midilstm.files import InputError
@@ -45,6 +45,7 @@ class Corpus:
     held_out: dict[str, np.ndarray]
     report: Report
     sizes: dict[str, Piece]  # file name → its notes and quarters
+    versions: list[list[str]] = field(default_factory=list)  # file names, by tune, of two or more
 
     @property
     def tokens(self) -> int:
@@ -68,6 +69,7 @@ def load_corpus(
     pedal: bool = True,
     validation: float = 0.1,
     seed: int = 0,
+    group_versions: bool = True,
     jobs: int | None = None,
     max_file_seconds: float = 20.0,
     min_notes: int = 0,
@@ -77,7 +79,8 @@ def load_corpus(
 ) -> Corpus:
     """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
 
-    `bpe` is the number of merges to learn from the training pieces, or the merges to make.
+    `bpe` is the number of merges to learn from the training pieces, or the merges to make. With
+    `group_versions` all versions of a tune are held out, or none.
     """
     encoding = encodings.get(name)
     if bpe and type(encoding).joins is Encoding.joins:
@@ -89,15 +92,18 @@ def load_corpus(
     if scheduler:
         pool = partial(reading.dask_cluster, parse, scheduler)
     cache = reading.cache_for(data_dir, name, pedal=pedal)
-    outcomes = reading.parse_files(paths, cache=cache, pool=pool)
+    outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool)
     tokens, sizes = _gathered(outcomes, report, data_dir, min_notes)
-    held_out = held_out_names({file: size.music for file, size in sizes.items()}, validation, seed)
+    spans = {file: size.spans for file, size in sizes.items()}
+    tunes = versions.groups(spans) if group_versions else []
+    music = {file: size.music for file, size in sizes.items()}
+    held_out = held_out_names(music, validation, seed, tunes)
     if isinstance(bpe, int):
         training = [piece for file, piece in tokens.items() if file not in held_out]
         bpe = learn(training, bpe, encoding.joins) if bpe else ()
     vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
     held = {file: ids.pop(file) for file in tokens if file in held_out}
-    return Corpus(vocabulary, training=ids, held_out=held, report=report, sizes=sizes)
+    return Corpus(vocabulary, ids, held, report, sizes, tunes)
 
 
 def _found(data_dir: Path) -> tuple[list[Path], Report]:
@@ -143,11 +149,25 @@ def _gathered(
     return tokens, sizes
 
 
-def held_out_names(music: dict[str, str], share: float, seed: int) -> set[str]:
-    """Choose from pieces, name → fingerprint (the same in every encoding): a new one moves none."""
+def held_out_names(
+    music: dict[str, str], share: float, seed: int, tunes: Sequence[Sequence[str]] = ()
+) -> set[str]:
+    """Choose from pieces, name → fingerprint (the same in every encoding): a new one moves few.
+
+    Of `tunes`, groups of names, each is chosen whole or not at all, at least one piece is left.
+    """
     ranks = {x: hashlib.sha256(f"{seed} {music[x]}".encode()).hexdigest() for x in music}
     count = max(1, round(share * len(music))) if share and len(music) > 2 else 0
-    return set(sorted(music, key=ranks.__getitem__)[:count])
+    group_of = {name: tune for tune in tunes for name in tune}
+    held_out: set[str] = set()
+    wanted = {name: group_of.get(name, [name]) for name in sorted(music, key=ranks.__getitem__)}
+    for name, group in wanted.items():
+        if name not in held_out and len(held_out) + len(group) <= count:
+            held_out.update(group)
+    smallest = min(wanted.values(), key=len)
+    if count and not held_out and len(smallest) < len(music):
+        held_out.update(smallest)
+    return held_out
 
 
 def _numbered(

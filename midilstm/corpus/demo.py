@@ -9,6 +9,7 @@ from music21 import corpus, midi
 from pebble import ProcessPool
 from tqdm import tqdm
 
+from midilstm.corpus.reading import without_interrupts
 from midilstm.files import write_atomically
 
 FOLDER = Path("demo")
@@ -28,7 +29,8 @@ def make(jobs: int) -> Path:
     paths = {name: FOLDER / f"{Path(name).name}.mid" for name in chorales()}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     with ProcessPool(jobs, context=get_context("spawn")) as pool:
-        written = pool.map(_write, missing, missing.values()).result()
+        with without_interrupts():
+            written = pool.map(_write, missing, missing.values()).result()
         for _ in tqdm(written, "Writing chorales", len(missing), unit="file", disable=None):
             pass
     write_atomically(note, NOTE)

@@ -21,7 +21,13 @@ def find_files(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
     """List the MIDI files below `folder`, and by kind the music that is none, hidden ones never."""
     found: list[Path] = []
     visited: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    unread: dict[str, list[Path]] = {}
+
+    def closed(error: OSError) -> None:
+        kind = f"folders (cannot be opened: {error.strerror})"
+        unread.setdefault(kind, []).append(Path(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=closed, followlinks=True):
         here = os.path.realpath(parent)
         if here in visited:  # a link that leads back up
             folders.clear()
@@ -30,7 +36,6 @@ def find_files(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(parent, name) for name in names if not name.startswith(".")]
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
-    unread: dict[str, list[Path]] = {}
     for path in found:
         if kind := _KINDS.get(path.suffix.lower()):
             unread.setdefault(kind, []).append(path)

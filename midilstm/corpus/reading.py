@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -12,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, cast, get_origin, get_type_hints
 
@@ -22,6 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from midilstm import midi
 from midilstm import tokens as encodings
+from midilstm.corpus import versions
 from midilstm.corpus.cache import Cache
 from midilstm.files import InputError
 from midilstm.tokens.notes import onset_tokens
@@ -39,6 +41,7 @@ class Piece:
     notes: int
     quarters: float
     music: str  # a hash of its pitches and onsets, the same in every encoding
+    spans: str  # of its lines, by which versions are known, the same in every encoding
     unended: int  # notes that begin and never end, left out
     approximated: int  # tempos and time signatures that the encoding says only nearly
     warnings: tuple[str, ...]
@@ -73,8 +76,17 @@ def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
         found = tuple(encoding.tokens_of(song))
         # Percussion alone has no fingerprint but its tokens.
         music = _hash("\n".join(onset_tokens(struck) or found).encode())
-        counts = song.unended, encoding.approximated(song), song.warnings
-        return Piece(found, song.instruments, len(song.notes), song.quarters, music, *counts)
+        return Piece(
+            tokens=found,
+            instruments=song.instruments,
+            notes=len(song.notes),
+            quarters=song.quarters,
+            music=music,
+            spans=versions.spans(struck),
+            unended=song.unended,
+            approximated=encoding.approximated(song),
+            warnings=song.warnings,
+        )
     except midi.MidiError as error:
         return Refusal(error.reason, str(error))
     except MemoryError:
@@ -90,23 +102,38 @@ def cache_for(folder: Path, name: str, *, pedal: bool = True) -> Cache:
     home = folder / ".cache"
     # The permission bits too: an administrator may write anywhere, and should not.
     if not (os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR):
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        home = Path(base) / "midi-lstm"
+        try:
+            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "midi-lstm")
+        except RuntimeError:  # the user has no home
+            return Cache(Path(":memory:"))
     # All that shapes a piece beside the file's bytes.
-    shaping = f"{name}-{midi.VERSION}-{encodings.get(name).version}{'' if pedal else '-no-pedal'}"
-    return Cache(home / f"{shaping}.sqlite")
+    shaping = f"{midi.VERSION}-{encodings.get(name).version}-{versions.VERSION}"
+    return Cache(home / f"{name}-{shaping}{'' if pedal else '-no-pedal'}.sqlite")
 
 
-def _remembered(entry: dict[str, Any]) -> Result | None:
-    """Return what a cache entry says; None where it says nothing, or something of another shape."""
+def _remembered(entry: dict[str, Any], is_token: Callable[[str], bool]) -> Result | None:
+    """Return what a cache entry says; None where it says nothing that reading can have said."""
     values = {name: tuple(map(str, x)) if type(x) is list else x for name, x in entry.items()}
     types = {name: type(value) for name, value in values.items()}
     kinds: tuple[Any, ...] = (Piece, Refusal)
     for kind in kinds:
         hints = get_type_hints(kind).items()
         if types == {name: get_origin(hint) or hint for name, hint in hints}:
-            return cast(Result, kind(**values))
+            result: Result = kind(**values)
+            return result if isinstance(result, Refusal) or _is_sound(result, is_token) else None
     return None
+
+
+def _is_sound(piece: Piece, is_token: Callable[[str], bool]) -> bool:
+    """Tell whether nothing later can stumble over a piece that somebody else may have made up."""
+    counts = piece.notes, piece.unended, piece.approximated
+    try:
+        versions.unpacked(piece.spans)
+        bytes.fromhex(piece.music)
+    except ValueError:
+        return False
+    ranges = 0 <= min(counts) <= max(counts) <= midi.MAX_BYTES
+    return ranges and 0 <= piece.quarters <= midi.MAX_QUARTERS and all(map(is_token, piece.tokens))
 
 
 def _limit_memory() -> None:
@@ -134,13 +161,29 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
     pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
 
     def submit(data: bytes) -> Wait:
-        return partial(_wait, pool.submit(parse, seconds, data), seconds, ProcessExpired)
+        with without_interrupts():  # the processes that this starts inherit it
+            future = pool.submit(parse, seconds, data)
+        return partial(_wait, future, seconds, ProcessExpired)
 
     try:
         yield submit
     finally:
         pool.stop()
         pool.join()
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back, where the system can, so that it stops one process and not all at once."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let it through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -185,17 +228,20 @@ def _bytes(path: Path) -> bytes | Refusal:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe may never end
             return Refusal("cannot be read", "cannot be read (not a regular file)")
-        if status.st_size > midi.MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(midi.MAX_BYTES + 1)
+        if len(data) > midi.MAX_BYTES:
             return Refusal("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
-        return path.read_bytes()
+        return data
     except OSError as error:
         return Refusal("cannot be read", f"cannot be read ({error.strerror})")
 
 
 def parse_files(
-    paths: Iterable[Path], *, cache: Cache, pool: Pool, window: int = 64
+    paths: Iterable[Path], *, name: str, cache: Cache, pool: Pool, window: int = 64
 ) -> Iterator[Outcome]:
     """Yield each file's outcome in the order of `paths`, with at most `window` files in memory."""
+    is_token = lru_cache(maxsize=2**16)(encodings.get(name).is_token)
     firsts: dict[str, Path] = {}  # hash of a file's bytes or of its tokens → the first such file
     pending: deque[tuple[Path, str, Result | Path | Wait]] = deque()
 
@@ -218,7 +264,7 @@ def parse_files(
                 pending.append((path, "", data))
             elif (first := firsts.setdefault(key := _hash(data), path)) != path:
                 pending.append((path, key, first))
-            elif known := _remembered(cache.get(key)):
+            elif known := _remembered(cache.get(key), is_token):
                 pending.append((path, key, known))
             else:
                 submit = submit or stack.enter_context(pool())

@@ -9,7 +9,7 @@ import numpy as np
 
 from midilstm.corpus import batches
 from midilstm.corpus.corpus import Corpus
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 from midilstm.tokens.vocabulary import END_ID
 
 
@@ -27,7 +27,14 @@ def summary(corpus: Corpus) -> str:
         line += f"; {len(report.duplicates):,} duplicates used once"
     for kind, files in report.unread.items():
         line += f"; not read: {len(files):,} {kind}"
-    return line
+    if corpus.versions:
+        line += f"; {_tunes(corpus.versions)}"
+    return printable(line)
+
+
+def _tunes(versions: list[list[str]]) -> str:
+    tunes = f"{len(versions):,} tune{'s' if len(versions) > 1 else ''}"
+    return f"{tunes} in {sum(map(len, versions)):,} versions, each tune on one side"
 
 
 def require_batch(tokens: int, batch_size: int, sequence_length: int) -> None:
@@ -61,6 +68,7 @@ def facts(corpus: Corpus, batch_size: int, sequence_length: int) -> dict[str, An
         "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
         "skipped": skipped,
         "not_read": {kind: list(map(str, paths)) for kind, paths in report.unread.items()},
+        "versions": corpus.versions,
         "incomplete": {name: x.warnings for name, x in corpus.sizes.items() if x.warnings},
         "unended": sum(piece.unended for piece in pieces),
         "approximated": sum(piece.approximated for piece in pieces),
@@ -79,12 +87,12 @@ def print_report(report: dict[str, Any]) -> None:
     """Print the facts as a table for people; what is seldom there only where it is."""
 
     def line(name: str, text: str, *rows: str) -> None:
-        print(f"{name:14}{text}", *rows, sep="\n  ")
+        print(f"{name:14}{printable(text)}", *map(printable, rows), sep="\n  ")
 
     def kinds(name: str, found: dict[str, list[str]], text: str = "") -> None:
         line(name, f"{sum(map(len, found.values())):,}{text}")
         for kind, rows in sorted(found.items()):
-            print(f"  {kind}: {len(rows):,}", *rows, sep="\n    ")
+            print(printable(f"  {kind}: {len(rows):,}"), *map(printable, rows), sep="\n    ")
 
     speed = f"{report['seconds']:.1f} s, {report['files_a_second']:,.0f} files a second"
     line("found", f"{report['found']:,} files ({speed})")
@@ -95,7 +103,9 @@ def print_report(report: dict[str, Any]) -> None:
     detailed = {why: [f"{row['path']}: {row['detail']}" for row in rows] for why, rows in skipped}
     kinds("skipped", detailed)
     if report["not_read"]:
-        kinds("not MIDI", report["not_read"], " files beside them, not read")
+        kinds("not read", report["not_read"], " beside them")
+    if report["versions"]:
+        line("versions", _tunes(report["versions"]), *map(", ".join, report["versions"]))
     if cut := report["incomplete"]:
         rows = (f"{name}: {', '.join(texts)}" for name, texts in cut.items())
         line("incomplete", f"{len(cut):,}, read as far as they go", *rows)

@@ -42,6 +42,7 @@ def load_music(
         return in_vocabulary(load_corpus(data_dir, validation=0, **reading), vocabulary)
     trained, before = settings["training"], settings["corpus"]
     own = {key: trained[key] for key in ("validation", "seed", "transpose", "min_notes")}
+    own["group_versions"] = trained.get("group_versions", False)  # older runs split without
     corpus = load_corpus(data_dir, **{**reading, **own})
     if corpus.digest() == before["sha256"]:
         return corpus, []

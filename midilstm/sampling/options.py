@@ -16,6 +16,7 @@ from typing import Any
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
 Domain = tuple[str, Callable[[Any], bool]]
 NATURAL: Domain = ("a whole number, zero or above", lambda x: x >= 0)
+SEED: Domain = ("a whole number from 0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
 POSITIVE: Domain = ("a whole number above zero", lambda x: x >= 1)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
 SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
@@ -68,7 +69,7 @@ LENGTH = (
     Option("seconds", float, None, "seconds to make, at --bpm (none = --chars)", TIME, "seconds"),
 )
 PIECES = (
-    Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", NATURAL),
+    Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", SEED),
     Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, kept=False),
     Option("like", Path, None, "JSON of a piece to make again; flags change it", kept=False),
     Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO),

@@ -1,6 +1,10 @@
 """Which files of a folder are music, and which of those are read."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from midilstm.corpus.folder import find_files
 
@@ -29,3 +33,20 @@ def test_music_in_other_forms_is_named_by_what_it_is(tmp_path: Path) -> None:
         "audio (no notes are in it)": [tmp_path / "song.mp3"],
         "notation (export it as MIDI)": [tmp_path / "score.musicxml"],
     }
+
+
+def test_a_folder_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "a.mid", "secret/b.mid")
+    scan = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:  # as to anyone but an administrator
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    paths, unread = find_files(tmp_path)
+    assert paths == [tmp_path / "a.mid"]
+    assert unread == {"folders (cannot be opened: Permission denied)": [tmp_path / "secret"]}

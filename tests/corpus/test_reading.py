@@ -23,7 +23,7 @@ parse_notes = partial(reading.parse_bytes, name="notes")
 def parse(folder: Path, pool: reading.Pool | None = None) -> list[Outcome]:
     """Return what becomes of a folder's files; without a pool they are parsed in this process."""
     cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
-    return list(reading.parse_files(paths, cache=cache, pool=pool or here))
+    return list(reading.parse_files(paths, name="notes", cache=cache, pool=pool or here))
 
 
 @contextmanager
@@ -98,6 +98,13 @@ def test_what_shapes_a_piece_has_a_cache_of_its_own(
         {"notes": "60"},
         {"quarters": None},
         {"warnings": {}},
+        {"tokens": ["C4", "\x1b[31m"]},
+        {"tokens": ["C4", "\ud800"]},
+        {"notes": -1},
+        {"notes": 10**30},
+        {"quarters": float("nan")},
+        {"music": "\ud800"},
+        {"spans": "♯"},
         {"more": 1},
         {"reason": "no notes"},
     ],
@@ -124,6 +131,19 @@ def test_a_read_only_folder_is_cached_elsewhere(
     assert len(again) == 6
     assert not (music / ".cache").exists()
     assert list((tmp_path / "home").rglob("*.sqlite"))
+
+
+def test_without_a_home_nothing_is_kept(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    music.chmod(0o555)
+    assert len(parse(music)) == 6
+    assert not any(cached(parse(music)))
+    music.chmod(0o755)
+    assert not (music / ".cache").exists()
 
 
 def test_copies_and_twins_are_used_once(music: Path) -> None:
@@ -172,7 +192,9 @@ def test_a_huge_file_and_a_pipe_are_not_even_read(music: Path) -> None:
     with (music / "big.mid").open("wb") as file:
         file.truncate(midi.MAX_BYTES + 1)
     os.mkfifo(music / "a-pipe.mid")
-    assert reasons(parse(music)) == ["cannot be read", "too large"]
+    (music / "a-zero.mid").symlink_to("/dev/zero")
+    (music / "a-zz.mid").symlink_to(music / "nowhere")
+    assert reasons(parse(music)) == ["cannot be read"] * 3 + ["too large"]
 
 
 def test_a_piece_says_what_was_not_heard() -> None:
