@@ -37,13 +37,16 @@ def build_model(
     return keras.Model(inputs, outputs, name="music")
 
 
-def compile_for_training(network: keras.Model, learning_rate: float, *, jit: bool = False) -> None:
+def compile_for_training(
+    network: keras.Model, learning_rate: float, *, average: float = 0.0, jit: bool = False
+) -> None:
     """Give the network its loss, its accuracy and an Adam with all its variables made.
 
+    With `average` Adam also keeps averages of the weights, of which a step keeps that share.
     `jit` compiles the whole step with XLA, without a GPU; otherwise only the LSTMs' recurrence is.
     """
     network.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=keras.optimizers.Adam(learning_rate, use_ema=average > 0, ema_momentum=average),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # cuDNN's is no XLA

@@ -10,66 +10,78 @@ from pathlib import Path
 from typing import Any
 
 from midilstm import arguments as shared
-from midilstm.arguments import count, positive_int, share
+from midilstm.arguments import count, number_from, positive_int, share
 
 # The flags that a network, a run's settings and its loop are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
 TRAINING: tuple[str, ...] = ("encoding", "bpe", "pedal", "min_notes", "validation", "seed")
-TRAINING += ("group_versions",)
-TRAINING += ("batch_size", "seq_length", "learning_rate", "transpose", "shuffle", "jit")
-LOOP = ("model_dir", "epochs", "freq", "patience", "seed", "shuffle", "transpose")
+TRAINING += ("group_versions", "batch_size", "seq_length", "learning_rate", "average")
+TRAINING += ("transpose", "shuffle", "jit")
+LOOP = ("model_dir", "epochs", "freq", "keep", "patience", "seed", "shuffle", "transpose")
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Load the corpus, begin or resume the run in the model folder, and train."""
-    from midilstm import runs
     from midilstm.corpus import demo, report
     from midilstm.corpus.corpus import load_corpus
-    from midilstm.training import log
+    from midilstm.files import locked
 
-    model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
-    shape = {"batch_size": arguments.batch_size, "sequence_length": arguments.seq_length}
     if arguments.demo:
-        arguments.data_dir = demo.make(arguments.jobs)
+        arguments.data_dir = demo.make(arguments.jobs, arguments.demo)
     music = shared.corpus_keywords(arguments)
     corpus = load_corpus(arguments.data_dir, transpose=arguments.transpose, **music)
-    report.require_batch(sum(map(len, corpus.training.values())), **shape)
+    length = sum(map(len, corpus.training.values()))
+    report.require_batch(length, arguments.batch_size, arguments.seq_length)
     print(report.summary(corpus))
+    with locked(arguments.model_dir, arguments.log_dir):
+        continue_run(arguments, corpus)
 
+
+def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
+    """Begin the run in the model folder, or go on with it."""
+    from midilstm import runs
+    from midilstm.training import log, memory
+
+    model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
     if arguments.fresh:
         for folder, names in ((model_dir, runs.FILES), (log_dir, log.FILES)):
             runs.move_aside(folder, names)
+    runs.set_damaged_aside(model_dir)
     settings = settings_of(flags, corpus)
-    done = runs.begin_or_resume(model_dir, settings)
+    done = runs.epoch_to_resume(model_dir, settings)
+    if not arguments.force:
+        shape = (arguments.batch_size, arguments.seq_length)
+        memory.require_memory(settings["network"], *shape, average=arguments.average)
+    if not done:
+        if arguments.start_from:
+            settings["start"] = runs.base(arguments.start_from, settings)
+        runs.save_settings(model_dir, settings)
+    corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
         return
-    corpus.vocabulary.save(model_dir / runs.VOCABULARY)
 
     print("Starting TensorFlow ...", flush=True)
-    import model  # the first to ask for TensorFlow: it knows how to keep it quiet
-    from midilstm.training import loop, weights
+    network = network_of(arguments, settings, corpus.vocabulary, done)
+    from midilstm.training import loop
 
-    weights.set_seed(arguments.seed)
-    network = model.build_model(**settings["network"], **shape)
-    model.compile_for_training(network, arguments.learning_rate, jit=arguments.jit)
-    print(f"{network.count_params():,} parameters")
-    if done:
-        print(f"Going on from {runs.path_of(model_dir, done)}")
-        weights.load(network, runs.path_of(model_dir, done))
-    own = {"network": network, "corpus": corpus, "log": log.Log(log_dir, done), "done": done}
+    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
+    known = [row for path in checkpoints if "epoch" in (row := runs.scores(path))]
+    own = {"log": log.Log(log_dir, done, known), "network": network, "corpus": corpus, "done": done}
     loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
-    length = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
+    # Here what sampling learns from the trained network is fitted, in seconds.
+    length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
-    print(f"Done. Now: python sample.py {length}{flag}")
+    print(f"Done. Now: python sample.py {length_flag}{flag}")
 
 
 def settings_of(flags: dict[str, Any], corpus: Any) -> dict[str, Any]:
     """Return what shapes a run: equal settings give equal weights."""
+    start = {"start_from": flags["start_from"] and str(flags["start_from"])}
     return {
         "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
-        "training": {name: flags[name] for name in TRAINING},
+        "training": {name: flags[name] for name in TRAINING} | start,
         "corpus": {
             "pieces": len(corpus.training) + len(corpus.held_out),
             "held_out": sorted(corpus.held_out),
@@ -79,6 +91,35 @@ def settings_of(flags: dict[str, Any], corpus: Any) -> dict[str, Any]:
     }
 
 
+def network_of(
+    arguments: argparse.Namespace, settings: dict[str, Any], vocabulary: Any, done: int
+) -> Any:
+    """Build the network with the weights of epoch `done`, of another model, or random ones."""
+    import model  # the first to ask for TensorFlow: it knows how to keep it quiet
+    from midilstm import runs
+    from midilstm.tokens.vocabulary import Vocabulary
+    from midilstm.training import weights
+
+    weights.set_seed(arguments.seed)
+    sizes = settings["network"] | {"batch_size": arguments.batch_size}
+    sizes["sequence_length"] = arguments.seq_length
+    network = model.build_model(**sizes)
+    learning = {"average": arguments.average, "jit": arguments.jit}
+    model.compile_for_training(network, arguments.learning_rate, **learning)
+    print(f"{network.count_params():,} parameters")
+    if done:
+        print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
+        weights.load(network, runs.path_of(arguments.model_dir, done))
+    elif arguments.start_from:
+        theirs = Vocabulary.load(arguments.start_from / runs.VOCABULARY)
+        other = model.build_model(**sizes | {"vocabulary_size": len(theirs)})
+        weights.load(other, Path(settings["start"]["checkpoint"]))
+        known = weights.carry_over(network, vocabulary, other, theirs)
+        of = f"{known:,} of {len(vocabulary):,} tokens known"
+        print(f"Took the weights of {settings['start']['checkpoint']}: {of}")
+    return network
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
@@ -86,20 +127,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add, switch = parser.add_argument, argparse.BooleanOptionalAction
     add("--epochs", type=positive_int, default=100, help="passes over the music")
     add("--freq", type=positive_int, default=10, help="epochs between checkpoints")
-    add("--demo", action="store_true", help="train on Bach chorales from music21, kept in demo/")
+    add("--keep", type=count, default=0, help="numbered checkpoints that stay (0 = all)")
+    music = "train on Bach chorales from music21, kept in demo/, or on all its scores, in demo-all/"
+    add("--demo", nargs="?", const="chorales", choices=("chorales", "all"), help=music)
+    take = "begin with the weights of the model in this folder, trained on other music"
+    add("--start-from", type=Path, metavar="FOLDER", help=take)
     add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
+    add("--force", action="store_true", help="try it with less memory than it is thought to take")
     add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
     add = parser.add_argument_group("network").add_argument
-    add("--embedding-size", type=positive_int, default=512, help="numbers that stand for a token")
-    add("--units", type=positive_int, default=256, help="units an LSTM layer")
-    add("--layers", type=positive_int, default=2, help="stacked LSTM layers")
+    size = number_from(1, 65_536, "a whole number from 1 to 65536", int)
+    layers = number_from(1, 64, "a whole number from 1 to 64", int)
+    add("--embedding-size", type=size, default=512, help="numbers that stand for a token")
+    add("--units", type=size, default=256, help="units an LSTM layer")
+    add("--layers", type=layers, default=2, help="stacked LSTM layers")
     add("--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)")
     add("--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)")
     add = parser.add_argument_group("learning").add_argument
-    rate = shared.number_from(1e-9, 10, "a learning rate above 0, up to 10")
+    rate = number_from(1e-9, 10, "a learning rate above 0, up to 10")
     add("--learning-rate", type=rate, default=3e-3, help="of Adam")
+    add("--average", type=share, default=0.98, help="score and save averaged weights (0 = off)")
     add("--transpose", action=switch, default=True, help="every piece in a random key each epoch")
     add("--shuffle", action=switch, default=True, help="pieces in a random order each epoch")
     add("--jit", action=switch, default=False, help="compile the whole step with XLA: measure it")
@@ -108,7 +157,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if parser.parse_args(argv).classic:
         # The recipe of this family of programs: it learns its own pieces by heart.
         parser.set_defaults(layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
-        parser.set_defaults(transpose=False, shuffle=False)
+        parser.set_defaults(transpose=False, shuffle=False, average=0.0)
     arguments = parser.parse_args(argv)
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")

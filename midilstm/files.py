@@ -2,8 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there two runs can share a folder
+    fcntl = None  # type: ignore[assignment]
 
 
 def printable(text: str) -> str:
@@ -21,17 +26,23 @@ class InputError(ValueError):
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`, of its suffix, to write to; then flush it to disk and rename it.
 
-    A reader, a crash or a power cut sees the old file or the new one whole.
+    A reader, a crash or a power cut sees the old file or the new one whole. Raise InputError where
+    the disk is full or will not be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            intact = "all files written before are intact"
+            raise InputError(f"cannot write {path} ({reason}); {intact}") from error
         raise
 
 
@@ -41,3 +52,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         content = content.encode(errors="backslashreplace")
     with atomic_path(path) as partial:
         partial.write_bytes(content)
+
+
+@contextmanager
+def locked(*folders: Path) -> Iterator[None]:
+    """Make the folders, hold each for one process, and clear away what an earlier one left half.
+
+    Raise InputError where another process holds one. The system lets go when a process dies.
+    """
+    with ExitStack() as held:
+        for folder in dict.fromkeys(folder.resolve() for folder in folders):
+            folder.mkdir(parents=True, exist_ok=True)
+            if fcntl:
+                handle = os.open(folder, os.O_RDONLY)
+                held.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    other = "wait until it ends, or give this one other folders"
+                    raise InputError(f"another training is writing to {folder}: {other}") from None
+            for left in folder.glob(".partial-*"):
+                left.unlink()
+        yield

@@ -1,19 +1,24 @@
 """What a model folder holds: checkpoints, settings, and which run they are. Knows no Keras."""
 
+import hashlib
 import json
 import re
+import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from midilstm.files import InputError, write_atomically
 
 SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
-FILES = ("epoch-*.keras", "best.keras", VOCABULARY, SETTINGS)
+FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS)
 SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
+PARTS = ("network", "training", "corpus")  # of the settings
 FORMAT = 2  # of the folder; raised where tokens or settings come to mean something else
 
 
@@ -47,20 +52,51 @@ def choose(model_dir: Path, which: str | None = None) -> Path:
     return found[which]
 
 
-def held_out_loss(checkpoint: Path) -> float | None:
-    """Return the held-out loss, nats a token, that training saved in a checkpoint, if any."""
+def scores(checkpoint: Path) -> dict[str, float]:
+    """Return the epoch's row in the log that training saved in a checkpoint, as far as there is."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
-            return float(json.loads(archive.read(SCORES))["val_loss"])
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        return None  # saved without any, or damaged, which reading its weights will report
+            return {str(k): float(v) for k, v in json.loads(archive.read(SCORES)).items()}
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
+        return {}  # saved without any, or damaged, which reading its weights will report
+
+
+def held_out_loss(checkpoint: Path) -> float | None:
+    """Return the held-out loss, nats a token, that training saved in a checkpoint, if any."""
+    return scores(checkpoint).get("val_loss")
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Read a checkpoint back and hold it against its checksums."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None and SCORES in archive.namelist()
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def set_damaged_aside(model_dir: Path) -> None:
+    """Rename a damaged best checkpoint, and damaged latest ones until one is whole, and say so."""
+    best, latest = path_of(model_dir, "best"), reversed(numbered(model_dir).values())
+    damaged = [*takewhile(lambda path: not is_whole(path), latest)]
+    for path in damaged + ([best] if best.exists() and not is_whole(best) else []):
+        aside = path.replace(path.with_name(f"damaged-{path.name}"))
+        print(f"{path} is damaged: it is {aside.name} now, and not used", file=sys.stderr)
+
+
+def keep_newest(model_dir: Path, count: int) -> None:
+    """Remove all numbered checkpoints but the newest `count`, if the newest can be read back."""
+    paths = [*numbered(model_dir).values()]
+    if is_whole(paths[-1]):
+        for path in paths[:-count]:
+            path.unlink()
 
 
 def load_settings(model_dir: Path) -> dict[str, Any]:
     """Read a run's settings; raise InputError where they are damaged or of another format."""
     try:
         settings: dict[str, Any] = json.loads((model_dir / SETTINGS).read_text(encoding="utf-8"))
-        if settings["format"] == FORMAT:
+        if settings["format"] == FORMAT and all(isinstance(settings[part], dict) for part in PARTS):
             return settings
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -70,29 +106,53 @@ def load_settings(model_dir: Path) -> dict[str, Any]:
     )
 
 
-def begin_or_resume(model_dir: Path, settings: dict[str, Any]) -> int:
-    """Return the epoch of the checkpoint to go on from; 0 for none, with the settings written.
+def epoch_to_resume(model_dir: Path, settings: dict[str, Any]) -> int:
+    """Return the epoch of the checkpoint to go on from, 0 for none.
 
     Raise InputError where the folder holds a run of other settings or music.
     """
     saved = numbered(model_dir)
-    if saved or (model_dir / SETTINGS).exists():
+    if saved or path_of(model_dir, "best").exists():  # else there is nothing yet to protect
         refuse_other_run(model_dir, load_settings(model_dir), settings)
-        return max(saved, default=0)
+    return max(saved, default=0)
+
+
+def save_settings(model_dir: Path, settings: dict[str, Any]) -> None:
+    """Write a run's settings, and the versions of the libraries that shape it."""
     versions = {name: version(name) for name in ("keras", "tensorflow", "music21", "miditok")}
     # Escaped, because old archives unpack to file names that are no Unicode.
     text = json.dumps({"format": FORMAT, **settings, "versions": versions}, indent=2)
     write_atomically(model_dir / SETTINGS, text + "\n")
-    return 0
+
+
+def base(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what says which weights of another model folder a run of these settings starts from.
+
+    Raise InputError unless that model has this run's encoding and sizes.
+    """
+    checkpoint, other = choose(folder), load_settings(folder)
+    sizes = ("embedding_size", "units", "layers")
+    (there, *theirs), (here, *ours) = (
+        (part["training"].get("encoding"), *map(part["network"].get, sizes))
+        for part in (other, settings)
+    )
+    if (there, theirs) != (here, ours):
+        raise InputError(
+            f"--start-from={folder} has {there} with {', '.join(sizes)} {theirs}, and this run "
+            f"{here} with {ours}: give this run the same, or start from another model"
+        )
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    return {"checkpoint": str(checkpoint), "sha256": digest}
 
 
 def refuse_other_run(model_dir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raise InputError naming what differs, unless both runs have the same settings and music."""
     different = [
         f"{part}.{name} was {old[part].get(name)} and is now {value}"
-        for part in ("network", "training")
+        for part in PARTS[:2]
         for name, value in new[part].items()
-        if value != old[part].get(name) and name != "vocabulary_size"  # this follows from the rest
+        if (value or 0) != (old[part].get(name) or 0)
+        and name != "vocabulary_size"  # this follows from the rest
     ]
     then, now = old["corpus"], new["corpus"]
     if then != now and not different:  # other settings give other tokens of the same music

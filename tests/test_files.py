@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from midilstm.files import atomic_path, printable, write_atomically
+from midilstm.files import InputError, atomic_path, locked, printable, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path: Path) -> None:
@@ -43,3 +46,40 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_takes_no_more_is_said_of_the_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "a.keras"
+    write_atomically(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(
+            InputError, match=r"cannot write .*a\.keras \(File too large\); .* intact"
+        ):
+            write_atomically(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match="cannot write"):
+        write_atomically(path / "below a file", "")
+
+
+def test_a_folder_is_held_by_one_and_let_go_by_the_dead(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    code = "import sys, time; from pathlib import Path; from midilstm.files import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        (tmp_path / ".partial-a").write_text("half")
+        with pytest.raises(InputError, match="another training is writing to"), locked(tmp_path):
+            pass
+        assert (tmp_path / ".partial-a").exists()
+        os.kill(other.pid, signal.SIGKILL)
+    with locked(tmp_path, tmp_path):  # for checkpoints and log alike
+        assert not (tmp_path / ".partial-a").exists()

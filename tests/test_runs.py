@@ -1,6 +1,7 @@
 """A model folder: which checkpoint, which run, and what is refused."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    assert runs.begin_or_resume(folder, SETTINGS) == 0
+    assert runs.epoch_to_resume(folder, SETTINGS) == 0
+    runs.save_settings(folder, SETTINGS)
     saved = runs.load_settings(folder)
     assert saved.items() >= SETTINGS.items()  # a file name that is not UTF-8 among them
     assert set(saved["versions"]) == {"keras", "tensorflow", "music21", "miditok"}
-    assert runs.begin_or_resume(folder, SETTINGS) == 0
+    assert runs.epoch_to_resume(folder, SETTINGS) == 0
     touch(folder, "epoch-0005.keras", "epoch-0012.keras", "best.keras", ".partial-epoch-0013.keras")
-    assert runs.begin_or_resume(folder, SETTINGS) == 12
+    assert runs.epoch_to_resume(folder, SETTINGS) == 12
 
 
 @pytest.mark.parametrize(
@@ -56,19 +58,31 @@ def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) 
 def test_another_run_is_refused_and_what_differs_is_named(
     tmp_path: Path, other: dict[str, Any], named: str
 ) -> None:
-    runs.begin_or_resume(tmp_path, SETTINGS)
+    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
     before = (tmp_path / "settings.json").read_bytes()
     with pytest.raises(InputError) as refused:
-        runs.begin_or_resume(tmp_path, other)
+        runs.epoch_to_resume(tmp_path, other)
     assert named in str(refused.value)
     assert "--fresh" in str(refused.value)
     assert "vocabulary_size" not in str(refused.value)
     assert (tmp_path / "settings.json").read_bytes() == before
 
 
+def test_a_folder_without_checkpoints_blocks_no_other_run(tmp_path: Path) -> None:
+    runs.save_settings(tmp_path, SETTINGS)
+    assert runs.epoch_to_resume(tmp_path, changed("training", seed=3)) == 0
+
+
+def test_what_an_older_run_did_not_have_counts_as_off(tmp_path: Path) -> None:
+    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
+    assert runs.epoch_to_resume(tmp_path, changed("training", average=0.0, start_from=None)) == 1
+    with pytest.raises(InputError, match=r"average was None and is now 0\.98"):
+        runs.epoch_to_resume(tmp_path, changed("training", average=0.98))
+
+
 def test_checkpoints_without_settings_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its settings\.json is missing.* --fresh"):
-        runs.begin_or_resume(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
+        runs.epoch_to_resume(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +91,9 @@ def test_checkpoints_without_settings_are_not_overwritten(tmp_path: Path) -> Non
 def test_a_damaged_or_earlier_model_is_refused_with_what_to_do(
     tmp_path: Path, content: str
 ) -> None:
-    (tmp_path / "settings.json").write_text(content)
+    (touch(tmp_path, "best.keras") / "settings.json").write_text(content)
     with pytest.raises(InputError) as refused:
-        runs.begin_or_resume(tmp_path, SETTINGS)
+        runs.epoch_to_resume(tmp_path, SETTINGS)
     for part in (f"the model in {tmp_path} ", "another version", "--fresh", "--model-dir"):
         assert part in str(refused.value)
 
@@ -101,6 +115,48 @@ def test_a_checkpoint_is_chosen_by_epoch_or_word(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_has_no_held_out_loss(tmp_path: Path) -> None:
     assert runs.held_out_loss(touch(tmp_path, "a.keras") / "a.keras") is None
+
+
+def whole(folder: Path, *names: str) -> Path:
+    for name in names:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr(runs.SCORES, '{"val_loss": 1.5, "epoch": 2}')
+    return folder
+
+
+def test_scores_come_from_the_checkpoint_and_none_from_a_strange_one(tmp_path: Path) -> None:
+    assert runs.held_out_loss(whole(tmp_path, "a.keras") / "a.keras") == 1.5
+    for text in ("[1]", "1", '{"val_loss": []}', "NaN", "[" * 5):
+        with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
+            archive.writestr(runs.SCORES, text)
+        assert runs.scores(tmp_path / "b.keras") == {}
+
+
+def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole(tmp_path, "epoch-0001.keras", "epoch-0002.keras", "epoch-0003.keras", "best.keras")
+    for name in ("best", "epoch-0003"):
+        content = bytearray((tmp_path / f"{name}.keras").read_bytes())
+        content[50] ^= 1
+        (tmp_path / f"{name}.keras").write_bytes(content)
+    touch(tmp_path, "epoch-0004.keras")
+    runs.set_damaged_aside(tmp_path)
+    assert list(runs.numbered(tmp_path)) == [1, 2]
+    damaged = sorted(path.name for path in tmp_path.glob("damaged-*"))
+    assert damaged == [f"damaged-{n}.keras" for n in ("best", "epoch-0003", "epoch-0004")]
+    assert capsys.readouterr().err.count("is damaged") == 3
+
+
+def test_older_checkpoints_go_once_the_newest_can_be_read_back(tmp_path: Path) -> None:
+    whole(tmp_path, *(f"epoch-000{n}.keras" for n in range(1, 5)), "best.keras")
+    touch(tmp_path, "epoch-0005.keras")
+    runs.keep_newest(tmp_path, 2)
+    assert list(runs.numbered(tmp_path)) == [1, 2, 3, 4, 5]
+    whole(tmp_path, "epoch-0005.keras")
+    runs.keep_newest(tmp_path, 2)
+    assert list(runs.numbered(tmp_path)) == [4, 5]
+    assert (tmp_path / "best.keras").exists()
 
 
 def test_only_the_runs_files_move_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

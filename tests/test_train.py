@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,10 +17,14 @@ from typing import Any
 
 import h5py
 import keras
+import numpy as np
 import pytest
 
 import train
 from midilstm import runs
+from midilstm.files import locked
+from midilstm.tokens import write
+from midilstm.training.scorer import Scorer
 
 ROOT = Path(train.__file__).parent
 SMALL = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
@@ -44,7 +50,9 @@ def weights(path: Path) -> dict[str, bytes]:
 
     with zipfile.ZipFile(path) as archive:
         h5py.File(io.BytesIO(archive.read("model.weights.h5"))).visititems(visit)
-    assert len(arrays) == 6 + 2 + 2 * 6  # the network's, Adam's own, two moments for each
+    assert (
+        len(arrays) == 6 + 2 + 3 * 6
+    )  # the network's, Adam's own, two moments and an average for each
     return arrays
 
 
@@ -129,12 +137,12 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     def interrupted(*arguments: Any, **options: Any) -> Any:
         epochs.append(len(rows(folder)))
         if epochs.count(4) == 3:  # in the midst of the fifth epoch
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)  # taken as Ctrl-C is
         return step(*arguments, **options)
 
     monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
-    assert "Saved model/epoch-0004.keras" in capsys.readouterr().err
+    assert "Saved model/epoch-0004.keras. The same command goes on" in capsys.readouterr().err
     monkeypatch.setattr(keras.Model, "train_on_batch", step)
     assert run("--epochs=6", "--freq=3") == 0
     assert "Going on from model/epoch-0004.keras" in capsys.readouterr().out
@@ -221,6 +229,128 @@ def test_too_little_music_names_both_numbers_and_the_flags(
     assert not (folder / "model").exists()
 
 
+def test_a_run_starts_from_another_models_tokens(
+    copied: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture
+) -> None:
+    (copied / "model").rename("base")
+    for number in range(6):
+        make_piece(copied / "other" / f"{number}.mid", seed=50 + number)
+    write(["B5", "B5", "A4"] * 20, copied / "other" / "new.mid")
+    flags = ["--data-dir=other", "--no-transpose", "--start-from=base", "--freq=1", "--average=0"]
+    assert run("--epochs=1", *flags, "--units=7") == 2
+    error = capsys.readouterr().err
+    assert "--start-from=base has notes with embedding_size, units, layers [8, 6, 1]" in error
+    assert "[8, 7, 1]" in error
+    assert error.count("\n") == 1
+    assert not list((copied / "model").iterdir())
+    rate = "--learning-rate=1e-9"  # so that what the epoch leaves is what was taken
+    assert run("--epochs=1", *flags, rate) == 0
+    ours, theirs = (
+        json.loads(Path(folder, "vocabulary.json").read_text()) for folder in ("model", "base")
+    )
+    both = [token for token in ours["tokens"] if token in theirs["tokens"]]
+    assert len(both) > 3
+    said = f"Took the weights of base/best.keras: {len(both)} of {len(ours['tokens'])} tokens known"
+    assert said in capsys.readouterr().out
+    new, old = (keras.models.load_model(path) for path in ("model/best.keras", "base/best.keras"))
+    for layer in new.layers[1:]:
+        for mine, known in zip(
+            layer.get_weights(), old.get_layer(layer.name).get_weights(), strict=True
+        ):
+            if layer.name not in ("embedding", "next_token"):
+                np.testing.assert_allclose(mine, known, atol=1e-6)
+    for axis, name in ((0, "embedding"), (1, "next_token")):
+        mine, known = (network.get_layer(name).get_weights()[0] for network in (new, old))
+        mine, known = np.moveaxis(mine, axis, 0), np.moveaxis(known, axis, 0)
+        for number, token in enumerate(ours["tokens"]):
+            taken = token in theirs["tokens"]
+            row = theirs["tokens"].index(token) if taken else 0
+            assert np.allclose(mine[number], known[row], atol=1e-6) == taken
+    settings = json.loads(Path("model/settings.json").read_text())
+    assert settings["training"]["start_from"] == "base"
+    digest = hashlib.sha256(Path("base/best.keras").read_bytes()).hexdigest()
+    assert settings["start"] == {"checkpoint": "base/best.keras", "sha256": digest}
+    shutil.rmtree("base")  # going on does not read it again
+    assert run("--epochs=2", *flags, rate) == 0
+    assert run("--epochs=3", *flags, rate, "--start-from=elsewhere") == 2
+    assert "training.start_from was base and is now elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["the loss", "the held-out loss", "the weights"])
+def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
+    folder: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    step, score = keras.Model.train_on_batch, Scorer.__call__
+
+    def is_third() -> bool:
+        return len(rows(folder)) == 2
+
+    def broken_step(self: keras.Model, *arguments: Any, **options: Any) -> Any:
+        logs = step(self, *arguments, **options)
+        if is_third() and where == "the weights":
+            self.trainable_variables[0].assign(self.trainable_variables[0] * np.nan)
+        return {**logs, "loss": np.nan} if is_third() and where == "the loss" else logs
+
+    def broken_score(self: Scorer, pieces: Any) -> tuple[float, float]:
+        return (np.nan, 1.0) if is_third() and where == "the held-out loss" else score(self, pieces)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", broken_step)
+    monkeypatch.setattr(Scorer, "__call__", broken_score)
+    assert run("--epochs=9", "--freq=5") == 2
+    error = capsys.readouterr().err
+    assert f"{where} became nan in epoch 3, of which nothing is saved" in error
+    assert "Saved model/epoch-0002.keras. Try a lower --learning-rate" in error
+    assert [row["epoch"] for row in rows(folder)] == ["1", "2"]
+    for path in (folder / "model").glob("*.keras"):
+        assert all(np.isfinite(np.frombuffer(a, np.float32)).all() for a in weights(path).values())
+
+
+def test_what_a_run_lost_is_made_again(
+    finished: tuple[Path, str], copied: Path, capsys: pytest.CaptureFixture
+) -> None:
+    newest = copied / "model" / "epoch-0006.keras"
+    newest.write_bytes(newest.read_bytes()[:-2000])
+    (copied / "model" / "vocabulary.json").write_text('{"tokens": ["<e')
+    (copied / "logs" / "training.csv").write_bytes(b"1,0.1,1.0,0.001,1.0,1.0\n3,1.\xff")
+    (copied / "model" / ".partial-epoch-0007.keras").write_bytes(b"left by a run that died")
+    assert run("--epochs=6", "--freq=3") == 0
+    said = capsys.readouterr()
+    assert "epoch-0006.keras is damaged: it is damaged-epoch-0006.keras now" in said.err
+    assert "Going on from model/epoch-0003.keras" in said.out
+    expected = finished[0]
+    for name in ("epoch-0006.keras", "best.keras"):
+        assert weights(copied / "model" / name) == weights(expected / "model" / name)
+    vocabulary = Path("model", "vocabulary.json")
+    assert (copied / vocabulary).read_bytes() == (expected / vocabulary).read_bytes()
+    assert rows(copied)[1:] == rows(expected)[2:]  # of epoch 2 nothing was left
+    assert not list((copied / "model").glob(".partial-*"))
+
+
+def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -> None:
+    for flags, name in (["--log-dir=mine"], "model"), (["--model-dir=mine"], "logs"):
+        with locked(copied / name):
+            assert run("--epochs=9", *flags) == 2
+        assert f"another training is writing to {copied / name}" in capsys.readouterr().err
+
+
+def test_a_network_too_large_for_the_machine_is_refused_before_it_is_built(
+    copied: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("--units=65536", "--layers=64", "--model-dir=large") == 2
+    error = capsys.readouterr().err
+    assert "of memory" in error
+    assert "--units" in error
+    assert "--force" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["units", "layers", "embedding-size", "bpe"])
+def test_sizes_have_a_range(flag: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        train.parse_args([f"--{flag}=999999999999999999999"])
+    assert "is not a whole number from" in capsys.readouterr().err
+
+
 def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
         run("--demo", "--data-dir=elsewhere")
@@ -234,4 +364,5 @@ def test_classic_changes_the_defaults_and_no_flag() -> None:
     assert (classic.learning_rate, classic.transpose, classic.shuffle) == (1e-3, False, False)
     own = train.parse_args(["--classic", "--layers=1", "--transpose"])
     assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
+    assert classic.average == 0
     assert train.parse_args([]).layers == 2

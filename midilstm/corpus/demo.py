@@ -1,4 +1,4 @@
-"""The built-in corpus: Bach chorales from music21, written once as MIDI files. Knows no tokens."""
+"""The built-in music: scores from music21, written once as MIDI files. Knows no tokens."""
 
 from __future__ import annotations
 
@@ -12,41 +12,62 @@ from tqdm import tqdm
 from midilstm.corpus.reading import without_interrupts
 from midilstm.files import write_atomically
 
-FOLDER = Path("demo")
+FOLDERS = {"chorales": Path("demo"), "all": Path("demo-all")}
+WHAT = {
+    "chorales": "Four-part chorales by Johann Sebastian Bach (public domain)",
+    "all": "All scores of music21's corpus: fiddle tunes, madrigals, masses, quartets, chorales",
+}
 NOTE = """\
-Four-part chorales by Johann Sebastian Bach (public domain), from music21's corpus, whose encodings
-have licences of their own: see its licence file before you publish them, and
-https://www.music21.org/music21docs/about/referenceCorpus.html
+{what}, one MIDI file each, written by
+`train.py --demo` from the corpus that comes with music21. The encodings there are under that
+corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
+and the licence file in music21's corpus folder before you publish them.
 """
+SECONDS = 120  # for one score: the longest string quartets take half of it
 
 
-def make(jobs: int) -> Path:
-    """Write music21's Bach chorales as MIDI files into the folder demo, once; return the folder."""
-    note = FOLDER / "ABOUT.txt"  # written last: its presence says that the folder is complete
+def make(jobs: int, which: str = "chorales") -> Path:
+    """Write music21's chorales, or all its scores, as MIDI files, once; return their folder."""
+    folder = FOLDERS[which]
+    note = folder / "ABOUT.txt"  # written last: its presence says that the folder is complete
     if note.exists():
-        return FOLDER
-    print(f"Writing Bach chorales from music21's own corpus as MIDI files to {FOLDER}/ (once)")
-    paths = {name: FOLDER / f"{Path(name).name}.mid" for name in chorales()}
-    missing = {name: path for name, path in paths.items() if not path.exists()}
+        return folder
+    print(f"Writing scores from music21's own corpus as MIDI files to {folder}/ (once)")
+    paths = {name: folder / f"{file}.mid" for name, file in scores(which).items()}
+    names = [name for name, path in paths.items() if not path.exists()]
+    left_out = []
     with ProcessPool(jobs, context=get_context("spawn")) as pool:
+        files = [paths[name] for name in names]
         with without_interrupts():
-            written = pool.map(_write, missing, missing.values()).result()
-        for _ in tqdm(written, "Writing chorales", len(missing), unit="file", disable=None):
-            pass
-    write_atomically(note, NOTE)
-    return FOLDER
+            written = pool.map(_write, names, files, timeout=SECONDS).result()
+        for name in tqdm(names, "Writing scores", unit="file", disable=None):
+            try:
+                next(written)
+            except Exception as error:  # whatever music21 raises on a score of its own
+                left_out.append(f"{name} ({type(error).__name__})")
+    if left_out:
+        print(f"Left out {len(left_out)} scores that music21 cannot write: {', '.join(left_out)}")
+    write_atomically(note, NOTE.format(what=WHAT[which]))
+    return folder
 
 
-def chorales() -> list[str]:
-    """Return the sorted names of music21's Bach chorales, the built-in corpus, each once."""
-    return sorted(set(corpus.chorales.Iterator(returnType="filename")))
+def scores(which: str) -> dict[str, str]:
+    """Return music21's names of the chorales or of all scores, sorted, each with a file's name."""
+    if which == "chorales":
+        names = sorted(set(corpus.chorales.Iterator(returnType="filename")))
+        return {name: Path(name).name for name in names}
+    root = corpus.corpora.CoreCorpus().manualCoreCorpusPath or Path(corpus.__file__).parent
+    found = sorted(
+        path.relative_to(root) for path in corpus.getCorePaths() if path.suffix != ".rntxt"
+    )  # Roman numerals are analyses
+    return {str(path): "-".join(path.parts) for path in found}
 
 
-def _write(chorale: str, path: Path) -> None:
-    """Write one of `chorales()`, with all its parts and each repeat once, as a MIDI file."""
-    score = corpus.parse(chorale)
+def _write(score: str, path: Path) -> None:
+    """Write a score, with all its parts and each repeat once, as a MIDI file."""
+    parsed = corpus.parse(score)
     # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
-    for measure in score.recurse().getElementsByClass("Measure"):
+    for measure in parsed.recurse().getElementsByClass("Measure"):
         measure.leftBarline = measure.rightBarline = None
-    file = midi.translate.music21ObjectToMidiFile(score)
+    file = midi.translate.music21ObjectToMidiFile(parsed)
     write_atomically(path, file.writestr())

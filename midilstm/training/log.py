@@ -1,6 +1,8 @@
 """What a log folder holds: training.csv and its picture. Knows no network and no music."""
 
-import csv
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -26,10 +28,16 @@ class Row:
 class Log:
     """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        """Keep the rows up to `epoch`, on disk too; later ones belong to lost work."""
+    def __init__(self, folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) -> None:
+        """Keep the rows up to `epoch`, on disk too; later ones belong to lost work.
+
+        `known` are rows saved elsewhere, which stand in for those that the file has lost.
+        """
         self._csv, self._png = (folder / name for name in FILES)
-        self.rows = [row for row in read(self._csv) if row.epoch <= epoch]
+        names = [field.name for field in fields(Row)][1:]
+        saved = [Row(int(row["epoch"]), *(row.get(n, math.nan) for n in names)) for row in known]
+        rows = {row.epoch: row for row in (*saved, *read(self._csv)) if row.epoch <= epoch}
+        self.rows = [rows[number] for number in sorted(rows)]
         self._write()
 
     def add(self, row: Row) -> None:
@@ -42,11 +50,6 @@ class Log:
         line = "{},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}"
         lines = [line.format(*astuple(row)) for row in self.rows]
         write_atomically(self._csv, "\n".join([head, *lines, ""]))
-
-    def best(self) -> Row | None:
-        """Return the row with the lowest held-out loss; None where nothing is held out."""
-        held_out = [row for row in self.rows if row.val_loss == row.val_loss]  # not nan
-        return min(held_out, key=lambda row: row.val_loss, default=None)
 
     def draw(self) -> None:
         """Draw loss and accuracy against epochs into training.png."""
@@ -67,11 +70,11 @@ class Log:
 
 
 def read(path: Path) -> list[Row]:
-    """Read the rows of a training.csv; none where there is no file."""
+    """Read the rows of a training.csv that are whole; none where there is no file."""
+    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
     rows = []
-    for epoch, *numbers in csv.reader(path.read_text("utf-8").split() if path.exists() else []):
-        try:
+    for line in text.splitlines():
+        with suppress(TypeError, ValueError):  # the header, or a line that someone broke
+            epoch, *numbers = line.split(",")
             rows.append(Row(int(epoch), *map(float, numbers)))
-        except (TypeError, ValueError):  # the header, or a line that someone broke
-            continue
     return rows

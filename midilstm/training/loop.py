@@ -1,8 +1,11 @@
 """Train a network epoch by epoch: resume, best checkpoint, patience, Ctrl-C. Knows no MIDI."""
 
+import math
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +16,36 @@ from tqdm import tqdm
 from midilstm import runs
 from midilstm.corpus import batches
 from midilstm.corpus.corpus import Corpus
+from midilstm.files import InputError
 from midilstm.tokens.vocabulary import KEYS
 from midilstm.training import weights
 from midilstm.training.log import Log, Row
 from midilstm.training.scorer import Scorer
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a terminal that closes and a machine that shuts down interrupt as Ctrl-C does.
+
+    A second signal ends the process at once: no file is ever half written.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    heard = {n: old for n, old in before.items() if old != signal.SIG_IGN}  # as under nohup
+
+    def interrupt(*_: object) -> None:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    try:
+        for number in heard:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, old in heard.items():
+            signal.signal(number, old)
 
 
 @dataclass(kw_only=True)
@@ -30,6 +59,7 @@ class Loop:
     done: int
     epochs: int
     freq: int  # epochs from one checkpoint to the next
+    keep: int  # so many of the newest numbered checkpoints stay; 0: all
     patience: int  # stop after so many epochs without a better held-out loss; 0: never
     seed: int
     shuffle: bool  # the pieces come in a random order
@@ -38,13 +68,20 @@ class Loop:
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
         self._at_epoch_end = weights.snapshot(self.network)
+        # What the file itself says: the log can be another run's, or lost.
+        best = runs.scores(runs.path_of(self.model_dir, "best"))
+        self._best_loss, self._best_epoch = best.get("val_loss", math.inf), best.get("epoch", 0)
         self._scorer = Scorer(self.network)
         self._pieces = list(self.corpus.training.values())
         transposed = self.corpus.vocabulary.transposed
         self._keys = np.array([transposed(k) for k in KEYS]) if self.transpose else None
 
+    @interruptible()
     def train(self) -> None:
-        """Train the epochs that are left, under one progress bar; save also when interrupted."""
+        """Train the epochs that are left, under one progress bar; save also when interrupted.
+
+        Raise InputError when the numbers are no longer numbers, with the last whole epoch saved.
+        """
         stream = sum(map(len, self._pieces))
         steps = batches.batch_count(stream, *self.network.input_shape)
         counts = {"total": steps * self.epochs, "initial": steps * self.done}
@@ -53,8 +90,14 @@ class Loop:
                 while self.done < self.epochs and not self._is_patience_over():
                     tqdm.write(self._end_epoch(self._epoch(self.done + 1, bar)))
         except KeyboardInterrupt:
-            self._save_interrupted()
+            said = f"\n{self._save_last()} The same command goes on from there."
+            print(said, file=sys.stderr)
             raise
+        except FloatingPointError as error:
+            raise InputError(
+                f"{error} in epoch {self.done + 1}, of which nothing is saved. {self._save_last()} "
+                "Try a lower --learning-rate, with --fresh or another --model-dir"
+            ) from error
         if self._is_patience_over():
             print(f"Stopped: no better held-out loss for {self.patience} epochs (--patience)")
 
@@ -73,44 +116,61 @@ class Loop:
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
             loss, accuracy = (sums / number).tolist()
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss became {loss}")
             bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
             bar.update()
-        held_out = self._scorer([*self.corpus.held_out.values()])
+        with weights.averaged(self.network):
+            held_out = self._scorer([*self.corpus.held_out.values()])
+        if self.corpus.held_out and not math.isfinite(held_out[0]):
+            raise FloatingPointError(f"the held-out loss became {held_out[0]}")
         return Row(epoch, loss, accuracy, *held_out, time.perf_counter() - began)
 
     def _is_patience_over(self) -> bool:
-        best, patience = self.log.best(), self.patience
-        return bool(patience and best and self.done - best.epoch >= patience)
+        waited = self.done - self._best_epoch if math.isfinite(self._best_loss) else 0
+        return bool(self.patience and waited >= self.patience)
 
     def _end_epoch(self, row: Row) -> str:
         """Log the epoch and save what is due; return the line for people."""
+        values = weights.snapshot(self.network)
+        if not all(np.isfinite(value).all() for value in values):
+            raise FloatingPointError("the weights became nan")
         self.log.add(row)
-        self.done, self._at_epoch_end = row.epoch, weights.snapshot(self.network)
+        self.done, self._at_epoch_end = row.epoch, values
         line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
         if self.corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
-        if row is self.log.best():
-            weights.save(self.network, runs.path_of(self.model_dir, "best"), vars(row))
+        if self._save_if_best(row):
             line += "  best so far"
         is_last = row.epoch == self.epochs or self._is_patience_over()
         if is_last or row.epoch % self.freq == 0:
             line += f"  saved {self._save()}"
+        if row.loss > 2 * math.log(self.network.output_shape[-1]):
+            line += "  worse than guessing: try a lower --learning-rate"
         return line + memorising(self.log.rows)
+
+    def _save_if_best(self, row: Row) -> bool:
+        if is_best := row.val_loss < self._best_loss:
+            weights.save(self.network, runs.path_of(self.model_dir, "best"), vars(row))
+            self._best_loss, self._best_epoch = row.val_loss, row.epoch
+        return is_best
 
     def _save(self) -> Path:
         path = runs.path_of(self.model_dir, self.done)
         weights.save(self.network, path, vars(self.log.rows[-1]))
+        if self.keep:
+            runs.keep_newest(self.model_dir, self.keep)
         self.log.draw()
         return path
 
-    def _save_interrupted(self) -> None:
+    def _save_last(self) -> str:
         """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
-        said = f"Epoch {self.done} is the last one saved."
-        if self.done and not runs.path_of(self.model_dir, self.done).exists():
-            weights.restore(self.network, self._at_epoch_end)
-            said = f"Saved {self._save()}: the same command goes on from there."
-        print(f"\n{said}", file=sys.stderr)
+        if not self.done or runs.path_of(self.model_dir, self.done).exists():
+            return f"Epoch {self.done} is the last one saved."
+        weights.restore(self.network, self._at_epoch_end)
+        self._save_if_best(self.log.rows[-1])
+        return f"Saved {self._save()}."
 
 
 def memorising(rows: Sequence[Row], window: int = 5) -> str:

@@ -1,8 +1,10 @@
-"""A network's weights, states and random numbers, in memory and as .keras files. Knows no music."""
+"""A network's weights, states and random numbers, in memory and as .keras files. Knows no MIDI."""
 
 import json
+import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -10,6 +12,7 @@ import numpy as np
 
 from midilstm import runs
 from midilstm.files import InputError, atomic_path
+from midilstm.tokens.vocabulary import Vocabulary
 
 
 def set_seed(seed: int) -> None:
@@ -35,11 +38,33 @@ def reseed(network: keras.Model, seed: int, epoch: int) -> None:
             layer.seed_generator.state.assign(words.astype(layer.seed_generator.state.dtype))
 
 
+@contextmanager
+def averaged(network: keras.Model) -> Iterator[None]:
+    """Put the averages in the place of the weights, and these in theirs, for a while."""
+    _swap_averages(network)
+    yield
+    _swap_averages(network)
+
+
+def _swap_averages(network: keras.Model) -> None:
+    if network.compiled and network.optimizer.use_ema:
+        kept = [v for v in network.optimizer.variables if v.path.endswith("_average")]
+        for weight, average in zip(network.trainable_variables, kept, strict=True):
+            value = weight.numpy().copy()
+            weight.assign(average)
+            average.assign(value)
+
+
 def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = None) -> None:
-    """Write weights, optimizer state and the epoch's scores as a .keras file, atomically."""
+    """Write weights, optimizer state and the epoch's scores as a .keras file, atomically.
+
+    Where the optimizer keeps averages these are the file's weights, which whoever opens it reads;
+    the weights that training goes on from stand in their place, and `load` swaps them back.
+    """
     finite = {name: value for name, value in (scores or {}).items() if np.isfinite(value)}
     with atomic_path(path) as partial:
-        network.save(partial)
+        with averaged(network):
+            network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(runs.SCORES, json.dumps(finite))  # which Keras leaves alone
 
@@ -50,13 +75,40 @@ def load(network: keras.Model, path: Path) -> None:
     Only arrays are read, never the network's description: a file cannot bring code along.
     """
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
+        with warnings.catch_warnings():  # Keras drops an optimizer's state with a mere warning
+            warnings.filterwarnings("error", "Skipping variable loading")
+            network.load_weights(path)
+    except (UserWarning, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        said = str(error).strip().split("\n\n")  # Keras has a preamble, then the reason
+        reason = said[min(1, len(said) - 1)].splitlines()[0].rstrip(". ")
         raise InputError(
             f"{path} is damaged or from another run than the settings beside it ({reason}); "
             "move it away to go on from the checkpoint before it"
         ) from error
+    _swap_averages(network)
+
+
+def carry_over(
+    network: keras.Model, ours: Vocabulary, other: keras.Model, theirs: Vocabulary
+) -> int:
+    """Take another network's weights, token by token where these stand for tokens.
+
+    Return how many tokens of our vocabulary theirs has; the weights of the others stay.
+    """
+    both = [token for token in ours.tokens if token in theirs.ids]
+    rows, their_rows = ours.table(both), theirs.table(both)
+    for layer in network.layers:
+        values = other.get_layer(layer.name).trainable_variables
+        for variable, value in zip(layer.trainable_variables, values, strict=True):
+            mine, known = variable.numpy().copy(), value.numpy()
+            if layer.name == "embedding":
+                mine[rows] = known[their_rows]
+            elif layer.name == "next_token":
+                mine[..., rows] = known[..., their_rows]
+            else:
+                mine[:] = known
+            variable.assign(mine)
+    return len(both)
 
 
 def snapshot(network: keras.Model) -> list[np.ndarray]:

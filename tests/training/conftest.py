@@ -17,12 +17,14 @@ SIZES = {"embedding_size": 6, "units": 5, "layers": 2}
 def small() -> Callable[..., keras.Model]:
     """Return a builder of compiled networks of 9 tokens over ids [3, 4]."""
 
-    def build(seed: int = 0, *, tokens: int = 9, dropout: float = 0.2) -> keras.Model:
+    def build(
+        seed: int = 0, *, tokens: int = 9, dropout: float = 0.2, average: float = 0.9
+    ) -> keras.Model:
         weights.set_seed(seed)
         network = model.build_model(
             tokens, batch_size=3, sequence_length=4, dropout=dropout, **SIZES
         )
-        model.compile_for_training(network, 1e-2)
+        model.compile_for_training(network, 1e-2, average=average)
         return network
 
     return build

@@ -1,12 +1,14 @@
-"""training.csv: rows come back, lost work's go, and the best is found."""
+"""training.csv: rows come back, lost work's go, and what is lost is found again."""
 
+import math
 from pathlib import Path
+
+import pytest
 
 from midilstm.training.log import Log, Row
 
 ROWS = [Row(1, 2.5, 0.25, 3.5, 0.125, 1.5), Row(2, 2.0, 0.5, 3.0, 0.25, 1.5)]
 ROWS += [Row(3, 1.5, 0.5, 3.25, 0.25, 2.0)]
-NAN = float("nan")
 
 
 def write(folder: Path) -> Path:
@@ -25,16 +27,27 @@ def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
 
 def test_rows_of_lost_work_and_broken_lines_go(tmp_path: Path) -> None:
     path = write(tmp_path)
-    path.write_text(path.read_text() + "2,2.1\n")
+    path.write_bytes(path.read_bytes() + b"2,2.1\n\xff\x00,,\n3,1.5,0.5,3.2")
     assert Log(tmp_path, 2).rows == ROWS[:2]
     assert len(path.read_text().splitlines()) == 3
 
 
-def test_the_best_row_has_the_lowest_held_out_loss(tmp_path: Path) -> None:
-    write(tmp_path)
-    assert Log(tmp_path, 3).best() == ROWS[1]
-    alone = Log(tmp_path / "alone", 0)
-    alone.add(Row(1, 2.5, 0.25, NAN, NAN, 1.5))
-    assert alone.best() is None
+@pytest.mark.parametrize("content", [None, b"", b"\x80\xff" * 99, b"1,2.5,0.25,3.5,0.125,1.5\n"])
+def test_rows_that_the_file_lost_come_from_the_checkpoints(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "training.csv").write_bytes(content)
+    alone = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.5, "seconds": 2.0}
+    found = Log(tmp_path, 3, [vars(ROWS[0]), vars(ROWS[1]), alone]).rows
+    assert found[:2] == ROWS[:2]
+    assert (found[2].epoch, found[2].loss) == (3, 1.5)
+    assert math.isnan(found[2].val_loss)
+    assert [row.epoch for row in Log(tmp_path, 9).rows] == [1, 2, 3]
+
+
+def test_a_log_without_held_out_pieces_is_drawn(tmp_path: Path) -> None:
+    alone = Log(tmp_path, 0)
+    alone.add(Row(1, 2.5, 0.25, math.nan, math.nan, 1.5))
     alone.draw()
-    assert (tmp_path / "alone" / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")

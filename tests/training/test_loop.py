@@ -1,4 +1,7 @@
-"""What the loop says of a run that learns its pieces by heart."""
+"""What the loop says of a run that learns its pieces by heart, and signals that stop it."""
+
+import os
+import signal
 
 import pytest
 
@@ -24,3 +27,23 @@ def test_memorising_is_said_in_words(
     both = enumerate(zip(losses, held_out, strict=True), 1)
     said = loop.memorising([Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
     assert ("memorising" in said) is expected
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_interrupts_once_and_a_second_ends_the_process(name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with loop.interruptible():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    assert signal.getsignal(number) == before
+
+
+def test_a_run_that_outlives_its_terminal_goes_on_doing_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with loop.interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -40,6 +40,36 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     assert same(resumed, straight)
 
 
+def test_a_checkpoints_weights_are_the_averages(tmp_path: Path, small: Build, train: Train) -> None:
+    averaging, plain, path = (
+        small(dropout=0.0),
+        small(dropout=0.0, average=0.0),
+        tmp_path / "a.keras",
+    )
+    expected: list[np.ndarray] = []
+    raw: list[np.ndarray] = []
+    for _ in range(4):
+        assert train(averaging, 1) == train(plain, 1)  # averaging changes no training
+        raw = [v.numpy() for v in plain.trainable_variables]
+        expected = expected or raw
+        expected = [0.9 * a + 0.1 * b for a, b in zip(expected, raw, strict=True)]
+    weights.save(averaging, path)
+    opened = keras.models.load_model(path)
+    for found, value in zip(opened.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(found.numpy(), value, atol=1e-6)
+    weights.reset_states(averaging)
+    with weights.averaged(averaging):
+        np.testing.assert_allclose(opened(X), averaging(X, training=False), atol=1e-6)
+    for found, value in zip(averaging.trainable_variables, raw, strict=True):
+        np.testing.assert_array_equal(found.numpy(), value)
+
+
+def test_a_checkpoint_without_averages_is_refused(tmp_path: Path, small: Build) -> None:
+    weights.save(small(average=0.0), tmp_path / "a.keras")
+    with pytest.raises(InputError, match=r"a\.keras .* from another run .*has 29 .*has 20"):
+        weights.load(small(), tmp_path / "a.keras")
+
+
 def test_dropout_masks_differ_between_epochs_and_seeds(small: Build) -> None:
     network = small()
 
@@ -85,9 +115,12 @@ def test_weights_of_another_vocabulary_are_refused(tmp_path: Path, small: Build)
         weights.load(small(tokens=8), tmp_path / "a.keras")
 
 
-def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build) -> None:
+def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build, train: Train) -> None:
     network = small()
+    train(network)
+    weights.reset_states(network)
     weights.save(network, tmp_path / "a.keras")
     opened = keras.models.load_model(tmp_path / "a.keras")
-    np.testing.assert_allclose(opened(X), network(X, training=False), atol=1e-6)
+    with weights.averaged(network):
+        np.testing.assert_allclose(opened(X), network(X, training=False), atol=1e-6)
     assert {type(layer) for layer in opened.layers} >= {keras.layers.LSTM}
