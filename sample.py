@@ -9,6 +9,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from midilstm import arguments as shared
@@ -34,16 +35,17 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     """Open the model, hear the primer, draw the pieces, write a MIDI file and its JSON for each."""
     use_one_thread()  # before NumPy is there
     from midilstm.midi import instrument_name, program_of
-    from midilstm.sampling import pieces, recipe
+    from midilstm.sampling import folder, pieces, recipe
 
     like = recipe.read_recipe(arguments.like) if arguments.like else None
     if like:
         arguments = parse_args(argv, like)
     if arguments.instrument is not None:
         arguments.instrument = instrument_name(program_of(arguments.instrument))
-    trained = pieces.open_model(arguments.model_dir, arguments.checkpoint)
+    trained = folder.open_model(arguments.model_dir, arguments.checkpoint)
     if like and like["weights_sha256"] != trained.network.digest:
         pieces.warn(f"{trained.checkpoint} has other weights than made {arguments.like}")
+    trained = replace(trained, memory=recipe.memory_for(arguments.memory, trained, like))
 
     primer: list[str] = like["primer_tokens"] if like else []
     if arguments.primer:

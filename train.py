@@ -11,6 +11,7 @@ from typing import Any
 
 from midilstm import arguments as shared
 from midilstm.arguments import count, number_from, positive_int, share
+from midilstm.sampling import use_one_thread
 
 # The flags that a network, a run's settings and its loop are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
@@ -22,6 +23,7 @@ LOOP = ("model_dir", "epochs", "freq", "keep", "patience", "seed", "shuffle", "t
 
 def train(arguments: argparse.Namespace) -> None:
     """Load the corpus, begin or resume the run in the model folder, and train."""
+    use_one_thread()  # in NumPy, which draws pieces: TensorFlow has threads of its own
     from midilstm.corpus import demo, report
     from midilstm.corpus.corpus import load_corpus
     from midilstm.files import locked
@@ -60,6 +62,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
+        fit_memory(arguments, corpus)
         return
 
     print("Starting TensorFlow ...", flush=True)
@@ -70,10 +73,21 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     known = [row for path in checkpoints if "epoch" in (row := runs.scores(path))]
     own = {"log": log.Log(log_dir, done, known), "network": network, "corpus": corpus, "done": done}
     loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
-    # Here what sampling learns from the trained network is fitted, in seconds.
+    fit_memory(arguments, corpus)
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
     print(f"Done. Now: python sample.py {length_flag}{flag}")
+
+
+def fit_memory(arguments: argparse.Namespace, corpus: Any) -> None:
+    """Fit the memory of the piece to the best network, or the last, unless it was fitted to it."""
+    from midilstm.sampling import folder
+
+    if arguments.memory:
+        lengths = sorted(len(ids) - 1 for ids in corpus.held_out.values())
+        usual = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws them
+        pieces = [*corpus.training.values()]
+        folder.fit_memory(arguments.model_dir, pieces, arguments.seed, usual)
 
 
 def settings_of(flags: dict[str, Any], corpus: Any) -> dict[str, Any]:
@@ -137,6 +151,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
+    back = "fit at the end how much of a new piece comes back, as in these (memory.json)"
+    add("--memory", action=switch, default=True, help=back)
     add = parser.add_argument_group("network").add_argument
     size = number_from(1, 65_536, "a whole number from 1 to 65536", int)
     layers = number_from(1, 64, "a whole number from 1 to 64", int)

@@ -15,8 +15,8 @@ from typing import Any
 
 from midilstm.files import InputError, write_atomically
 
-SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
-FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS)
+SETTINGS, VOCABULARY, MEMORY = "settings.json", "vocabulary.json", "memory.json"
+FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS, MEMORY)
 SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
 PARTS = ("network", "training", "corpus")  # of the settings
 FORMAT = 2  # of the folder; raised where tokens or settings come to mean something else

@@ -40,6 +40,9 @@ class Steps(Encoding):
     def clock(self, bpm=None):
         raise NotImplementedError
 
+    def bars(self, token):
+        return 0.25
+
     def follow(self, state, token):
         return None if (token == "then") == (state == "then") else token
 

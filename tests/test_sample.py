@@ -16,7 +16,10 @@ import model
 import sample
 from midilstm import runs, tokens
 from midilstm.midi import program_of
-from midilstm.sampling import options, pieces
+from midilstm.sampling import folder as model_folder
+from midilstm.sampling import options
+from midilstm.sampling.form import returns
+from midilstm.sampling.memory import Weights
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "E4", "0.4.7", "2.5.9")
@@ -136,7 +139,7 @@ def test_a_folder_without_a_model_or_of_two_runs_is_refused(
         *("--chars=0", "--bars=1.5", "--seconds=0", "--seconds=nan", "--chars=100 --bars=2"),
         *("--temperature=-1", "--temperature=nan", "--temperature=x", "--temperature=1e-9"),
         *("--bpm=0", "--seed=-1", "--count=0", "--top-k=-1", "--top-p=0", "--top-p=1.1"),
-        *("--repetition-penalty=0.9", "--temperature=0 --count=2"),
+        *("--repetition-penalty=0.9", "--memory=2.1", "--memory=-1", "--temperature=0 --count=2"),
     ],
 )
 def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture) -> None:
@@ -204,6 +207,77 @@ def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
     said = capsys.readouterr()
     assert "--seed=43, one of 18 drawn together" in said.out
     assert "careful" not in said.err
+
+
+PULLS = {"delay": 0.25, "bias": 1.0, "second": 0, "length": 1, "short": 1, "distance": 0}
+WEIGHTS = Weights(**PULLS, network=-0.5)
+FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
+
+
+@pytest.fixture
+def remembering(folder: Path) -> Path:
+    """Give the model a memory; return its file."""
+    model_folder.write_memory(folder / "model" / "memory.json", WEIGHTS, FITTED_ON)
+    return folder / "model" / "memory.json"
+
+
+def returning(body: dict[str, Any]) -> float:
+    """Return the share of spans of 8 tokens that came earlier."""
+    return float((returns(np.array(body["tokens"]), 8) > 0).mean())
+
+
+def test_a_piece_remembers_itself_where_the_model_has_a_memory(remembering: Path) -> None:
+    flags = ["--chars=300", "--seed=5"]
+    (new,), (weak,), (strong,) = (run(*flags, f"--memory={x}") for x in ("1", "0.5", "2"))
+    (off,) = run(*flags, "--memory=0")
+    assert off["path"].stem.endswith("_memory-0_chars-300")
+    assert (off["memory"], off["memory_weights"]) == (0, None)
+    assert (new["memory"], new["memory_weights"]) == (1, WEIGHTS.to_json())
+    assert new["path"].stem == "epoch-0002_seed-5_temperature-1_chars-300"
+    assert returning(off) < returning(weak) < returning(new) < returning(strong)
+    remembering.unlink()
+    (without,) = run(*flags)
+    assert without["tokens"] == off["tokens"]
+    assert (without["memory"], without["memory_weights"]) == (1, None)
+
+
+def test_like_remembers_as_the_piece_did(remembering: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = ["--chars=200", "--seed=5", "--top-p=0.95"]
+    (new,), (off,) = run(*flags, "--memory=1.5"), run(*flags, "--memory=0")
+    (again,) = run(f"--like={off['path']}", "--memory=1.5")
+    assert again["tokens"] == new["tokens"] != off["tokens"]
+    remembering.unlink()  # what the piece was drawn with is kept in its JSON
+    (without,) = run(*flags)
+    for body in (new, off, without):
+        assert run(f"--like={body['path']}")[0]["tokens"] == body["tokens"]
+    old = {k: v for k, v in without.items() if not k.startswith("memory") and k != "path"}
+    Path("old.json").write_text(json.dumps(old))
+    model_folder.write_memory(remembering, WEIGHTS, FITTED_ON)
+    for path in (without["path"], "old.json"):
+        assert run(f"--like={path}")[0]["tokens"] == without["tokens"]
+    Path("wrong.json").write_text(json.dumps({**old, "memory_weights": {"bias": 1}}))
+    assert "expected the numbers delay, bias" in refused(capsys, "--like=wrong.json")
+
+
+def test_the_primer_fills_the_memory(remembering: Path) -> None:
+    assert remembering.exists()
+    motif = ["C4", "E4", "0.4.7", "E4", "2.5.9", "C4"]
+    tokens.write([*motif, "0.4.7", "0.4.7", *motif[:3]], Path("seed.mid"))
+    flags = ["--primer=seed.mid", "--chars=3", "--count=20", "--seed=0"]
+    with_it = sum(body["tokens"] == motif[3:] for body in run(*flags, "--memory=2"))
+    without = sum(body["tokens"] == motif[3:] for body in run(*flags, "--memory=0"))
+    assert with_it > without + 10
+
+
+def test_a_model_without_a_memory_says_so(remembering: Path, capsys: pytest.CaptureFixture) -> None:
+    for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
+        remembering.write_text(content)
+        assert "model/memory.json is no memory that train.py fitted" in refused(capsys)
+    body = {"weights": {**WEIGHTS.to_json(), "bias": "1"}, "fitted_on": FITTED_ON}
+    remembering.write_text(json.dumps(body))
+    assert "bias is '1', expected a number" in refused(capsys)
+    remembering.unlink()
+    assert "--memory=1.5 is for a model with a memory" in refused(capsys, "--memory=1.5")
 
 
 def test_the_json_tells_how_a_piece_was_made() -> None:
@@ -363,8 +437,8 @@ def test_a_piece_that_is_not_written_leaves_no_description(
 def rhythmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sample.py find a model of `tsd` that knows no grammar."""
     network = cast(Any, FakeNetwork())
-    found = pieces.Trained(Path("epoch-0001.keras"), network, Vocabulary(TSD, "tsd"))
-    monkeypatch.setattr(pieces, "open_model", lambda *_: found)
+    found = model_folder.Trained(Path("epoch-0001.keras"), network, Vocabulary(TSD, "tsd"))
+    monkeypatch.setattr(model_folder, "open_model", lambda *_: found)
     monkeypatch.chdir(tmp_path)
 
 

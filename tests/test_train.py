@@ -89,6 +89,7 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: tuple[Path, str]) ->
         "best.keras",
         "epoch-0003.keras",
         "epoch-0006.keras",
+        "memory.json",
         "settings.json",
         "vocabulary.json",
     ]
@@ -143,6 +144,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
     assert "Saved model/epoch-0004.keras. The same command goes on" in capsys.readouterr().err
+    assert not Path("model", "memory.json").exists()
     monkeypatch.setattr(keras.Model, "train_on_batch", step)
     assert run("--epochs=6", "--freq=3") == 0
     assert "Going on from model/epoch-0004.keras" in capsys.readouterr().out
@@ -156,8 +158,27 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
     assert "Nothing left to do: model holds epoch 6 of 6" in said
     assert "--epochs=12" in said
     assert "--fresh" in said
+    assert "memory.json" not in said  # there it is
     assert run("--epochs=7") == 0
     assert [row["epoch"] for row in rows(copied)] == ["1", "2", "3", "4", "5", "6", "7"]
+
+
+def test_a_memory_is_fitted_to_the_best_network_whenever_it_is_missing(
+    copied: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = copied / "model" / "memory.json"
+    content = path.read_bytes()
+    fitted_on = json.loads(content)["fitted_on"]
+    assert (fitted_on["checkpoint"], fitted_on["pieces"], fitted_on["tokens"]) == ("best", 5, 305)
+    path.unlink()
+    assert run("--epochs=6", "--no-memory") == 0
+    assert not path.exists()
+    assert run("--epochs=6") == 0
+    assert path.read_bytes() == content
+    path.write_text("{}")
+    capsys.readouterr()
+    assert run("--epochs=6") == 2
+    assert "model/memory.json is no memory that train.py fitted" in capsys.readouterr().err
 
 
 def test_other_settings_are_refused_in_one_line(
@@ -204,6 +225,7 @@ def test_patience_stops_at_the_best_and_is_remembered(
     best = folder / "model" / "best.keras"
     assert runs.held_out_loss(best) == pytest.approx(min(losses), abs=1e-6)
     assert weights(best) == weights(runs.path_of(folder / "model", len(losses) - 2))
+    assert (folder / "model" / "memory.json").exists()
     said = "Stopped: no better held-out loss for 2 epochs"
     assert said in capsys.readouterr().out
     assert run(*flags) == 0
@@ -215,6 +237,8 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert run("--epochs=1", "--validation=0") == 0
     assert rows(folder)[0]["val_loss"] == "nan"
     assert not (folder / "model" / "best.keras").exists()
+    memory = json.loads((folder / "model" / "memory.json").read_text())
+    assert memory["fitted_on"]["checkpoint"] == "epoch-0001"
     assert runs.held_out_loss(folder / "model" / "epoch-0001.keras") is None
 
 
@@ -334,7 +358,7 @@ def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -
 
 
 def test_a_network_too_large_for_the_machine_is_refused_before_it_is_built(
-    copied: Path, capsys: pytest.CaptureFixture
+    capsys: pytest.CaptureFixture,
 ) -> None:
     assert run("--units=65536", "--layers=64", "--model-dir=large") == 2
     error = capsys.readouterr().err

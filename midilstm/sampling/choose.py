@@ -14,10 +14,10 @@ WINDOW = 64  # tokens that the repetition penalty looks back on
 class Knobs:
     """Say how a token is chosen; each default leaves the log probabilities as they are.
 
-    In this order: tokens among the last WINDOW have their log probability multiplied by
-    `repetition_penalty` (CTRL: Keskar et al. 2019, arXiv 1909.05858); all are divided by
-    `temperature` (0: the likeliest is taken); the `top_k` likeliest stay (0: all do); of these the
-    fewest that together have `top_p` of their sum (Holtzman et al. 2020, arXiv 1904.09751), and
+    In the order that loop.generate names: tokens among the last WINDOW have their log probability
+    multiplied by `repetition_penalty` (CTRL: Keskar et al. 2019, arXiv 1909.05858); all are divided
+    by `temperature` (0: the likeliest is taken); the `top_k` likeliest stay (0: all do); of these
+    the fewest that together have `top_p` of their sum (Holtzman et al. 2020, arXiv 1904.09751), and
     those as likely as the last of them. Only with `until_end` can a piece end.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Event
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from midilstm.sampling.choose import Knobs, choose_rows, race
+from midilstm.sampling.memory import Past, Weights, mix
 from midilstm.sampling.network import Lanes, Network
 from midilstm.tokens.grammar import Grammar
 from midilstm.tokens.vocabulary import END_ID
@@ -27,17 +28,18 @@ def generate(
     knobs: Knobs,
     primer: Sequence[int] = (),
     *,
-    memory: Any = None,
+    memory: Memory | None = None,
     grammar: Grammar[Any] | None = None,
     until: Callable[[], Callable[[int], bool]] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> list[list[int]]:
     """Draw a piece of `length` ids for each seed, each from what the network gives for the last.
 
-    END and the primer are fed first, also to `memory`, which is of one piece, not begun. With
-    `until_end` a piece is over where END is drawn, which its first id never is. `until` makes a
-    listener for each piece: told each new id, it says whether the piece is over before it (but the
-    first stays). What `grammar` forbids is not drawn; a primer may break its rules. `progress` is
+    END and the primer are fed first, also to `memory`, which is of one piece, not begun. What is
+    likely say, in this order: the network; `memory`; END, which no piece begins with and only with
+    `until_end` one ends with; `grammar`, whose rules a primer may break; and of the knobs the
+    repetition penalty, temperature, top-k and top-p. `until` makes a listener for each piece: told
+    each new id, it says whether the piece is over before it (but the first stays). `progress` is
     told how many more tokens have been drawn. The same seeds give the same pieces, however many
     cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
     """
@@ -70,6 +72,34 @@ def generate(
             raise
 
 
+@dataclass(frozen=True)
+class Memory:
+    """The pasts of pieces side by side, and how strongly they pull."""
+
+    pasts: Sequence[Past]
+    weights: Weights
+    strength: float = 1.0
+
+    @classmethod
+    def begin(cls, clock: Sequence[float], weights: Weights, strength: float = 1.0) -> Memory:
+        """Return the memory of one piece, not begun; `clock` [V] has each id's bars."""
+        return cls([Past(clock, weights.delay)], weights, strength)
+
+    def hear(self, ids: np.ndarray) -> None:
+        """Take in the next ids [B]."""
+        for past, number in zip(self.pasts, ids.tolist(), strict=True):
+            past.hear(number)
+
+    def pull(self, scores: np.ndarray) -> np.ndarray:
+        """Return the log probabilities [B, V], into which the past is mixed in place."""
+        mix(scores, self.pasts, self.weights, self.strength)
+        return scores
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Memory:
+        """Return a copy of these rows."""
+        return replace(self, pasts=[self.pasts[row].copy() for row in rows])
+
+
 @dataclass
 class _Piece:
     """A piece as it grows."""
@@ -81,12 +111,13 @@ class _Piece:
 
 
 def _steps(
-    pieces: list[_Piece], lanes: Lanes, memory: Any, knobs: Knobs, grammar: Grammar[Any] | None
+    pieces: list[_Piece],
+    lanes: Lanes,
+    memory: Memory | None,
+    knobs: Knobs,
+    grammar: Grammar[Any] | None,
 ) -> Iterator[int]:
-    """Draw an id of each piece, a row of lanes and memory, until all are over; yield how many.
-
-    What is likely says the network, then memory, grammar and knobs.
-    """
+    """Draw an id of each piece, a row of lanes and memory, until all are over; yield how many."""
     place = 0
     while pieces:
         last = np.array([piece.ids[-1] for piece in pieces])

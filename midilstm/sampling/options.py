@@ -21,6 +21,7 @@ POSITIVE: Domain = ("a whole number above zero", lambda x: x >= 1)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
 SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
 PENALTY: Domain = ("a number from 1 to 100", lambda x: 1 <= x <= 100)
+PULL: Domain = ("a number from 0 to 2", lambda x: 0 <= x <= 2)
 TEMPO: Domain = ("a tempo from 4 to 1000", lambda x: 4 <= x <= 1000)
 TIME: Domain = ("a number of seconds from 0.001 to 86400", lambda x: 0.001 <= x <= 86_400)
 
@@ -59,6 +60,7 @@ STEERING = (
     Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
     Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
     Option("repetition_penalty", float, 1.0, "against repeats (1.0 = off)", PENALTY, "penalty"),
+    Option("memory", float, 1.0, "how strongly its past comes back (0 = off)", PULL, "memory"),
     Option("primer", Path, None, "MIDI file to go on from", kept=False),
     Option("include_primer", bool, False, "put the primer before the new music in the output"),
     Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),

@@ -1,4 +1,4 @@
-"""A model folder, a primer and a length → new tokens. Knows no flags, no output files."""
+"""A trained model, a primer and a length → new tokens. Knows no flags, no output files."""
 
 from __future__ import annotations
 
@@ -6,40 +6,21 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from midilstm import runs
 from midilstm import tokens as encodings
 from midilstm.files import InputError
 from midilstm.midi import MidiError
 from midilstm.sampling.choose import Knobs
-from midilstm.sampling.loop import generate
-from midilstm.sampling.network import Network, load
+from midilstm.sampling.fitting import bars_of
+from midilstm.sampling.folder import Trained
+from midilstm.sampling.loop import Memory, generate
 from midilstm.sampling.options import LENGTHS
 from midilstm.tokens.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model folder, ready to sample from."""
-
-    checkpoint: Path
-    network: Network
-    vocabulary: Vocabulary
-    pedal: bool = True  # whether it heard the sustain pedal
-
-
-def open_model(folder: Path, which: str | None) -> Trained:
-    """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
-    checkpoint = runs.choose(folder, which)
-    settings = runs.load_settings(folder)
-    vocabulary = Vocabulary.of_network(folder / runs.VOCABULARY, settings["network"])
-    pedal = settings.get("training", {}).get("pedal", True)
-    return Trained(checkpoint, load(checkpoint, settings["network"]), vocabulary, pedal)
 
 
 def read_primer(path: Path, trained: Trained) -> list[str]:
@@ -117,6 +98,9 @@ def draw_pieces(
     """Return the new tokens of each seed's piece, drawn after a primer's ids."""
     most = math.ceil(length.amount) * LENGTHS[length.unit]
     rules: dict[str, Any] = {"until": None if length.unit == "chars" else length.until}
+    if trained.memory:
+        clock = bars_of(trained.vocabulary)
+        rules["memory"] = Memory.begin(clock, trained.memory, values["memory"])
     rules["grammar"] = trained.vocabulary.grammar() if values["strict_grammar"] else None
     knobs = Knobs(**{field.name: values[field.name] for field in fields(Knobs)})
     total = None if rules["until"] else len(seeds) * most

@@ -17,10 +17,11 @@ from midilstm import runs
 from midilstm import tokens as encodings
 from midilstm.files import InputError, write_atomically
 from midilstm.midi import program_of
+from midilstm.sampling.folder import Trained
 from midilstm.sampling.loop import GROUP
+from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import ROW_BY_ROW
 from midilstm.sampling.options import KEPT, LENGTHS, stem_of
-from midilstm.sampling.pieces import Trained
 
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
@@ -37,6 +38,7 @@ def recipe_of(
         "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
         "weights_sha256": trained.network.digest,
         "held_out_loss": runs.held_out_loss(trained.checkpoint),
+        "memory_weights": trained.memory.to_json() if trained.memory else None,
         "encoding": trained.vocabulary.name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
         "primer": str(values["primer"]) if values["primer"] else None,
@@ -48,6 +50,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """Read a piece's JSON; raise InputError where it is not one that sample.py wrote."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
+        body = {"memory": 0, "memory_weights": None, **body}  # as before there was any
         if not (wrong := next(_mistakes(body), "")):
             return dict(body)
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -67,11 +70,29 @@ def _mistakes(body: Mapping[str, Any]) -> Iterator[str]:
         yield f"it has not one of {', '.join(LENGTHS)}"
     if not all(isinstance(token, str) for token in body["primer_tokens"]):
         yield "primer_tokens is no list of tokens"
+    if body["memory_weights"] is not None:
+        Weights.from_json(body["memory_weights"])  # or ValueError
     match body["group"]:
         case {"seed": int(first), "count": int(number)} if number <= GROUP:
             if body["seed"] in range(first, first + number):
                 return
     yield "group does not hold the seed"
+
+
+def memory_for(strength: float, trained: Trained, like: Mapping[str, Any] | None) -> Weights | None:
+    """Return the memory that a piece is drawn with: of the piece it is made like, or the model's.
+
+    Raise InputError where there is none to be stronger or weaker.
+    """
+    weights = trained.memory
+    if like and (like["memory_weights"] or like["memory"] == strength):
+        weights = like["memory_weights"] and Weights.from_json(like["memory_weights"])
+    if not weights and strength not in (0, 1):
+        raise InputError(
+            f"--memory={strength:g} is for a model with a memory, which train.py fits at its end "
+            "unless told --no-memory; this one has none"
+        )
+    return weights if strength else None
 
 
 def group_of(seed: int, seeds: range) -> dict[str, int]:

@@ -172,6 +172,12 @@ class Band(Encoding):
                 clock.tell(token)
         return clock
 
+    def bars(self, token: str) -> float:
+        """Return the bars that a token begins, or its time shifts in bars of four quarters."""
+        said = [parts(part) for part in token.split(" ")]
+        shifts = sum(beats_of(value) for kind, value in said if kind == "TimeShift")
+        return shifts / 4 + sum(kind == "Bar" for kind, _ in said)
+
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far values of one kind lie apart; of pitches the class counts first."""
         (kind, wanted), (other_kind, value) = parts(token), parts(other)

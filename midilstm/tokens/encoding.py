@@ -64,6 +64,10 @@ class Encoding(ABC):
         it counts the seconds, and the bars from that note's.
         """
 
+    @abstractmethod
+    def bars(self, token: str) -> float:
+        """Return how many bars the music moves on with a token, merged ones with all parts."""
+
     def approximated(self, song: midi.Song) -> int:
         """Return how many of a song's tempos and time signatures its tokens say inexactly."""
         return 0

@@ -76,6 +76,10 @@ class Notes(Encoding):
         """Return a clock whose bars are of four quarter notes."""
         return _Clock(midi.BPM if bpm is None else bpm)
 
+    def bars(self, _: str) -> float:
+        """Return an eighth: half a quarter note in bars of four."""
+        return STEP / TICKS_PER_QUARTER / 4
+
 
 class _Clock:
     def __init__(self, bpm: float) -> None:

@@ -1,5 +1,6 @@
 """The loop: what is fed, where pieces end, and that they do not depend on those beside them."""
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from fake_network import FakeLanes, FakeNetwork
 
 from midilstm.sampling import loop
 from midilstm.sampling.choose import Knobs
+from midilstm.sampling.memory import Weights
 from midilstm.tokens.grammar import Grammar
 from midilstm.tokens.vocabulary import END_ID
 
@@ -176,6 +178,28 @@ def test_a_memory_hears_all_and_is_asked_before_the_grammar() -> None:
         FakeNetwork(), range(3), 6, Knobs(), [2, 4, 3, 5, 5], memory=Echo([[]]), grammar=grammar
     ):
         assert violations(piece) == 0
+
+
+def remembering() -> loop.Memory:
+    """Return a memory in which each id takes a quarter of a bar."""
+    weights = Weights(1.0, bias=0.5, second=-0.5, length=1.0, short=0.5, distance=0, network=-0.5)
+    return loop.Memory.begin([0.25] * 7, weights)
+
+
+@pytest.mark.parametrize("knobs", [Knobs(), STEERED], ids=str)
+def test_a_piece_with_a_memory_does_not_depend_on_those_beside_it(knobs: Knobs) -> None:
+    def draw(seeds: Sequence[int]) -> list[list[int]]:
+        return generate(FakeNetwork(), seeds, 60, knobs, [3, 4, 3], memory=remembering())
+
+    alone = [draw([seed])[0] for seed in range(40)]
+    assert draw(range(40)) == alone
+    assert alone != generate(FakeNetwork(), range(40), 60, knobs, [3, 4, 3])
+
+
+def test_a_memory_of_no_strength_changes_nothing() -> None:
+    memory = dataclasses.replace(remembering(), strength=0)
+    expected = generate(FakeNetwork(), range(9), 60, Knobs(), [3, 4])
+    assert generate(FakeNetwork(), range(9), 60, Knobs(), [3, 4], memory=memory) == expected
 
 
 def toy_follow(state: str, number: int) -> str | None:

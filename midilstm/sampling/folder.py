@@ -1,0 +1,80 @@
+"""What training left, ready to sample from: network, vocabulary, the memory of the piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midilstm import runs
+from midilstm.files import InputError, write_atomically
+from midilstm.sampling import fitting
+from midilstm.sampling.memory import Weights
+from midilstm.sampling.network import Network, load
+from midilstm.tokens.vocabulary import Vocabulary
+
+FITTED_ON = {"checkpoint": str, "weights_sha256": str, "pieces": int, "tokens": int, "seed": int}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model folder, ready to sample from."""
+
+    checkpoint: Path
+    network: Network
+    vocabulary: Vocabulary
+    pedal: bool = True  # whether it heard the sustain pedal
+    memory: Weights | None = None
+
+
+def open_model(folder: Path, which: str | None) -> Trained:
+    """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
+    checkpoint = runs.choose(folder, which)
+    settings = runs.load_settings(folder)
+    vocabulary = Vocabulary.of_network(folder / runs.VOCABULARY, settings["network"])
+    pedal = settings.get("training", {}).get("pedal", True)
+    network = load(checkpoint, settings["network"])
+    memory, _ = read_memory(folder / runs.MEMORY)
+    return Trained(checkpoint, network, vocabulary, pedal, memory)
+
+
+def fit_memory(
+    folder: Path, pieces: Sequence[np.ndarray], seed: int, length: int | None = None
+) -> None:
+    """Fit the memory to a folder's best or last network as fitting.fit does, if it is not yet."""
+    trained, path = open_model(folder, None), folder / runs.MEMORY
+    digest = trained.network.digest
+    if read_memory(path)[1].get("weights_sha256") == digest:
+        return
+    weights = fitting.fit(trained.network, trained.vocabulary, pieces, seed=seed, length=length)
+    values = (trained.checkpoint.stem, digest, len(pieces), sum(map(len, pieces)), seed)
+    write_memory(path, weights, dict(zip(FITTED_ON, values, strict=True)))
+    print(f"Saved {path}: how much comes back in a new piece, as in those trained on")
+
+
+def write_memory(path: Path, weights: Weights, fitted_on: dict[str, Any]) -> None:
+    """Write the memory's weights, and what they were fitted on, as JSON."""
+    body = {"weights": weights.to_json(), "fitted_on": fitted_on}
+    write_atomically(path, json.dumps(body, indent=2) + "\n")
+
+
+def read_memory(path: Path) -> tuple[Weights | None, dict[str, Any]]:
+    """Read what `write_memory` wrote; where there is no file there is no memory."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if set(body) != {"weights", "fitted_on"}:
+            raise ValueError("expected weights and fitted_on")
+        if {name: type(value) for name, value in body["fitted_on"].items()} != FITTED_ON:
+            raise ValueError(f"expected fitted_on to have {', '.join(FITTED_ON)}")
+        return Weights.from_json(body["weights"]), body["fitted_on"]
+    except FileNotFoundError:
+        return None, {}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no memory that train.py fitted ({error}); remove it, and the train.py "
+            "command of this model fits it again"
+        ) from error
