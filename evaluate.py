@@ -1,10 +1,7 @@
-"""How good a trained model is: held-out score beside n-grams, copying, statistics, similarity."""
+"""How good a trained model is: held-out score beside n-grams, form, copying, similarity."""
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
-
-# isort: split
 import argparse
 import json
 import sys
@@ -18,7 +15,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Say how well a trained model predicts music it has never seen, how much of "
-        "what it writes is copied, and how far its music lies from people's. "
+        "what it writes comes back and is copied, and how far its music lies from people's. "
         "The pieces are split as they were for training.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -26,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--checkpoint", help="latest, best, or an epoch's number (none = best where there is one)")
     add("--json", type=Path, metavar="FILE", help="write all numbers here, too")
-    add("--seed", type=shared.seed, default=0, help="fixes sampling and intervals")
+    add("--seed", type=int, default=0, help="fixes sampling and intervals")
     held_out = "the folder holds other music than was trained on: take every piece as held out"
     add("--other-corpus", action="store_true", help=held_out)
     add = parser.add_argument_group("pieces to examine").add_argument
@@ -36,6 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--length", type=shared.count, default=0, help="tokens of each (0 = as is typical)")
     add("--temperature", type=shared.temperature, default=1.0, help="of the pieces to sample")
     add("--top-p", type=shared.mass, default=1.0, help="of the pieces to sample (1.0 = off)")
+    strength = "how strongly a piece's past pulls on what is sampled (0 = off, 1 = as fitted)"
+    add("--memory", type=shared.number_from(0, 2, "from 0 to 2"), default=1.0, help=strength)
     shared.add_reading_arguments(parser)
     return parser.parse_args(argv)
 
@@ -45,45 +44,45 @@ def evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from midilstm import runs
-    from midilstm.evaluation import copying, likelihood, pieces, report, similarity
+    from midilstm.evaluation import baseline, pieces, report
+    from midilstm.evaluation.examine import examine
     from midilstm.files import write_atomically
-    from midilstm.sampling import network
-    from midilstm.tokens.vocabulary import Vocabulary
+    from midilstm.sampling.fitting import bars_of
+    from midilstm.sampling.folder import open_model
+    from midilstm.sampling.loop import Memory
 
-    checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
+    trained = open_model(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
-    vocabulary = Vocabulary.of_network(arguments.model_dir / runs.VOCABULARY, settings["network"])
-    asked = vars(arguments)
+    asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.memory
     reading = {key: asked[key] for key in ("jobs", "max_file_seconds", "min_notes", "scheduler")}
-    reading |= {"name": vocabulary.name, "bpe": vocabulary.merges}
-    reading["pedal"] = settings["training"]["pedal"]
-    knobs = {key: asked[key] for key in ("temperature", "top_p")}
+    reading |= {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": trained.pedal}
     own = None if arguments.other_corpus else settings
     corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
-    print(f"Evaluating {checkpoint}", flush=True)
-    trained = network.load(checkpoint, settings["network"])
-    rng, other = (np.random.default_rng([arguments.seed % 2**63, part]) for part in range(2))
+    print(f"Evaluating {trained.checkpoint}", flush=True)
+    rng, other, third = (np.random.default_rng([arguments.seed % 2**63, n]) for n in range(3))
     result = {
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(trained.checkpoint),
         "encoding": vocabulary.name,
         "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
-        **{"other_corpus": arguments.other_corpus, "seed": arguments.seed, **knobs},
-        **likelihood.score(trained, corpus, vocabulary, rng),
+        **{key: asked[key] for key in ("other_corpus", "seed", "temperature", "top_p")},
+        "memory": weights and weights.to_json(),
+        **baseline.score(trained.network, corpus, vocabulary, rng, weights),
         "notes": notes,
     }
     if arguments.generated or arguments.samples:
+        strength = None
         if arguments.generated:
             made, vocabulary = pieces.read_folder(arguments.generated, vocabulary, **reading)
         else:
+            strength = arguments.memory if weights else 0.0
+            past = Memory.begin(bars_of(vocabulary), weights, strength) if weights else None
             seeds = range(arguments.seed, arguments.seed + arguments.samples)
             length = arguments.length or pieces.typical_length(corpus)
-            made = pieces.sampled(trained, vocabulary, seeds, length, **knobs)
+            knobs = {"temperature": arguments.temperature, "top_p": arguments.top_p}
+            made = pieces.sampled(trained.network, vocabulary, seeds, length, past, **knobs)
         length = arguments.length or int(np.median([len(ids) for ids in made.values()]))
-        result["generated"] = {"pieces": len(made), "length": length}
-        sets = pieces.beginnings(made, corpus, length)
-        result |= similarity.compare(sets, vocabulary, other)
-        if corpus.training:
-            result["copying"] = copying.find_copies(corpus.training, sets, vocabulary, other)
+        result["generated"] = {"pieces": len(made), "length": length, "memory": strength}
+        result |= examine(made, length, corpus, vocabulary, other, third)
     result["verdict"] = report.verdict(result)
     report.show(result)
     if arguments.json:

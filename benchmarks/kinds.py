@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     nats, tokens = defaultdict[str, float](float), Counter[str]()
     music = list(held_out.values())
     for number, scored in likelihood.by_network(loaded, music):
-        for token, cost in zip(music[number], scored[0], strict=True):
+        for token, cost in zip(music[number], scored[0, 0], strict=True):
             nats[kinds[token]] += float(cost)
             tokens[kinds[token]] += 1
     notes = sum(corpus.sizes[name].notes for name in held_out)

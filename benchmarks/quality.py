@@ -14,7 +14,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ RECIPE, CLASSIC = (
     {"clip": 0.0, **{name: getattr(trainer.parse_args(flags), name) for name in SHAPING}}
     for flags in ([], ["--classic"])
 )
+RECIPE["average"] = 0.98  # how much of the exponential average of the weights a step keeps
+CLASSIC["average"] = 0.0
 # One change at a time; what build_model has no setting for is built in `variant` below.
 CHANGES: dict[str, dict[str, Any]] = {
     "recipe": {},
@@ -53,7 +55,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "learning rate 0.001": {"learning_rate": 1e-3},
     "warm-up over 100 steps": {"warm_up": 100},
     "cosine decay": {"decay": True},
-    "averaged weights": {"average": 0.98},
+    "weights not averaged": {"average": 0.0},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "layer normalisation": {"norm": True},
     "residual connections": {"residual": True},
@@ -62,7 +64,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "forget bias 2": {"forget": 2.0},
     "weight decay 0.1": {"weight_decay": 0.1},
     "dropout the same at every step": {"locked": True},
-    "512 units, dropout 0.5, averaged weights": {
+    "512 units, dropout 0.5, longer average": {
         **{"units": 512, "dropout": 0.5, "input_dropout": 0.5},
         "average": 0.99,
     },
@@ -124,6 +126,8 @@ def variant(vocabulary_size: int, change: dict[str, Any]) -> Any:
 
 def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
     """Build and compile a recipe's network: the project's own wherever it can be."""
+    import keras
+
     import model
     from midilstm.training import weights
 
@@ -137,6 +141,10 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
             vocabulary_size, batch_size=BATCH, sequence_length=LENGTH, **settings
         )
     model.compile_for_training(network, change["learning_rate"])
+    # Another of the same kind: averages have to be asked for before its variables are made.
+    how = {"use_ema": True, "ema_momentum": change["average"]} if change["average"] else {}
+    network.optimizer = keras.optimizers.Adam(change["learning_rate"], **how)
+    network.optimizer.build(network.trainable_variables)
     network.optimizer.clipnorm = change["clip"] or None
     if "weight_decay" in change:
         network.optimizer.weight_decay = change["weight_decay"]
@@ -151,8 +159,18 @@ def learning_rate(change: dict[str, Any], step: int, steps: int) -> float:
     return rate * (1 + math.cos(math.pi * step / steps)) / 2 if change.get("decay") else rate
 
 
-def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: int) -> list[Any]:
-    """Train for about `steps` steps; return [loss, accuracy, held-out loss, accuracy] an epoch."""
+def train(
+    network: Any,
+    corpus: Any,
+    change: dict[str, Any],
+    seed: int,
+    steps: int,
+    keep: Callable[[list[Any]], object] = lambda _: None,
+) -> list[Any]:
+    """Train for about `steps` steps; return [loss, accuracy, held-out loss, accuracy] an epoch.
+
+    After each, `keep` is given what there is of it, while the network has the weights scored.
+    """
     import numpy as np
 
     from midilstm.corpus import batches
@@ -164,7 +182,7 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
         keys = np.array([corpus.vocabulary.transposed(k) for k in vocabularies.KEYS])
     pieces, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     count = batches.batch_count(sum(map(len, pieces)), BATCH, LENGTH)
-    scorer, curve, average = Scorer(network), [], network.get_weights()
+    scorer, curve = Scorer(network), []
     for epoch in range(-(-steps // count)):
         rng = np.random.default_rng([seed, epoch + 1])
         stream = batches.epoch_stream(pieces, rng, shuffle=change["shuffle"], transpositions=keys)
@@ -176,32 +194,23 @@ def train(network: Any, corpus: Any, change: dict[str, Any], seed: int, steps: i
             network.optimizer.learning_rate.assign(learning_rate(change, step, steps))
             logs = network.train_on_batch(*batch, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
-            if "average" in change:
-                share = min(change["average"], (1 + step) / (10 + step))
-                now = network.get_weights()
-                average = [share * a + (1 - share) * b for a, b in zip(average, now, strict=True)]
         trained = network.get_weights()
-        if "average" in change:
-            network.set_weights(average)
-        score = scorer(held_out)
+        network.optimizer.finalize_variable_values(network.trainable_variables)  # the averages
+        curve.append([*(sums / count), *scorer(held_out)])
+        keep(curve)
         network.set_weights(trained)
-        curve.append([*(sums / count), *score])
     return curve
 
 
 def best_ngram(corpus: Any) -> dict[str, Any]:
-    """Return the lowest held-out nats of any n-gram, the training pieces counted in every key."""
-    from midilstm.evaluation import likelihood, ngrams
+    """Return the lowest held-out nats of any n-gram, as written or counted in every key."""
+    from midilstm.evaluation import baseline
 
-    training, held_out = corpus.training.values(), list(corpus.held_out.values())
+    training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]
-    every = [table[ids] for ids in training for table in tables]
-    found = []
-    for order, ngram in enumerate(ngrams.count(every, len(tables[0]), likelihood.ORDER), 1):
-        nats = sum(scored[0].sum() for _, scored in likelihood.by_ngram(ngram, held_out))
-        name = f"{order}-gram, Kneser-Ney, {len(tables)} keys"
-        found.append({"best": float(nats / sum(map(len, held_out))), "recipe": name})
-    return min(found, key=lambda row: row["best"])
+    best, _ = baseline.best_ngram(baseline.ngrams(training, held_out, tables))
+    name = f"{best.facts['order']}-gram, Kneser-Ney, {best.facts['keys']} keys"
+    return {"best": best.facts["nats_a_token"], "recipe": name}
 
 
 def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 import evaluate
 import train
 from midilstm import tokens
-from midilstm.evaluation import likelihood
+from midilstm.evaluation import baseline
 from midilstm.tokens import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
@@ -136,6 +136,53 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
     assert first["statistics"] != other["statistics"]
 
 
+NAMES = ("delay", "bias", "second", "length", "short", "distance", "network")
+WEIGHTS = dict(zip(NAMES, (1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0), strict=True))
+
+
+@pytest.fixture
+def remembering(trained: Path, tmp_path: Path) -> Path:
+    """Return the model's folder with a memory in it."""
+    folder = tmp_path / "remembering"
+    shutil.copytree(trained / "model", folder)
+    fitted_on = {"checkpoint": "best", "weights_sha256": "", "pieces": 3, "tokens": 9, "seed": 0}
+    body = {"weights": WEIGHTS, "fitted_on": fitted_on}
+    (folder / "memory.json").write_text(json.dumps(body), encoding="utf-8")
+    return folder
+
+
+def test_a_memory_in_the_model_folder_is_scored_and_sampled_with(
+    remembering: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture
+) -> None:
+    flags = [f"--model-dir={remembering}", "--samples=4", "--length=300"]
+    found = evaluated(*flags)
+    printed = capsys.readouterr().out
+    assert "4 pieces of 300 tokens, drawn with --memory=1\n" in printed
+    assert "nats a token with memory" in printed
+    assert "Held-out nats a token by part of the pieces" in printed
+    assert "the model with memory" in found["verdict"]
+    assert "its pieces repeat themselves" in found["verdict"]
+    assert found["memory"] == WEIGHTS
+    assert found["generated"]["memory"] == 1
+    assert set(found["form"]) == {"generated", "held_out", "training"}
+    off = evaluated(*flags, "--memory=0")
+    assert "4 pieces of 300 tokens, without memory\n" in capsys.readouterr().out
+    assert off["scores"] == found["scores"]
+    shares = [of["form"]["generated"]["spans"]["8"]["share"]["value"] for of in (off, found)]
+    assert shares[0] < shares[1]
+
+
+def test_a_damaged_memory_is_one_sentence(
+    trained: Path, remembering: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (remembering / "memory.json").write_text('{"delay": 1}', encoding="utf-8")
+    flags = [f"--model-dir={remembering}", f"--data-dir={trained / 'data'}", "--jobs=1"]
+    assert evaluate.main(flags) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "memory.json" in error
+
+
 def test_no_tensorflow_is_waited_for(trained: Path) -> None:
     places = [f"--data-dir={trained / 'data'}", f"--model-dir={trained / 'model'}", "--samples=2"]
     code = f"import sys, evaluate; assert evaluate.main({places!r}) == 0; print(*sys.modules)"
@@ -184,7 +231,7 @@ def test_other_music_is_refused_unless_it_is_meant(
 def test_without_held_out_pieces_it_says_so(
     trained: Path, tmp_path: Path, evaluated: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(likelihood, "TRAINING_PIECES", 3)
+    monkeypatch.setattr(baseline, "TRAINING_PIECES", 3)
     flags = [f"--data-dir={trained / 'data'}", f"--model-dir={tmp_path / 'all'}", "--jobs=1"]
     few = [f"--log-dir={tmp_path}", "--epochs=1", "--validation=0"]
     assert train.main([*NETWORK, *TRAINING, *flags, *few]) == 0

@@ -1,11 +1,12 @@
-"""How well something predicts whole pieces: nats a token, a note, a quarter; the n-gram baseline.
+"""How well something predicts whole pieces: nats a token, a note, a quarter.
 
-Knows no files and not what a token means.
+Without and with the memory of the piece. Knows no files and not what a token means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,67 +14,99 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm.corpus.corpus import Corpus
-from midilstm.evaluation.ngrams import NGram, count
-from midilstm.evaluation.pieces import Pieces, some
+from midilstm.evaluation.form import again
+from midilstm.evaluation.ngrams import NGram
+from midilstm.evaluation.pieces import Pieces
 from midilstm.evaluation.statistics import estimate
+from midilstm.sampling.loop import Memory
 from midilstm.sampling.network import Network
-from midilstm.tokens.vocabulary import END_ID, KEYS, Vocabulary
+from midilstm.tokens.vocabulary import END_ID
 
-ORDER = 6  # of the longest n-grams
 TOP = 5
 GROUP = 64  # pieces side by side in the network
-TRAINING_PIECES = 100  # scored at most: enough to see what is known by heart
+THIRDS = ("first third", "second third", "last third")
+REPEATS = (8, 32)  # tokens: inside and outside of verbatim repeats of so many
 
-Predicted = tuple[int, np.ndarray]  # a piece's number; float [2, n]: nats, how many are likelier
+# A piece's number; float32 [ways, 2, n]: nats and how many ids are likelier, at each place, without
+# memory and, where there is one, with it.
+Predicted = tuple[int, np.ndarray]
 
 
-def by_network(network: Network, pieces: Sequence[np.ndarray]) -> Iterator[Predicted]:
-    """Predict each piece from a state of zeros, the longest first, a group side by side."""
+def _costs(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return float [2, B] of log probabilities [B, V]: the targets' nats, and the likelier ids."""
+    right = rows[np.arange(len(rows)), targets, None]
+    return np.stack([-right[:, 0], (rows > right).sum(axis=1)])
+
+
+def by_network(
+    network: Network, pieces: Sequence[np.ndarray], memory: Memory | None = None
+) -> Iterator[Predicted]:
+    """Predict each piece from a state of zeros, the longest first, a group side by side.
+
+    `memory` is of one piece, not begun, as sampling takes it.
+    """
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
     for group in np.split(order, range(GROUP, len(order), GROUP)):
         lengths = np.array([len(pieces[number]) for number in group])
         ids = np.full((lengths[0] + 1, len(group)), END_ID)
         for lane, number in enumerate(group):
             ids[1 : lengths[lane] + 1, lane] = pieces[number]
-        found = np.zeros((2, lengths[0], len(group)))
+        found = np.zeros((2 if memory else 1, 2, lengths[0], len(group)), np.float32)
         lanes, alive = network.lanes(len(group)), len(group)
+        remembered = memory and memory.take([0] * alive)
         for step, (fed, targets) in enumerate(pairwise(ids)):
             if (longer := int(np.count_nonzero(lengths > step))) < alive:
                 lanes, alive = lanes.take(range(longer)), longer
-            rows = lanes.step(fed[:alive])
-            right = rows[np.arange(alive), targets[:alive], None]
-            found[:, step, :alive] = -right[:, 0], (rows > right).sum(axis=1)
+                if remembered:
+                    remembered = replace(remembered, pasts=remembered.pasts[:longer])
+            rows, targets = lanes.step(fed[:alive]), targets[:alive]
+            found[0, :, step, :alive] = _costs(rows, targets)
+            if remembered:
+                remembered.hear(fed[:alive])
+                found[1, :, step, :alive] = _costs(remembered.pull(rows), targets)
         for lane, number in enumerate(group):
-            yield int(number), found[:, : lengths[lane], lane]
+            yield int(number), found[:, :, : lengths[lane], lane]
 
 
-def by_ngram(ngram: NGram, pieces: Sequence[np.ndarray]) -> Iterator[Predicted]:
+def by_ngram(
+    ngram: NGram, pieces: Sequence[np.ndarray], memory: Memory | None = None
+) -> Iterator[Predicted]:
     """Predict each piece by counting."""
     for number, ids in enumerate(pieces):
-        found, start = np.zeros((2, len(ids))), 0
-        for rows in ngram.rows(ids):
+        found, start = np.zeros((2 if memory else 1, 2, len(ids)), np.float32), 0
+        remembered, fed = memory and memory.take([0]), np.append(END_ID, ids[:-1])
+        for rows in map(np.log, ngram.rows(ids)):
             here = slice(start, start + len(rows))
-            right = rows[np.arange(len(rows)), ids[here], None]
-            found[:, here] = -np.log(right[:, 0]), (rows > right).sum(axis=1)
+            found[0, :, here] = _costs(rows, ids[here])
+            if remembered:
+                for place in range(len(rows)):
+                    remembered.hear(fed[start + place :][:1])
+                    remembered.pull(rows[place : place + 1])
+                found[1, :, here] = _costs(rows, ids[here])
             start = here.stop
         yield number, found
 
 
-def totals(label: str, number: int, results: Iterable[Predicted]) -> np.ndarray:
-    """Return float [3, pieces], each piece's sums: nats, ids that are likeliest, or of the TOP."""
-    sums = np.zeros((3, number))
+def predicted(label: str, number: int, results: Iterable[Predicted]) -> list[np.ndarray]:
+    """Return the predictions of so many pieces, in the pieces' order."""
+    found = [np.empty(0)] * number
     with tqdm(None, label, number, unit="piece", delay=1, leave=False, disable=None) as bar:
-        for piece, (nats, likelier) in results:
-            sums[:, piece] = nats.sum(), (likelier == 0).sum(), (likelier < TOP).sum()
+        for piece, costs in results:
+            found[piece] = costs
             bar.update()
-    return sums
+    return found
+
+
+def nats_of(found: Sequence[np.ndarray], way: int) -> np.ndarray:
+    """Return float [pieces], each piece's nats in one of the ways it was predicted."""
+    return np.array([costs[way, 0].sum(dtype=float) for costs in found])
 
 
 def summary(
-    sums: np.ndarray, pieces: Pieces, corpus: Corpus, rng: np.random.Generator
+    found: Sequence[np.ndarray], way: int, pieces: Pieces, corpus: Corpus, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return totals divided once, each with its interval over pieces."""
-    nats, right, top = sums
+    nats, likelier = nats_of(found, way), [costs[way, 1] for costs in found]
     tokens = np.array([len(ids) for ids in pieces.values()])
     sizes = [corpus.sizes[name] for name in pieces]
     notes, quarters = np.array([(size.notes, size.quarters) for size in sizes]).T
@@ -86,53 +119,36 @@ def summary(
         "nats_a_note": estimate(nats, notes, rng=rng),
         "nats_a_quarter": estimate(nats, quarters, rng=rng),
         "perplexity": {"value": float(np.exp(a_token["value"])), "interval": interval},
-        "accuracy": estimate(right, tokens, rng=rng),
-        f"top_{TOP}": estimate(top, tokens, rng=rng),
+        "accuracy": estimate([(more == 0).sum() for more in likelier], tokens, rng=rng),
+        f"top_{TOP}": estimate([(more < TOP).sum() for more in likelier], tokens, rng=rng),
     }
 
 
-def ngrams(
-    training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], tables: Sequence[np.ndarray]
-) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Return what each n-gram is, and its totals on the held-out pieces.
-
-    Training pieces are counted as written, and by each of the tables: the new id int [V] of each.
-    """
-    found, size = [], len(tables[0])
-    for keys in ([np.arange(size)], tables):
-        pieces = [table[ids] for table in keys for ids in training]
-        for order, ngram in enumerate(count(pieces, size, ORDER), 1):
-            name = "unigram" if order == 1 else f"{order}-gram"
-            sums = totals(f"{name}, {len(keys)} keys", len(held_out), by_ngram(ngram, held_out))
-            facts = {"name": name, "order": order, "keys": len(keys)}
-            facts["nats_a_token"] = float(sums[0].sum() / sum(map(len, held_out)))
-            found.append((facts, sums))
-    return found
+def parts_of(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the parts of a piece, bool [n] each: thirds, inside and outside of repeats."""
+    third = np.arange(len(ids)) * 3 // len(ids)
+    parts = {name: third == number for number, name in enumerate(THIRDS)}
+    for span in REPEATS:
+        parts[f"in repeats of {span}"] = repeated = again(ids, span)
+        parts[f"outside repeats of {span}"] = ~repeated
+    return parts
 
 
-def score(
-    network: Network, corpus: Corpus, vocabulary: Vocabulary, rng: np.random.Generator
+def by_parts(
+    pieces: Sequence[np.ndarray], predictions: Mapping[str, tuple[Sequence[np.ndarray], int]]
 ) -> dict[str, Any]:
-    """Return the network's scores and, where there is something to count, the n-gram baseline's.
+    """Return each part's share of all tokens, and its nats a token by each of the predictions.
 
-    The best n-gram is chosen by its held-out score itself: none could be harder to beat.
+    `predictions` maps a name to pieces' costs and which of their ways is meant. None for nothing.
     """
-    result: dict[str, Any] = {"scores": {}}
-    few = some(corpus.training, TRAINING_PIECES, rng)
-    for name, pieces in (("training", few), ("held_out", corpus.held_out)):
-        if pieces:
-            found = by_network(network, list(pieces.values()))
-            model = totals(f"Scoring {name.replace('_', '-')} pieces", len(pieces), found)
-            scores = summary(model, pieces, corpus, rng)
-            result["scores"][name] = {**scores, "of": len(getattr(corpus, name))}
-    training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
-    if training and held_out:
-        every = ngrams(training, held_out, [vocabulary.transposed(shift) for shift in KEYS])
-        best, sums = min(every, key=lambda one: float(one[0]["nats_a_token"]))
-        tokens = np.array([len(ids) for ids in held_out])
-        result["ngram_baseline"] = {
-            "all": [facts for facts, _ in every],
-            "best": {**best, **summary(sums, corpus.held_out, corpus, rng)},
-            "model_minus_best": estimate(model[0] - sums[0], tokens, rng=rng),
-        }
-    return result
+    masks = [parts_of(ids) for ids in pieces]
+    every = sum(map(len, pieces))
+    rows: dict[str, Any] = {}
+    for part in masks[0]:
+        size = sum(int(mask[part].sum()) for mask in masks)
+        rows[part] = {"share": size / every}
+        for name, (found, way) in predictions.items():
+            pairs = zip(found, masks, strict=True)
+            nats = sum(float(costs[way, 0, mask[part]].sum(dtype=float)) for costs, mask in pairs)
+            rows[part][name] = nats / size if size else None
+    return rows

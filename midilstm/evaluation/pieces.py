@@ -41,8 +41,8 @@ def load_music(
     if settings is None:
         return in_vocabulary(load_corpus(data_dir, validation=0, **reading), vocabulary)
     trained, before = settings["training"], settings["corpus"]
-    own = {key: trained[key] for key in ("validation", "seed", "transpose", "min_notes")}
-    own["group_versions"] = trained.get("group_versions", False)  # older runs split without
+    shaping = ("validation", "seed", "group_versions", "transpose", "min_notes")
+    own = {key: trained[key] for key in shaping}
     corpus = load_corpus(data_dir, **{**reading, **own})
     if corpus.digest() == before["sha256"]:
         return corpus, []
@@ -79,12 +79,18 @@ def read_folder(folder: Path, vocabulary: Vocabulary, **reading: Any) -> tuple[P
 
 
 def sampled(
-    network: Network, vocabulary: Vocabulary, seeds: Sequence[int], length: int, **knobs: Any
+    network: Network,
+    vocabulary: Vocabulary,
+    seeds: Sequence[int],
+    length: int,
+    memory: loop.Memory | None = None,
+    **knobs: Any,
 ) -> Pieces:
     """Sample a piece of `length` tokens for each seed; `knobs` are those of sampling."""
-    total, grammar, chosen = len(seeds) * length, vocabulary.grammar(), Knobs(**knobs)
+    rules: dict[str, Any] = {"memory": memory, "grammar": vocabulary.grammar()}
+    total, chosen = len(seeds) * length, Knobs(**knobs)
     with tqdm(None, "Sampling", total, unit="token", delay=2, leave=False, disable=None) as bar:
-        pieces = loop.generate(network, seeds, length, chosen, grammar=grammar, progress=bar.update)
+        pieces = loop.generate(network, seeds, length, chosen, progress=bar.update, **rules)
     named = zip(seeds, pieces, strict=True)
     return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+SPAN = "8"  # tokens of a span that comes back
+FAR = ("8", "16")  # spans of which it is shown from how far they come back
 COPIED = "12"  # tokens in a row that count as copied, not as common speech
 FEW = 5  # pieces below which an interval over them says little
 SUSPICIOUS = 0.1  # share of such runs below which nobody need worry
@@ -19,25 +21,31 @@ def number(fact: dict[str, Any], pattern: str) -> str:
 
 
 def verdict(result: dict[str, Any]) -> str:
-    """Say in one sentence whether the model beats counting, and whether it copies."""
-    copied = result.get("copying")
-    return prediction(result) + (f"; {copying(copied)}." if copied else ".")
+    """Say in one sentence whether the model beats counting, repeats itself as people do, copies."""
+    parts = [prediction(result)]
+    if result.get("form"):
+        parts.append(form(result["form"]))
+    if result.get("copying"):
+        parts.append(copying(result["copying"]))
+    return "; ".join(filter(None, parts)) + "."
 
 
 def prediction(result: dict[str, Any]) -> str:
     """Say how the model stands to the best n-gram on held-out pieces."""
     if not result["scores"].get("held_out"):
         return "no pieces were held out, so nothing can be said about music it has not seen"
-    pieces = result["scores"]["held_out"]["pieces"]
-    mine = result["scores"]["held_out"]["nats_a_token"]["value"]
-    if not result.get("ngram_baseline"):
-        return f"on {pieces} pieces it never saw the model needs {mine:.3f} nats a token"
-    best = result["ngram_baseline"]["best"]
-    theirs = best["nats_a_token"]["value"]
-    text = f"on held-out music the model ({mine:.3f} nats a token) is {abs(1 - mine / theirs):.1%} "
-    text += f"{'better' if mine < theirs else 'worse'} than the best n-gram baseline "
-    text += f"({ngram(best)}, {theirs:.3f})"
-    interval = result["ngram_baseline"]["model_minus_best"]["interval"]
+    scores, baseline, both = result["scores"]["held_out"], result.get("ngram_baseline"), ""
+    pieces, remembers = scores["pieces"], scores.get("with_memory")
+    if remembers and (not baseline or baseline.get("with_memory")):
+        scores, baseline, both = remembers, baseline and baseline["with_memory"], " with memory"
+    mine = scores["nats_a_token"]["value"]
+    if not baseline:
+        return f"on {pieces} pieces it never saw the model{both} needs {mine:.3f} nats a token"
+    theirs = baseline["best"]["nats_a_token"]["value"]
+    text = f"on held-out music the model{both} ({mine:.3f} nats a token) is "
+    text += f"{abs(1 - mine / theirs):.1%} {'better' if mine < theirs else 'worse'} than the best "
+    text += f"n-gram baseline{both} ({ngram(baseline['best'])}, {theirs:.3f})"
+    interval = baseline["model_minus_best"]["interval"]
     if not interval or interval[0] <= 0 <= interval[1] or pieces < FEW:
         text += f", which {pieces} held-out piece{'s' if pieces > 1 else ''} cannot make certain"
     return text
@@ -46,6 +54,23 @@ def prediction(result: dict[str, Any]) -> str:
 def ngram(facts: dict[str, Any]) -> str:
     """Name an n-gram."""
     return facts["name"] + (f" in {facts['keys']} keys" if facts["keys"] > 1 else "")
+
+
+def form(facts: dict[str, Any]) -> str:
+    """Say whether generated pieces repeat themselves as people's do; "" where nothing can be."""
+    sets = [facts[group] for group in ("held_out", "training") if group in facts]
+    if not sets:
+        return ""
+    people = next((of for of in sets if of["pieces"] >= FEW), sets[0])
+    made, human = (of["spans"][SPAN]["share"] for of in (facts["generated"], people))
+    if made["value"] is None or human["value"] is None:
+        return ""
+    low, high = human["interval"] or [human["value"]] * 2
+    how = "less than" if made["value"] < low else "more than" if made["value"] > high else "as"
+    text = f"its pieces repeat themselves {how} people's: {made['value']:.0%} of their spans of "
+    text += f"{SPAN} tokens came earlier in the piece (people's: {number(human, '.0%')})"
+    loops, count = facts["generated"]["end_in_a_loop"], facts["generated"]["pieces"]
+    return text + (f", and {loops} of {count} end in a loop" if loops else "")
 
 
 def copying(facts: dict[str, Any]) -> str:
@@ -71,19 +96,28 @@ def copying(facts: dict[str, Any]) -> str:
     return text
 
 
-def table(title: str, heads: Iterable[str], rows: Mapping[str, Sequence[str]]) -> None:
+def table(
+    title: str, heads: Iterable[str], rows: Mapping[str, Sequence[str]], width: int = 32
+) -> None:
     """Print a table; a cell beyond the heads stands as it is."""
-    heads = [f"{head.replace('_', ' '):>32}" for head in heads]
+    heads = [f"{head.replace('_', ' '):>{width}}" for head in heads]
     print(f"\n{title}\n{'':32}{''.join(heads)}")
     for label, cells in rows.items():
-        shown = "".join(f"{cell:>32}" for cell in cells[: len(heads)])
+        shown = "".join(f"{cell:>{width}}" for cell in cells[: len(heads)])
         print(f"  {label:30}{shown}  {' '.join(cells[len(heads) :])}".rstrip())
 
 
 def show(result: dict[str, Any]) -> None:
     """Print all facts as tables, and the verdict."""
     show_prediction(result["scores"], result.get("ngram_baseline"))
-    parts = {"copying": show_copying, "statistics": show_statistics, "similarity": show_similarity}
+    if result.get("memory") and result.get("parts"):
+        show_parts(result["parts"])
+    if made := result.get("generated"):
+        how = f"drawn with --memory={made['memory']:g}" if made["memory"] else "without memory"
+        how = "read from files" if made["memory"] is None else how
+        print(f"\nGenerated: {made['pieces']} pieces of {made['length']} tokens, {how}")
+    parts = {"form": show_form, "copying": show_copying}
+    parts |= {"statistics": show_statistics, "similarity": show_similarity}
     for name, show_part in parts.items():
         if result.get(name):
             show_part(result[name])
@@ -100,7 +134,41 @@ def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> 
     rows = {"tokens": [f"{facts['tokens']:,}" for facts in columns.values()]}
     for key, pattern in patterns.items():
         rows[key.replace("_", " ")] = [number(of[key], pattern) for of in columns.values()]
+    remembering = [of.get("with_memory") for of in scores.values()]
+    if any(remembering):
+        theirs = baseline and baseline.get("with_memory")
+        remembering += [theirs["best"] if theirs else None] if baseline else []
+        cells = [number(of["nats_a_token"], ".3f") if of else "–" for of in remembering]
+        rows["nats a token with memory"] = cells
     table("Prediction", columns, rows)
+
+
+def show_parts(parts: dict[str, Any]) -> None:
+    """Print what each part of the held-out pieces costs, without and with memory."""
+    heads = list(next(iter(parts.values())))
+    rows = {
+        part: [f"{of['share']:.0%}", *(f"{of[h]:.3f}" if of[h] else "–" for h in heads[1:])]
+        for part, of in parts.items()
+    }
+    table("Held-out nats a token by part of the pieces", heads, rows, width=22)
+
+
+def show_form(facts: dict[str, Any]) -> None:
+    """Print what comes back in generated and people's pieces, and from how far."""
+    of_each, rows = list(facts.values()), {}
+    for span in facts["generated"]["spans"]:
+        cells = [number(of["spans"][span]["share"], ".1%") for of in of_each]
+        rows[f"spans of {span} heard before"] = cells
+    for unit in ("tokens", "bars"):
+        for span in FAR:
+            cells = [number(of["spans"][span][unit], ".4g") for of in of_each]
+            rows[f"{unit} since, spans of {span}"] = cells
+    for key in ("longest_return", "longest_loop"):
+        cells = [f"{number(of[key], '.0f')}, at most {of[key]['most']}" for of in of_each]
+        rows[f"{key.replace('_', ' ')} (tokens)"] = cells
+    rows["pieces that end in a loop"] = [str(of["end_in_a_loop"]) for of in of_each]
+    heads = [f"{group} ({of['pieces']})" for group, of in facts.items()]
+    table("Form: what comes back, a mean or a median of all pieces", heads, rows)
 
 
 def show_copying(facts: dict[str, Any]) -> None:

@@ -1,51 +1,22 @@
-"""Held-out scores against Keras, and against sums worked out by hand."""
+"""Held-out scores against Keras, against a mix made step by step, and sums worked out by hand."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
 import model
 from midilstm.evaluation import likelihood, ngrams
 from midilstm.sampling import network
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.sampling.loop import Memory
+from midilstm.sampling.memory import Past, Weights, mix
 
 SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
 RNG = np.random.default_rng(0)
-
-
-class Uniform:
-    """A network that knows nothing, with as many ids as its vocabulary."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def lanes(self, _count: int = 1) -> "Uniform":
-        return self
-
-    def take(self, _rows: Any) -> "Uniform":
-        return self
-
-    def step(self, ids: np.ndarray) -> np.ndarray:
-        return np.full((len(ids), self.size), -np.log(self.size), np.float32)
-
-
-def some_pieces(*lengths: int, seed: int = 3) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths]
-
-
-def corpus(training: list[np.ndarray], held_out: list[np.ndarray]) -> Any:
-    sets = {"training": training, "held_out": held_out}
-    named = {of: {f"{of} {i}": ids for i, ids in enumerate(sets[of])} for of in sets}
-    sizes = {
-        name: SimpleNamespace(notes=2 * len(ids), quarters=len(ids) / 2)
-        for pieces in named.values()
-        for name, ids in pieces.items()
-    }
-    return SimpleNamespace(**named, sizes=sizes)
+WEIGHTS = Weights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, -0.5)
+MEMORY = Memory.begin(BAR, WEIGHTS)
 
 
 def test_each_piece_is_scored_as_keras_scores_it_alone(
@@ -69,14 +40,14 @@ def test_each_piece_is_scored_as_keras_scores_it_alone(
         monkeypatch.setattr(likelihood, "GROUP", group)
         found = dict(likelihood.by_network(loaded, pieces))
         for number, (nats, likelier) in enumerate(expected):
-            np.testing.assert_allclose(found[number][0], nats, atol=1e-4)
-            np.testing.assert_array_equal(found[number][1], likelier)
+            np.testing.assert_allclose(found[number][0, 0], nats, atol=1e-4)
+            np.testing.assert_array_equal(found[number][0, 1], likelier)
 
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     held_out = corpus([], some_pieces(2, 8))
-    sums = np.array([[4.0, 6.0], [1, 1], [2, 5]])
-    total = likelihood.summary(sums, held_out.held_out, held_out, RNG)
+    found = [np.array([[[3.0, 1], [0, 4]]]), np.array([[[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]])]
+    total = likelihood.summary(found, 0, held_out.held_out, held_out, RNG)
     assert total["nats_a_token"] == {"value": 1, "interval": [0.75, 2]}
     assert total["nats_a_note"]["value"] == 0.5
     assert total["nats_a_quarter"]["value"] == 2
@@ -86,45 +57,71 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     assert total["tokens"] == 10
 
 
-def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
-    scale, above = ("C4", "D4", "E4", "F#4"), ("F4", "G4", "A4", "B4")
-    vocabulary = Vocabulary((END, *scale, *above))
-    low = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
-    high = np.array([*[5, 6, 7, 8] * 10, 0], np.int32)
-    music = corpus([low, low], [high, high[8:]])
-    found = likelihood.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
-    for name in ("training", "held_out"):
-        assert found["scores"][name]["nats_a_token"]["value"] == pytest.approx(np.log(9))
-        assert found["scores"][name]["of"] == 2
-    baseline = found["ngram_baseline"]
-    # The held-out pieces use other ids than the training pieces: only transposition shows them.
-    assert baseline["best"]["keys"] == 12
-    assert baseline["best"]["order"] > 1
-    assert baseline["best"]["accuracy"]["value"] > 0.9
-    names = ["unigram", "2-gram", "3-gram", "4-gram", "5-gram", "6-gram"]
-    assert [row["name"] for row in baseline["all"]] == names * 2
-    lowest = min(row["nats_a_token"] for row in baseline["all"])
-    assert baseline["best"]["nats_a_token"]["value"] == lowest
-    assert baseline["model_minus_best"]["value"] == pytest.approx(np.log(9) - lowest)
+def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
+    """Return nats and likelier ids of a piece, one row of log probabilities pulled at a time."""
+    past, found = Past(BAR, WEIGHTS.delay), []
+    past.hear(0)
+    for row, number in zip(rows, ids.tolist(), strict=True):
+        pulled = row[None].copy()
+        mix(pulled, [past], WEIGHTS)
+        found.append((-pulled[0, number], int((pulled[0] > pulled[0, number]).sum())))
+        past.hear(number)
+    return found
 
 
-def test_an_ngrams_nats_are_those_of_its_rows() -> None:
-    pieces = some_pieces(7, 3, 12)
-    for order, ngram in enumerate(ngrams.count(pieces, 9, 6)):
-        which, sums = likelihood.ngrams(pieces, pieces, [np.arange(9)])[order]
-        assert which["order"] == order + 1
-        for number, ids in enumerate(pieces):
-            rows = np.concatenate(list(ngram.rows(ids)))
+@pytest.mark.parametrize("group", [1, 2, 64])
+def test_with_memory_a_piece_costs_what_a_mix_step_by_step_costs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: int
+) -> None:
+    model.build_model(batch_size=1, sequence_length=4, **SIZES).save(tmp_path / "a.keras")
+    loaded = network.load(tmp_path / "a.keras", SIZES)
+    monkeypatch.setattr(likelihood, "GROUP", group)
+    pieces = [*strains(2), *some_pieces(30, 3), np.tile([3, 5, 7, 4, 1], 9)]
+    plain = dict(likelihood.by_network(loaded, pieces))
+    for number, found in likelihood.by_network(loaded, pieces, MEMORY):
+        ids, lane = pieces[number], loaded.lanes()
+        fed = np.append(0, ids[:-1])
+        rows = np.concatenate([lane.step(np.array([last])) for last in fed])
+        nats, likelier = np.array(step_by_step(rows, ids)).T
+        np.testing.assert_allclose(found[1, 0], nats, atol=1e-4)
+        np.testing.assert_array_equal(found[1, 1], likelier)
+        np.testing.assert_array_equal(found[0], plain[number][0])
+
+
+def test_an_ngram_with_memory_costs_what_a_mix_step_by_step_costs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    *_, ngram = ngrams.count(some_pieces(20, 30), 9, 3)
+    for cells in (ngrams.CELLS, 50):  # in one part and in several
+        monkeypatch.setattr(ngrams, "CELLS", cells)
+        for ids in (*strains(1), *some_pieces(9)):
+            ((_, found),) = likelihood.by_ngram(ngram, [ids], MEMORY)
+            rows = np.log(np.concatenate(list(ngram.rows(ids))))
+            nats, likelier = np.array(step_by_step(rows, ids)).T
+            np.testing.assert_allclose(found[1, 0], nats, rtol=1e-5)
+            np.testing.assert_array_equal(found[1, 1], likelier)
             right = rows[np.arange(len(ids)), ids]
-            assert sums[0, number] == pytest.approx(-np.log(right).sum())
-            assert sums[1, number] == (rows.max(1) == right).sum()
+            np.testing.assert_allclose(found[0, 0], -right, rtol=1e-5)
 
 
-def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "TRAINING_PIECES", 4)
-    music = corpus(some_pieces(*range(2, 12)), [])
-    vocabulary = Vocabulary((END, "C4", "D4"))
-    found = likelihood.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
-    assert found["scores"]["training"]["pieces"] == 4
-    assert found["scores"]["training"]["of"] == 10
-    assert set(found) == {"scores"}
+def test_memory_helps_a_piece_that_repeats_itself_and_only_where_it_does() -> None:
+    ids = strains(1)[0]
+    ((_, found),) = likelihood.by_network(Uniform(9), [ids], MEMORY)  # type: ignore[arg-type]
+    without, with_memory = found[:, 0]
+    assert with_memory.sum() < 0.8 * without.sum()
+    parts = likelihood.by_parts([ids], {"without": ([found], 0), "with": ([found], 1)})
+    assert parts["first third"]["with"] > 0.9 * np.log(9)
+    assert parts["last third"]["with"] < 0.5 * np.log(9)
+    inside, outside = parts["in repeats of 8"], parts["outside repeats of 8"]
+    assert (inside["share"], outside["share"]) == (16 / 37, 21 / 37)
+    assert inside["with"] < 0.3 * np.log(9) < 0.9 * np.log(9) < outside["with"]
+    whole = inside["share"] * inside["with"] + outside["share"] * outside["with"]
+    assert whole == pytest.approx(with_memory.mean())
+    assert parts["in repeats of 32"] == {"share": 0, "without": None, "with": None}
+
+
+def test_thirds_are_of_the_piece_and_each_token_is_in_one() -> None:
+    for length in (1, 2, 3, 10, 11):
+        parts = likelihood.parts_of(np.arange(length))
+        counts = np.sum([parts[third] for third in likelihood.THIRDS], axis=0)
+        assert counts.tolist() == [1] * length

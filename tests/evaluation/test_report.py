@@ -91,3 +91,49 @@ def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixt
 def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture) -> None:
     report.show_similarity(similarity(omitted=["note length histogram"]))
     assert "Rhythm and instruments are left out" in capsys.readouterr().out
+
+
+def shape(share: float | None, interval: list[float] | None, loops: int = 0) -> dict[str, Any]:
+    fact = {"value": share, "interval": interval}
+    return {"spans": {report.SPAN: {"share": fact}}, "pieces": 20, "end_in_a_loop": loops}
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.4, "themselves as people's: 40%"),
+        (0.2, "less than people's"),
+        (0.6, "more than people's"),
+    ],
+)
+def test_form_is_held_against_peoples_interval(share: float, words: str) -> None:
+    people = shape(0.45, [0.39, 0.51])
+    said = report.form({"generated": shape(share, [0.1, 0.9]), "held_out": people})
+    assert words in said
+    assert "(people's: 45% (39% to 51%))" in said
+    assert "loop" not in said
+    said = report.form({"generated": shape(share, None, 3), "training": people})
+    assert said.endswith("3 of 20 end in a loop")
+
+
+def test_nothing_is_said_of_form_without_people_or_spans() -> None:
+    assert report.form({"generated": shape(0.4, None)}) == ""
+    assert report.form({"generated": shape(None, None), "held_out": shape(0.4, None)}) == ""
+
+
+def test_with_memory_the_verdict_compares_what_remembers() -> None:
+    def side(nats: float) -> dict[str, Any]:
+        return {"name": "6-gram", "keys": 12, "nats_a_token": {"value": nats}}
+
+    held_out = {"pieces": 20, **side(4.5), "with_memory": side(2.0)}
+    sure = {"interval": [-1, -0.5]}
+    baseline = {"best": side(5.0), "model_minus_best": sure}
+    remembers = {"with_memory": {"best": side(2.5), "model_minus_best": sure}}
+    said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
+    assert "the model (4.500 nats a token) is 10.0% better" in said
+    baseline |= remembers
+    said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
+    assert "the model with memory (2.000 nats a token) is 20.0% better" in said
+    assert "baseline with memory (6-gram in 12 keys, 2.500)" in said
+    said = report.prediction({"scores": {"held_out": held_out}})
+    assert said == "on 20 pieces it never saw the model with memory needs 2.000 nats a token"

@@ -1,0 +1,234 @@
+"""Measure what the memory of the piece is worth: nats, form, copying, and likeness to people's.
+
+    taskset -c 1 python benchmarks/memory.py --out memory.jsonl --corpus rags=FOLDER
+
+Each run trains the recipe of train.py with averaged weights (quality.py), keeps the best held-out
+epoch, fits the memory's weights on training pieces, and sets network and best n-gram, each without
+and with memory, side by side; then it draws pieces without and with memory. A line of JSON a run,
+and runs already in the file are not run again. `--table` prints a file's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from benchmarks import quality
+from midilstm.corpus.corpus import Corpus, load_corpus
+from midilstm.evaluation import baseline, copying, form, pieces, similarity
+from midilstm.files import write_atomically
+from midilstm.sampling import network as networks
+from midilstm.sampling.fitting import bars_of, fit
+from midilstm.sampling.loop import Memory
+from midilstm.sampling.memory import Weights
+from midilstm.sampling.network import Network
+
+SPANS = ("4", "8", "16", "32")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="results, a JSON line each")
+    add("--corpus", action="append", default=[], metavar="NAME=FOLDER[,FOLDER]")
+    add("--encoding", default="notes", help="notes, tsd or remi")
+    add("--bpe", type=int, default=0, help="byte-pair merges to learn (0 = off)")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--steps", type=int, default=600, help="training steps a run (600)")
+    add("--pieces", type=int, default=64, help="pieces to draw without and with memory (64)")
+    add("--top-p", type=float, default=1.0, help="of the pieces to draw (1.0 = off)")
+    add("--table", action="store_true", help="print the tables of --out")
+    return parser.parse_args(argv)
+
+
+def trained(corpus: Corpus, seed: int, steps: int) -> tuple[Network, dict[str, Any]]:
+    """Train the recipe; return the best epoch's averaged weights and what is known of them."""
+    size = len(corpus.vocabulary)
+    model = quality.build(size, quality.RECIPE, seed)
+    with tempfile.TemporaryDirectory() as place:
+        best = Path(place, "best.keras")
+
+        def keep(curve: list[Any]) -> None:
+            if curve[-1][2] == min(epoch[2] for epoch in curve):
+                model.save(best)
+
+        curve = quality.train(model, corpus, quality.RECIPE, seed, steps, keep=keep)
+        names = ("layers", "units", "dropout", "input_dropout")
+        shape = {name: quality.RECIPE[name] for name in names}
+        settings = {"vocabulary_size": size, "embedding_size": 512, **shape}
+        network = networks.load(best, settings)
+    epoch = min(range(len(curve)), key=lambda number: curve[number][2])
+    return network, {"keras_nats": curve[epoch][2], "epoch": epoch + 1}
+
+
+def drawn(
+    network: Network, corpus: Corpus, weights: Weights, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return form, copies and likeness of pieces drawn without and with memory."""
+    vocabulary, clock = corpus.vocabulary, bars_of(corpus.vocabulary)
+    length = pieces.typical_length(corpus)
+    found: dict[str, Any] = {"length": length}
+    for name, past in (("without", None), ("with", Memory.begin(clock, weights))):
+        began = time.process_time()
+        seeds = range(args.pieces)
+        made = pieces.sampled(network, vocabulary, seeds, length, past, top_p=args.top_p)
+        seconds = time.process_time() - began
+        sets = pieces.beginnings(made, corpus, length)
+        every = {**corpus.held_out, **corpus.training}  # people: all that there are
+        people = {song: ids[:-1][:length] for song, ids in every.items()}
+        rng = np.random.default_rng(0)
+        two = {"generated": sets["generated"], "training": people}
+        alike = similarity.compare(two, vocabulary, rng)["similarity"]["mean_overlap"]
+        copied = copying.find_copies(corpus.training, sets, vocabulary, rng)
+        found[name] = {
+            "form": form.compare({**sets, "people": people}, clock, rng),
+            "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
+            "longest_copy": copied["generated"]["longest_transposed"],
+            "mgeval": alike,
+            "tokens_a_second": round(args.pieces * length / seconds),
+        }
+    return found
+
+
+def one_run(corpus: Corpus, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train, fit, score and draw; return a row."""
+    began = time.perf_counter()
+    network, facts = trained(corpus, seed, args.steps)
+    taken = {"training": round(time.perf_counter() - began)}
+    training, length = list(corpus.training.values()), pieces.typical_length(corpus)
+    weights = fit(network, corpus.vocabulary, training, seed=seed, length=length)
+    taken["fitting"] = round(time.perf_counter() - began) - taken["training"]
+    rng = np.random.default_rng(seed)
+    scores = baseline.score(network, corpus, corpus.vocabulary, rng, weights)
+    del scores["ngram_baseline"]["all"]
+    row = {**facts, "weights": weights.to_json(), **scores}
+    row |= {"drawn": drawn(network, corpus, weights, args)}
+    taken["all"] = round(time.perf_counter() - began)
+    return {**row, "seconds": taken}
+
+
+def load(folders: str, seed: int, args: argparse.Namespace) -> Corpus:
+    """Read folders as one, with every token in every key, as train.py does."""
+    with tempfile.TemporaryDirectory() as place:
+        for number, folder in enumerate(folders.split(",")):
+            Path(place, str(number)).symlink_to(Path(folder).resolve())
+        how: dict[str, Any] = {"name": args.encoding, "bpe": args.bpe, "jobs": 1}
+        return load_corpus(Path(place), seed=seed, transpose=True, **how)
+
+
+def nats_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a Markdown table of nats a token, a mean and each seed's."""
+    kinds = list(dict.fromkeys((row["corpus"], row["encoding"]) for row in rows))
+    lines = [
+        "| | network | + memory | n-gram | + memory | network to n-gram, with memory |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind in kinds:
+        here = [row for row in rows if (row["corpus"], row["encoding"]) == kind]
+        ways = []
+        for row in here:
+            mine, theirs = row["scores"]["held_out"], row["ngram_baseline"]
+            four = (mine, mine["with_memory"], theirs["best"], theirs["with_memory"]["best"])
+            ways.append([of["nats_a_token"]["value"] for of in four])
+        means = [fmean(way) for way in zip(*ways, strict=True)]
+        cells = [
+            f"**{mean:.3f}** ({', '.join(f'{nats:.3f}' for nats in way)})"
+            for mean, way in zip(means, zip(*ways, strict=True), strict=True)
+        ]
+        gap = f"{100 * (means[1] / means[3] - 1):+.1f} %"
+        lines.append(f"| {kind[0]}, `{kind[1]}` | {' | '.join(cells)} | {gap} |")
+    return lines
+
+
+def form_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a Markdown table of what comes back, beside people's 95 % intervals."""
+    lines = [
+        "| | span | share without | share | people | tokens since | people | bars since | people |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        off, on = (row["drawn"][way]["form"] for way in ("without", "with"))
+        for span in SPANS:
+            made, people = on["generated"]["spans"][span], on["people"]["spans"][span]
+            cells = [value(off["generated"]["spans"][span]["share"], ".3f")]
+            for key, pattern in (("share", ".3f"), ("tokens", ".0f"), ("bars", ".1f")):
+                cells += [value(made[key], pattern), interval(people[key], pattern)]
+            lines.append(f"| {named(row)} | {span} | {' | '.join(cells)} |")
+    return lines
+
+
+def other_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return a Markdown table of loops, copies, likeness and speed."""
+    lines = [
+        "| | end in a loop | longest loop | people | longest return | people | copied runs of 4 "
+        "| without | held out | of 8 | without | MGEval | without | tokens a second | without |",
+        "|---|" + "---:|" * 14,
+    ]
+    for row in rows:
+        off, on = (row["drawn"][way] for way in ("without", "with"))
+        made, people = on["form"]["generated"], on["form"]["people"]
+        cells = [f"{made['end_in_a_loop']} of {made['pieces']}"]
+        for key in ("longest_loop", "longest_return"):
+            cells += [f"{of[key]['value']:.0f} (to {of[key]['most']})" for of in (made, people)]
+        for size in ("4", "8"):
+            ways = [on["copied"]["generated"], off["copied"]["generated"]]
+            ways += [on["copied"]["held_out"]] if size == "4" else []
+            cells += [value(way[size]["transposed"], ".4f") for way in ways]
+        cells += [value(way["mgeval"], ".3f") for way in (on, off)]
+        cells += [f"{way['tokens_a_second']:,}" for way in (on, off)]
+        lines.append(f"| {named(row)} | {' | '.join(cells)} |")
+    return lines
+
+
+def named(row: dict[str, Any]) -> str:
+    """Return what a row is of."""
+    return f"{row['corpus']}, `{row['encoding']}`, {row['seed']}"
+
+
+def value(fact: dict[str, Any], pattern: str) -> str:
+    """Return a number, a dash for none."""
+    return "–" if fact["value"] is None else format(fact["value"], pattern)
+
+
+def interval(fact: dict[str, Any], pattern: str) -> str:
+    """Return a number's 95 % interval, a dash for none."""
+    return " to ".join(format(bound, pattern) for bound in fact["interval"] or ()) or "–"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing; print the tables if asked for."""
+    args = parse_args(argv)
+    done = {tuple(row["run"]) for row in quality.rows(args.out)}
+    how = (args.encoding, args.bpe, args.steps)
+    for seed in args.seeds:
+        for name, folders in (text.split("=", 1) for text in args.corpus):
+            if (name, *how, seed) in done:
+                continue
+            corpus = load(folders, seed, args)
+            row = {"run": [name, *how, seed], "corpus": name, "encoding": args.encoding}
+            row |= {"seed": seed, **one_run(corpus, seed, args)}
+            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+            write_atomically(args.out, before + json.dumps(row) + "\n")
+            print(f"{name}, {args.encoding}, seed {seed}: {row['seconds']['all']} s", flush=True)
+    if args.table:
+        rows = quality.rows(args.out)
+        print(*nats_table(rows), "", *form_table(rows), "", *other_table(rows), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Pieces of ids made for tests, a network that knows nothing of them, and a memory's clock."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+BAR = [0.0] + [0.25] * 8  # four ids a bar; END takes no time
+
+
+class Uniform:
+    """A network that knows nothing, with as many ids as its vocabulary."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def lanes(self, _count: int = 1) -> "Uniform":
+        return self
+
+    def take(self, _rows: Any) -> "Uniform":
+        return self
+
+    def step(self, ids: np.ndarray) -> np.ndarray:
+        return np.full((len(ids), self.size), -np.log(self.size), np.float32)
+
+
+def some_pieces(*lengths: int, seed: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [np.append(rng.integers(1, 9, n - 1), 0).astype(np.int32) for n in lengths]
+
+
+def corpus(training: list[np.ndarray], held_out: list[np.ndarray]) -> Any:
+    sets = {"training": training, "held_out": held_out}
+    named = {of: {f"{of} {i}": ids for i, ids in enumerate(sets[of])} for of in sets}
+    sizes = {
+        name: SimpleNamespace(notes=2 * len(ids), quarters=len(ids) / 2)
+        for pieces in named.values()
+        for name, ids in pieces.items()
+    }
+    return SimpleNamespace(**named, sizes=sizes)
+
+
+def strains(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Return pieces of a strain of 16 ids, 4 others, and the strain again."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        strain, bridge = rng.integers(1, 9, 16), rng.integers(1, 9, 4)
+        made.append(np.concatenate([strain, bridge, strain, [0]]).astype(np.int32))
+    return made
