@@ -8,8 +8,10 @@ from __future__ import annotations
 import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
 
 # isort: split
+import _thread
 import argparse
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -26,6 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.mid", help=default)
     for flag, text in (
         ("--piano-roll", "draw FILE.png"),
+        ("--form", "draw FILE.form.png: how much of each bar stands in each other bar"),
         ("--audio", "play into FILE.wav; needs requirements-audio.txt"),
         ("--musicxml", "write FILE.musicxml for notation programs"),
         ("--page", "write index.html in --output-dir, to see and hear every piece there"),
@@ -44,6 +47,7 @@ def render(arguments: argparse.Namespace) -> None:
 
     from midilstm.rendering import write_marked
     from midilstm.rendering.audio import render_audio
+    from midilstm.rendering.form import draw_form
     from midilstm.rendering.page import build_page
     from midilstm.rendering.piece import TimedPiece, read_timed, readable_pieces
     from midilstm.rendering.roll import draw_piano_roll
@@ -52,12 +56,14 @@ def render(arguments: argparse.Namespace) -> None:
     chosen: dict[str, Callable[[TimedPiece], bytes]] = {}
     if arguments.piano_roll:
         chosen[".png"] = draw_piano_roll
+    if arguments.form:
+        chosen[".form.png"] = draw_form
     if arguments.audio:
         chosen[".wav"] = partial(render_audio, soundfont=arguments.soundfont)
     if arguments.musicxml:
         chosen[".musicxml"] = write_score
     if not chosen and not arguments.page:
-        raise InputError("say what to make: --piano-roll, --audio, --musicxml or --page.")
+        raise InputError("say what to make: --piano-roll, --form, --audio, --musicxml or --page.")
     folder, named = arguments.output_dir, [read_timed(path) for path in arguments.files]
     found: list[TimedPiece] = []
     if arguments.page or not named:
@@ -74,9 +80,18 @@ def render(arguments: argparse.Namespace) -> None:
         tqdm.write(write_marked(build_page(found, folder.resolve().name), folder / "index.html"))
 
 
+def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a Ctrl-C that fell where Python ignores it, as while music21's objects are freed."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the files; return the exit status."""
     arguments = parse_args(argv)
+    sys.unraisablehook = interrupt_again
     return shared.run(lambda: render(arguments))
 
 

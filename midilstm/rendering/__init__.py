@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from midilstm.files import InputError, write_atomically
+from midilstm.files import InputError, printable, write_atomically
 
 # Every result carries this mark, so that a file without it is known to be somebody's own work.
 MARK = "made by render.py"
@@ -10,7 +10,11 @@ MARK = "made by render.py"
 
 def write_marked(data: bytes, path: Path) -> str:
     """Write a result and return its path; raise InputError rather than replace one without mark."""
-    if path.exists() and MARK.encode() not in path.read_bytes():
-        raise InputError(f"{path} is not render.py's work and stays: move it away to write there.")
-    write_atomically(path, data)
-    return str(path)
+    try:
+        if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()):
+            cure = "move it away to write there"
+            raise InputError(f"{path} is not render.py's work and stays: {cure}.")
+        write_atomically(path, data)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    return printable(str(path))

@@ -1,14 +1,19 @@
 """Pieces → one listening page (HTML) that needs no network; page.html is its layout and script."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from midilstm.files import printable
+from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
 from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.returns import returning_spans
 
 LAYOUT = Path(__file__).with_suffix(".html")
 
@@ -26,13 +31,18 @@ def page_entry(piece: TimedPiece) -> dict[str, Any]:
     """Return what the page shows of a piece; its notes: start s, end s, pitch, velocity."""
     path, made = piece.path, piece.path.stat().st_mtime
     sound = path.with_suffix(".wav")
-    fresh = sound.is_file() and sound.stat().st_mtime >= made
+    returns = returning_spans(piece)
+    # Of a name that is too long is_file() raises an error; there is no such file.
+    heard = os.access(sound, os.R_OK) and sound.is_file()
+    fresh = heard and sound.stat().st_mtime >= made
     return {
         "name": path.name,
         "made": datetime.fromtimestamp(made).strftime("%Y-%m-%d %H:%M"),
         "seconds": round(piece.seconds, 3),
         "bars": [round(second, 3) for second in piece.bars],
-        "sound": sound.name if fresh else None,
+        "returns": [(round(at, 3), round(end, 3), tint) for at, end, tint in returns],
+        # Its bytes as a link, since a name may be no text.
+        "sound": quote(os.fsencode(sound.name)) if fresh else None,
         "settings": read_settings(path.with_suffix(".json")),
         "parts": [
             vars(part) | {"notes": [round(number, 3) for note in part.notes for number in note]}
@@ -44,10 +54,13 @@ def page_entry(piece: TimedPiece) -> dict[str, Any]:
 def read_settings(path: Path) -> dict[str, str]:
     """Read the JSON that says how a piece was made; name a broken one and go on without it."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            settings = json.loads(file.read(MAX_BYTES))
         return {key: spell(value) for key, value in settings.items()}
-    except (ValueError, AttributeError) as error:
-        print(f"left out: {path} holds no settings ({error}).", file=sys.stderr)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        print(printable(f"left out: {path} holds no settings ({error})."), file=sys.stderr)
         return {}
 
 

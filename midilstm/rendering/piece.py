@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import midi
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 
 SUFFIXES = {".mid", ".midi"}
 MAX_SECONDS = 3600.0
@@ -75,11 +75,12 @@ def read_timed(path: Path) -> TimedPiece:
 def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
     """Yield a folder's pieces, the newest first; name those left out."""
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    ages = {path: path.stat().st_mtime_ns if path.is_file() else 0 for path in paths}
+    for path in sorted(paths, key=ages.__getitem__, reverse=True):
         try:
             yield read_timed(path)
-        except InputError as error:
-            tqdm.write(f"left out: {error}", file=sys.stderr)
+        except (InputError, OSError) as error:
+            tqdm.write(f"left out: {printable(str(error))}", file=sys.stderr)
 
 
 def clock_of(song: midi.Song) -> Callable[[Sequence[float]], list[float]]:

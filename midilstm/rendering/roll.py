@@ -10,9 +10,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from pretty_midi import note_number_to_drum_name, note_number_to_name
 
+from midilstm.files import printable
 from midilstm.midi import DRUMS
 from midilstm.rendering import MARK
 from midilstm.rendering.piece import Part, TimedPiece
+from midilstm.rendering.returns import returning_spans
 
 
 def draw_piano_roll(piece: TimedPiece) -> bytes:
@@ -32,6 +34,9 @@ def draw_piano_roll(piece: TimedPiece) -> bytes:
     if pitches:
         draw_notes(panels[0], pitched, {pitch: pitch for pitch in pitches}, piece.seconds)
         label_pitches(panels[0], pitches[0], pitches[-1])
+    # A colour may be an instrument's too: that one is strong, a span's is pale.
+    for start, end, colour in returning_spans(piece):
+        panels[0].axvspan(start, end, facecolor=(colour, 0.15), edgecolor="white", zorder=0.5)
     if lanes:
         rows = {pitch: row for row, pitch in enumerate(lanes)}
         draw_notes(panels[-1], drums, rows, piece.seconds)
@@ -39,6 +44,11 @@ def draw_piano_roll(piece: TimedPiece) -> bytes:
         panels[-1].set_yticks(range(len(lanes)), names, fontsize=8)
         panels[-1].set_ylim(-0.8, len(lanes) - 0.2)
     label_figure(figure, panels, piece)
+    return save_figure(figure)
+
+
+def save_figure(figure: Figure) -> bytes:
+    """Return a figure as a PNG that carries the mark."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # A title in a script the font lacks is drawn with boxes; the picture is no worse for it.
@@ -81,8 +91,12 @@ def label_figure(figure: Any, panels: Sequence[Any], piece: TimedPiece) -> None:
         axes.grid(axis="x", color="#d9dade", linewidth=0.6, zorder=1)
         axes.tick_params(length=0, labelcolor="#44474d")
         axes.spines[:].set_visible(False)
-    panels[-1].set_xlabel("Bar", color="#44474d")
-    # A dollar sign in a file name is no formula.
-    panels[0].set_title(piece.path.stem, loc="left", pad=12, parse_math=False)
+    panels[-1].set_xlabel("Bar (tinted: what returns, in one tint each time)", color="#44474d")
+    label_title(panels[0], piece)
     look = {"frameon": False, "fontsize": 9, "handlelength": 1}
     figure.legend(loc="outside lower left", ncols=int(figure.get_figwidth() // 2.4), **look)
+
+
+def label_title(axes: Any, piece: TimedPiece) -> None:
+    """Write the file's name above, as far as there is room; a dollar sign in it is no formula."""
+    axes.set_title(printable(piece.path.stem)[:72], loc="left", pad=12, parse_math=False)

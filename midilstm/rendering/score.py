@@ -1,18 +1,27 @@
 """A piece → a score (MusicXML), by music21."""
 
 import warnings
+from collections import Counter
 from typing import Any
 
 from music21 import chord, exceptions21, metadata, meter, midi, note, stream
 from music21.musicxml.m21ToXml import GeneralObjectExporter
 
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 from midilstm.rendering import MARK
 from midilstm.rendering.piece import TimedPiece
 
+# music21 takes 3 to 14 ms a note, and time that grows with the square of a chord.
+MAX_NOTES, MAX_CHORD = 20_000, 128
+
 
 def write_score(piece: TimedPiece) -> bytes:
-    """Write a piece's file on music21's grid of sixteenths and triplet eighths."""
+    """Write a piece's file on music21's grid; raise InputError for one that it cannot hold."""
+    song = piece.song
+    crowds = Counter((one.track, 4 * one.start // song.ticks_per_quarter) for one in song.notes)
+    if len(song.notes) > MAX_NOTES or max(crowds.values()) > MAX_CHORD:
+        most = f"the most is {MAX_NOTES:,}, and {MAX_CHORD} in a chord"
+        raise InputError(f"{piece.path} has too many notes for a score: {most}.")
     file = midi.MidiFile()
     try:
         with warnings.catch_warnings():
@@ -20,7 +29,7 @@ def write_score(piece: TimedPiece) -> bytes:
             warnings.simplefilter("ignore")
             file.readstr(piece.path.read_bytes())
             score = midi.translate.midiFileToStream(file)
-        score.metadata = metadata.Metadata(title=piece.path.stem)
+        score.metadata = metadata.Metadata(title=printable(piece.path.stem))
         _fill_up(score)
         for part in score.parts:
             # music21 reads drums that its own exporter then misses among the part's instruments.

@@ -32,6 +32,13 @@ def test_the_page_holds_the_notes_in_seconds(timed: Read) -> None:
     assert (entry["seconds"], entry["bars"]) == (4, [0, 2])
 
 
+def test_the_page_knows_what_returns(timed: Read) -> None:
+    tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
+    [entry] = page_data(timed(smf(notes(*tune))))
+    (*first, colour), (*second, again) = entry["returns"]
+    assert (first, second, colour) == ([0, 4.5], [4.5, 9], again)
+
+
 def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)><\u2215script><b>&amp;.mid"
     settings = {"command": "</script><script>alert(1)</script><!--"}
@@ -52,7 +59,11 @@ def test_settings_are_shown_as_text_and_tokens_as_their_number(timed: Read, tmp_
     assert entry["settings"] == spelled
 
 
-@pytest.mark.parametrize("content", ["{broken", "[1, 2]"])
+@pytest.mark.parametrize(
+    "content",
+    ["{broken", "[1, 2]", '{"a":' * 600 + "1" + "}" * 600, '{"a": ' + "[" * 10**5],
+    ids=["cut", "list", "deep", "deeper"],
+)
 def test_broken_settings_are_named_and_left_out(
     content: str, timed: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

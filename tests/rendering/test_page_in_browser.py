@@ -89,6 +89,7 @@ def test_pieces_stand_the_newest_first_and_one_sounds_at_a_time(show: Show, band
     instruments = ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
     assert texts(page, "article:first-child .legend li") == instruments
     assert len(texts(page, "article:first-child path.notes")) == 3
+    assert texts(page, ".return") == []
     first, second = page.find_elements("css selector", "button")
     first.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
@@ -96,6 +97,13 @@ def test_pieces_stand_the_newest_first_and_one_sounds_at_a_time(show: Show, band
     wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
     assert page.execute_script(f"return {AUDIO}.paused")
     assert page.get_log("browser") == []
+
+
+def test_what_returns_is_tinted_and_the_tints_are_explained(show: Show) -> None:
+    page = show(("x.mid", smf(notes(*((beat, beat + 1, 60 + beat % 9) for beat in range(18))))))
+    fills = [span.get_attribute("fill") for span in page.find_elements("css selector", ".return")]
+    assert (len(fills), len(set(fills))) == (2, 1)
+    assert "what returns" in texts(page, ".legend li")[-1]
 
 
 def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
@@ -115,28 +123,46 @@ def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
     assert page.execute_script(f"return {AUDIO}.currentTime") == pytest.approx(2, abs=0.02)
 
 
-def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show: Show) -> None:
-    page = show(("a4.mid", A4))
+def crossings(page: Any, start: float, end: float) -> int:
+    """Play the page's first piece and return how often its sound rises through 0, in seconds."""
     page.execute_script(
         """const make = URL.createObjectURL;
         URL.createObjectURL = (blob) => make.call(URL, window.sound = blob);"""
     )
     find(page, "button").click()
     wait_until(page, f"{AUDIO}.duration > 0")
-    assert 4 <= page.execute_script(f"return {AUDIO}.duration") <= 5.1
-    # Rising zero crossings in the held second between 1 and 2: one for each period.
-    crossings = page.execute_async_script(
-        """const done = arguments[0];
+    count: int = page.execute_async_script(
+        """const [start, end, done] = arguments;
         sound.arrayBuffer().then((bytes) => {
           const view = new DataView(bytes), at = (place) => view.getInt16(44 + 2 * place, true);
           let count = 0;
-          for (let place = 22050; place < 44100; place++) {
+          for (let place = Math.round(22050 * start); place < Math.round(22050 * end); place++) {
             if (at(place) < 0 && at(place + 1) >= 0) count++;
           }
           done(count);
-        });"""
+        });""",
+        start,
+        end,
     )
-    assert crossings == pytest.approx(440, abs=1)
+    return count
+
+
+def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show: Show) -> None:
+    page = show(("a4.mid", A4))
+    # In the held second between 1 and 2: one for each period.
+    assert crossings(page, 1, 2) == pytest.approx(440, abs=1)
+    assert 4 <= page.execute_script(f"return {AUDIO}.duration") <= 5.1
+
+
+def test_a_bass_drum_clicks_and_falls_where_a_bass_keeps_its_pitch(show: Show) -> None:
+    bass = smf(notes((0, 1, 36), start=b"\0\xc0\x20"))
+    periods = [crossings(show(("x.mid", bass)), at, at + 0.1) for at in (0.1, 0.3)]
+    assert periods == [pytest.approx(65.4 / 10, abs=1)] * 2  # C2
+    drum = smf(notes((0, 1, 36), channel=9))
+    click = crossings(show(("x.mid", drum)), 0, 0.005)
+    assert click >= 5
+    high, low = (crossings(show(("x.mid", drum)), at, at + 0.05) for at in (0.01, 0.2))
+    assert high >= 2 * low
 
 
 def test_the_keyboard_alone_plays_and_moves(show: Show, band: bytes) -> None:
@@ -174,7 +200,7 @@ def test_a_wav_beside_the_piece_is_played_and_its_absence_is_no_silence(
     tmp_path: Path, show: Show
 ) -> None:
     pytest.importorskip("midirenderer", reason="requirements-audio.txt is not installed")
-    path = tmp_path / "100% a#4?.mid"
+    path = tmp_path / "100% a#4? caf\udce9.mid"  # its last letter is Latin-1
     path.write_bytes(A4)
     assert render.main([str(path), "--audio"]) == 0
     page = show((path.name, A4))

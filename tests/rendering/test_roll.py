@@ -58,6 +58,14 @@ def test_parts_in_unison_all_show(timed: Read, draw: Draw) -> None:
     assert len(set(heights)) == 3
 
 
+def test_what_returns_stands_on_a_tint(timed: Read, draw: Draw) -> None:
+    tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
+    first, second = draw(timed(smf(notes(*tune)))).axes[0].patches[-2:]
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (first, second)]
+    assert spans == [pytest.approx((0, 4.5)), pytest.approx((4.5, 9))]
+    assert first.get_facecolor() == second.get_facecolor()
+
+
 def test_a_formula_or_foreign_script_in_a_name_is_drawn_without_complaint(
     timed: Read, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -8,6 +8,7 @@ from midi_bytes import notes, smf
 from music21 import converter, note, percussion
 
 from midilstm import midi
+from midilstm.files import InputError
 from midilstm.rendering.piece import TimedPiece
 from midilstm.rendering.score import write_score
 
@@ -55,3 +56,19 @@ def test_all_parts_have_all_bars_in_one_time(
         meters = part.recurse().getElementsByClass("TimeSignature")
         said = {480 * m.getOffsetInHierarchy(part): (m.numerator, m.denominator) for m in meters}
         assert said == signatures
+
+
+@pytest.mark.parametrize(
+    "played",
+    [
+        [(0, 1, at % 128) for at in range(8_000)],
+        [(at / 1000, 1, at % 128) for at in range(200)],
+        [(at / 4, at / 4 + 0.25, 60) for at in range(20_001)],
+    ],
+    ids=["chord", "cluster", "long"],
+)
+def test_more_notes_than_a_score_can_hold_are_refused_at_once(
+    played: list[tuple[float, float, int]], timed: Read
+) -> None:
+    with pytest.raises(InputError, match=r"x\.mid has too many notes"):
+        write_score(timed(smf(notes(*played))))
