@@ -18,13 +18,6 @@ def printable(text: str) -> str:
     )
 
 
-def printable(text: str) -> str:
-    """Return a text, such as a file's name, with what would steer a terminal as visible escapes."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
-
-
 class InputError(ValueError):
     """Tell a person what is wrong with what they gave, in one sentence that names what helps."""
 

@@ -21,7 +21,7 @@ from midilstm.files import InputError
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
 VERSION = 3
 
-MAX_BYTES = 2 * 2**20  # the worst such file takes 4 seconds and 260 MB (benchmarks/parse.md)
+MAX_BYTES = 2 * 2**20  # the worst such file takes 5 seconds and 313 MB (benchmarks/parse.md)
 MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
 MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
 WINDOW = 16  # bytes, enough for most events

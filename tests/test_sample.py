@@ -23,8 +23,8 @@ from midilstm.sampling.memory import Weights
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "E4", "0.4.7", "2.5.9")
-PITCHES = ("Pitch_60", "Pitch_64", "Pitch_67")
-TSD = (END, *PITCHES, "Velocity_63", "Duration_0.6.12", "TimeShift_0.6.12")
+NOTE = ("Pitch_64", "Pitch_67", "Velocity_63", "Duration_0.6.12")
+TSD = (END, "Program_0", *NOTE, "TimeShift_0.6.12")
 Sampled = list[dict[str, Any]]
 
 
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     sizes = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
     Vocabulary(TOKENS).save(folder / "vocabulary.json")
-    settings = {"format": runs.FORMAT, "network": sizes, "training": {"pedal": True}}
+    settings = {"format": runs.FORMAT, "network": sizes, "training": {"pedal": True}, "corpus": {}}
     (folder / "settings.json").write_text(json.dumps(settings))
     network = model.build_model(batch_size=1, sequence_length=1, **cast(Any, sizes))
     for epoch in (1, 2):
@@ -372,7 +372,7 @@ def test_a_primer_is_fed_and_its_unknown_tokens_are_named(
     flags = ["--chars=200", "--seed=2"]
     (whole,) = run(*flags, "--primer=seed.mid", "--include-primer")
     said = capsys.readouterr().out
-    assert "3 of the primer's 5 tokens: C6 (2, heard as C4), 0.4 (1, heard as 0.4.7)" in said
+    assert "The model has never seen C6 (heard as C4), 0.4 (heard as 0.4.7)" in said
     (new,) = run(*flags, "--primer=seed.mid")
     assert whole["tokens"] == primer + new["tokens"]
     assert "give a --primer" in refused(capsys, "--include-primer")

@@ -37,19 +37,30 @@ def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
     unknown = Counter(token for token in tokens if token not in ids)
     heard = {token: vocabulary.encoding.nearest(token, known) for token in unknown}
-    if unknown:
-        named = ", ".join(
-            f"{token} ({times}, {f'heard as {heard[token]}' if heard[token] else 'left out'})"
-            for token, times in unknown.most_common(10)
-        )
-        more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
-        share = f"{unknown.total()} of the primer's {len(tokens)} tokens"
-        print(f"The model has never seen {share}: {named}{more}")
     likest = (heard.get(token, token) for token in tokens)
     found = vocabulary.encoding.music([token for token in likest if token])
+    if unknown:
+        named = ", ".join(
+            f"{token} ({f'heard as {heard[token]}' if heard[token] else 'left out'})"
+            for token, _ in unknown.most_common(10)
+        )
+        more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
+        share = _changed(tokens, found, vocabulary)
+        print(f"The model has never seen {named}{more}: {share}")
     if tokens and not vocabulary.encoding.played(found):
         raise InputError("the model knows nothing like the primer: give another --primer")
     return [ids[token] for token in vocabulary.spelled(found)]
+
+
+def _changed(tokens: Sequence[str], heard: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Say how many of a primer's notes are not heard, and how many otherwise."""
+    encoding = vocabulary.encoding
+    # Without rhythm a note's time is its place in a row, which any left out before it moves.
+    first = 0 if encoding.keeps_rhythm else 1
+    there, here = (Counter(n[first:] for n in encoding.played(x)) for x in (tokens, heard))
+    lost = there.total() - here.total()
+    other = there.total() - (there & here).total() - lost
+    return f"of the primer's {there.total()} notes it does not hear {lost}, and {other} otherwise"
 
 
 class Length:

@@ -133,9 +133,13 @@ class Band(Encoding):
         for token in [*split(tokens), ""]:
             if token and not self.is_token(token):
                 raise ValueError(f"{token!r} is no token of {self.name}")
-            while not (after := self.follow(states[-1], token)) and states[-1].kind in INCOMPLETE:
-                kept.pop()
-                states.pop()
+            end = len(states)
+            while not (after := self.follow(states[end - 1], token)):
+                if states[end - 1].kind not in INCOMPLETE:
+                    break
+                end -= 1
+            if after or not token:  # a stray, which fits nowhere, takes nothing with it
+                del states[end:], kept[end - 1 :]
             if after and token:
                 kept.append(token)
                 states.append(after)
@@ -181,12 +185,13 @@ class Band(Encoding):
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far values of one kind lie apart; of pitches the class counts first."""
         (kind, wanted), (other_kind, value) = parts(token), parts(other)
-        if kind != other_kind or kind == "TimeSig" or (kind == "Program" and wanted == str(DRUMS)):
+        if kind != other_kind or kind == "TimeSig":
             return None
         if kind in ("Duration", "TimeShift"):
             return (abs(beats_of(value) - beats_of(wanted)),)
         if kind == "Program":
-            return _unlike(int(value), int(wanted))
+            drums = str(DRUMS) in (wanted, value)
+            return None if drums else _unlike(int(value), int(wanted))
         apart = abs(float(value) - float(wanted))
         return (apart % 12 != 0, apart) if kind == "Pitch" else (apart,)
 

@@ -7,6 +7,7 @@ An onset with one pitch is its music21 name (`C#4`, `B-3`), one with several its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from music21.chord import Chord
@@ -44,6 +45,12 @@ class Notes(Encoding):
         chords = enumerate(map(_pitches, tokens))
         notes = (midi.Note(i * STEP, STEP, pitch) for i, chord in chords for pitch in chord)
         return midi.Song(TICKS_PER_QUARTER, tuple(notes))
+
+    def is_token(self, token: str) -> bool:
+        """Tell whether a token is a note such as C#4 or a chord such as 1.5.6."""
+        with suppress(ValueError):
+            return bool(_pitches(token))
+        return False
 
     def transpose(self, token: str, semitones: int) -> str:
         """Return the token of the same music transposed; see Encoding."""

@@ -21,6 +21,7 @@ from midilstm.tokens.grammar import END_ID as END_ID
 from midilstm.tokens.grammar import Grammar
 
 KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
+MAX_BYTES, MAX_TOKENS = 64 * 2**20, 2**18  # a network of more would not fit beside it
 END = "<end>"  # the vocabulary's entry END_ID: the end of a piece, never written as a note
 
 
@@ -77,17 +78,25 @@ class Vocabulary:
     def load(path: Path) -> Vocabulary:
         """Read a vocabulary back; raise InputError where the file is not one."""
         try:
-            body = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES // 2**20} MiB")
+            body = json.loads(data.decode("utf-8"))
             tokens, name = tuple(body["tokens"]), body["encoding"]
             merges = tuple((first, second) for first, second in body.get("merges", ()))
             is_token = encodings.get(name).is_token
+            if not isinstance(body["tokens"], list):
+                raise ValueError("its tokens are no list")
+            if len(tokens) > MAX_TOKENS:
+                raise ValueError(f"{len(tokens):,} tokens, more than {MAX_TOKENS:,}")
             if not all(isinstance(token, str) for token in (*tokens, *chain(*merges))):
                 raise ValueError("a token must be a string")
             if tokens[:1] != (END,) or len(set(tokens)) != len(tokens):
                 raise ValueError(f"expected different tokens after {END}")
             if strange := [token for token in tokens[1:] if not is_token(token)]:
-                raise ValueError(f"{strange[0]!r} is no token of {name}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{strange[0][:100]!a} is no token of {name}")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         return Vocabulary(tokens, name, merges)
 

@@ -314,6 +314,7 @@ NOTE = ["Pitch_60", "Velocity_79", "Duration_1.0.12"]
         (NOTE, NOTE),  # for piano, where no instrument is named
         (["Program_-1", *NOTE], NOTE),  # a pitch is no drum
         (["Velocity_79", "Duration_1.0.12"], []),
+        (["Program_0", *NOTE[1:], *NOTE], ["Program_0", *NOTE]),  # a note without its pitch
     ],
 )
 def test_each_repair(tokens: list[str], kept: list[str]) -> None:
@@ -365,6 +366,7 @@ def test_every_key_is_in_the_closed_vocabulary() -> None:
         ("Program_1", "Program_4"),
         ("Program_9", "Program_4"),
         ("Program_-1", None),
+        ("Program_29", "Program_30"),  # of its family, though 28 of another were as near
         ("PitchDrum_35", None),
         ("TimeSig_3/4", None),
     ],
@@ -373,6 +375,23 @@ def test_an_unknown_token_is_heard_as_the_nearest(token: str, expected: str | No
     known = ["Pitch_64", "Pitch_73", "Duration_0.6.12", "Duration_4.0.12", "Velocity_31"]
     known += ["Velocity_95", "Program_4", "Program_30", "TimeSig_4/4"]
     assert REMI.nearest(token, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("program", "known", "expected"),
+    [
+        (0, (-1, 32, 40), 32),
+        (0, (-1, 40), 40),
+        (3, (-1, 8, 0), 0),
+        (7, (8, 1), 1),
+        (0, (-1,), None),
+    ],
+)
+def test_a_pitched_instrument_is_heard_as_a_pitched_one_of_its_family_first(
+    program: int, known: tuple[int, ...], expected: int | None
+) -> None:
+    found = TSD.nearest(f"Program_{program}", [f"Program_{number}" for number in known])
+    assert found == (None if expected is None else f"Program_{expected}")
 
 
 @BOTH

@@ -49,14 +49,44 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         {"encoding": "remi", "tokens": [END, "Position_abc"]},
         {"encoding": "remi", "tokens": [END, "Pitch_60 Velocity_x"]},
         {"encoding": "tsd", "tokens": [END, "Bar_None"]},
+        {"encoding": "notes", "tokens": [END, "H4"]},
+        {"encoding": "notes", "tokens": [END, "C4", "1.13"]},
+        {"encoding": "notes", "tokens": [END, ""]},
+        {"encoding": ["notes"], "tokens": [END, "C4"]},
+        {"encoding": "notes", "tokens": {END: 1}},
+        {"encoding": "notes", "tokens": 7},
+        {"encoding": "notes", "tokens": [END, *map(str, range(1_000_000))]},
+        "[" * 10_000,
+        '{"encoding": "notes", "tokens": ' + "[" * 10_000,
+        "\x00",
     ],
-    ids=str,
+    ids=lambda body: str(body)[:60],
 )
 def test_what_is_no_vocabulary_is_refused_by_its_path(body: object, tmp_path: Path) -> None:
     path = tmp_path / "v.json"
     path.write_text(body if isinstance(body, str) else json.dumps(body))
-    with pytest.raises(InputError, match=r"v\.json is not a readable vocabulary"):
+    with pytest.raises(InputError, match=r"v\.json is not a readable vocabulary") as refusal:
         Vocabulary.load(path)
+    assert len(str(refusal.value)) < 400 and str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["notes", "tsd", "remi"])
+def test_a_token_that_would_speak_to_the_terminal_is_printed_as_text(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "v.json"
+    path.write_text(json.dumps({"encoding": name, "tokens": [END, "\x1b[2J\u202eC4" * 99]}))
+    with pytest.raises(InputError, match=rf"is no token of {name}") as refusal:
+        Vocabulary.load(path)
+    assert "\\x1b[2J\\u202e" in str(refusal.value)
+    assert len(str(refusal.value)) < 400 + len(str(path)) and str(refusal.value).isprintable()
+
+
+def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "v.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="more than 64 MiB"):
+        Vocabulary.load(tmp_path / "v.json")
 
 
 def test_a_network_of_another_size_is_refused_with_both_numbers(tmp_path: Path) -> None:
