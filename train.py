@@ -70,8 +70,8 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     from midilstm.training import loop
 
     checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
-    known = [row for path in checkpoints if "epoch" in (row := runs.scores(path))]
-    own = {"log": log.Log(log_dir, done, known), "network": network, "corpus": corpus, "done": done}
+    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
+    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
     loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
     fit_memory(arguments, corpus)
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"

@@ -81,7 +81,7 @@ def set_damaged_aside(model_dir: Path) -> None:
     damaged = [*takewhile(lambda path: not is_whole(path), latest)]
     for path in damaged + ([best] if best.exists() and not is_whole(best) else []):
         aside = path.replace(path.with_name(f"damaged-{path.name}"))
-        print(f"{path} is damaged: it is {aside.name} now, and not used", file=sys.stderr)
+        print(f"{path} is damaged: it is called {aside.name} now", file=sys.stderr)
 
 
 def keep_newest(model_dir: Path, count: int) -> None:

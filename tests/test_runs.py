@@ -145,7 +145,7 @@ def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
     assert list(runs.numbered(tmp_path)) == [1, 2]
     damaged = sorted(path.name for path in tmp_path.glob("damaged-*"))
     assert damaged == [f"damaged-{n}.keras" for n in ("best", "epoch-0003", "epoch-0004")]
-    assert capsys.readouterr().err.count("is damaged") == 3
+    assert capsys.readouterr().err.count(" is damaged: ") == 3
 
 
 def test_older_checkpoints_go_once_the_newest_can_be_read_back(tmp_path: Path) -> None:

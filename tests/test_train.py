@@ -311,12 +311,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
 
     def broken_step(self: keras.Model, *arguments: Any, **options: Any) -> Any:
         logs = step(self, *arguments, **options)
-        if is_third() and where == "the weights":
-            self.trainable_variables[0].assign(self.trainable_variables[0] * np.nan)
         return {**logs, "loss": np.nan} if is_third() and where == "the loss" else logs
 
     def broken_score(self: Scorer, pieces: Any) -> tuple[float, float]:
-        return (np.nan, 1.0) if is_third() and where == "the held-out loss" else score(self, pieces)
+        found = score(self, pieces)
+        if is_third() and where == "the weights":
+            self.network.trainable_variables[0].assign(self.network.weights[0] * np.nan)
+        return (np.nan, 1.0) if is_third() and where == "the held-out loss" else found
 
     monkeypatch.setattr(keras.Model, "train_on_batch", broken_step)
     monkeypatch.setattr(Scorer, "__call__", broken_score)
@@ -339,7 +340,7 @@ def test_what_a_run_lost_is_made_again(
     (copied / "model" / ".partial-epoch-0007.keras").write_bytes(b"left by a run that died")
     assert run("--epochs=6", "--freq=3") == 0
     said = capsys.readouterr()
-    assert "epoch-0006.keras is damaged: it is damaged-epoch-0006.keras now" in said.err
+    assert "epoch-0006.keras is damaged: it is called damaged-epoch-0006.keras" in said.err
     assert "Going on from model/epoch-0003.keras" in said.out
     expected = finished[0]
     for name in ("epoch-0006.keras", "best.keras"):
@@ -357,6 +358,7 @@ def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -
         assert f"another training is writing to {copied / name}" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_network_too_large_for_the_machine_is_refused_before_it_is_built(
     capsys: pytest.CaptureFixture,
 ) -> None:
