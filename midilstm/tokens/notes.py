@@ -59,13 +59,6 @@ class Notes(Encoding):
             return NAMES[nearest_pitch(found[0] + semitones)]
         return _normal_order(frozenset((pitch + semitones) % 12 for pitch in found))
 
-    def is_token(self, token: str) -> bool:
-        """Tell whether a token is a note or a chord."""
-        try:
-            return bool(_pitches(token))
-        except ValueError:
-            return False
-
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far another note is in class and pitch, or how much of a chord it lacks."""
         pitches, others = _pitches(token), _pitches(other)
