@@ -46,8 +46,9 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
     if arguments.fresh:
-        for folder, names in ((model_dir, runs.FILES), (log_dir, log.FILES)):
-            runs.move_aside(folder, names)
+        runs.move_aside(model_dir, runs.FILES)
+    if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
+        runs.move_aside(log_dir, log.FILES)
     runs.set_damaged_aside(model_dir)
     settings = settings_of(flags, corpus)
     done = runs.epoch_to_resume(model_dir, settings)

@@ -171,7 +171,7 @@ def move_aside(folder: Path, names: Iterable[str]) -> None:
     files = sorted({path for name in names for path in folder.glob(name) if path.is_file()})
     if files:
         aside = folder / time.strftime("before-%Y%m%d-%H%M%S")
-        aside.mkdir()
+        aside.mkdir(exist_ok=True)  # one folder may hold checkpoints and log
         for path in files:
             path.replace(aside / path.name)
         print(f"Moved the earlier run's files from {folder} to {aside}")

@@ -269,6 +269,8 @@ def test_a_run_starts_from_another_models_tokens(
     assert not list((copied / "model").iterdir())
     rate = "--learning-rate=1e-9"  # so that what the epoch leaves is what was taken
     assert run("--epochs=1", *flags, rate) == 0
+    (old_log,) = (copied / "logs").glob("before-*/training.csv")  # not erased by the new run
+    assert len(old_log.read_text().splitlines()) == 7
     ours, theirs = (
         json.loads(Path(folder, "vocabulary.json").read_text()) for folder in ("model", "base")
     )

@@ -23,7 +23,7 @@ NOTE = """\
 corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
 and the licence file in music21's corpus folder before you publish them.
 """
-SECONDS = 120  # for one score: the longest string quartets take half of it
+SECONDS = 120  # for one score
 
 
 def make(jobs: int, which: str = "chorales") -> Path:
@@ -46,7 +46,7 @@ def make(jobs: int, which: str = "chorales") -> Path:
             except Exception as error:  # whatever music21 raises on a score of its own
                 left_out.append(f"{name} ({type(error).__name__})")
     if left_out:
-        print(f"Left out {len(left_out)} scores that music21 cannot write: {', '.join(left_out)}")
+        print(f"Left out {len(left_out)} scores that music21 cannot write, the first {left_out[0]}")
     write_atomically(note, NOTE.format(what=WHAT[which]))
     return folder
 
@@ -69,5 +69,7 @@ def _write(score: str, path: Path) -> None:
     # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
     for measure in parsed.recurse().getElementsByClass("Measure"):
         measure.leftBarline = measure.rightBarline = None
+    for mark in list(parsed.recurse().getElementsByClass(["RepeatMark", "RepeatBracket"])):
+        mark.activeSite.remove(mark)
     file = midi.translate.music21ObjectToMidiFile(parsed)
     write_atomically(path, file.writestr())
