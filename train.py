@@ -6,18 +6,19 @@ import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from midilstm import arguments as shared
-from midilstm.arguments import count, number_from, positive_int, share
+from midilstm.arguments import count, positive_int
 from midilstm.sampling import use_one_thread
 
 # The flags that a network, a run's settings and its loop are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
 TRAINING: tuple[str, ...] = ("encoding", "bpe", "pedal", "min_notes", "validation", "seed")
 TRAINING += ("group_versions", "batch_size", "seq_length", "learning_rate", "average")
-TRAINING += ("transpose", "shuffle", "jit")
+TRAINING += ("transpose", "shuffle", "jit", "start_from")
 LOOP = ("model_dir", "epochs", "freq", "keep", "patience", "seed", "shuffle", "transpose")
 
 
@@ -42,6 +43,7 @@ def train(arguments: argparse.Namespace) -> None:
 def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     """Begin the run in the model folder, or go on with it."""
     from midilstm import runs
+    from midilstm.sampling import folder
     from midilstm.training import log, memory
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
@@ -50,89 +52,51 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
         runs.move_aside(log_dir, log.FILES)
     runs.set_damaged_aside(model_dir)
-    settings = settings_of(flags, corpus)
+    settings = {  # equal settings give equal weights
+        "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
+        "training": {name: flags[name] for name in TRAINING},
+        "corpus": corpus.described(),
+    }
     done = runs.epoch_to_resume(model_dir, settings)
+    shape = (arguments.batch_size, arguments.seq_length)
     if not arguments.force:
-        shape = (arguments.batch_size, arguments.seq_length)
         memory.require_memory(settings["network"], *shape, average=arguments.average)
     if not done:
         if arguments.start_from:
-            settings["start"] = runs.base(arguments.start_from, settings)
+            settings["start"] = runs.base(Path(arguments.start_from), settings)
         runs.save_settings(model_dir, settings)
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
+    pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
+    remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
-        fit_memory(arguments, corpus)
+        remember()
         return
 
     print("Starting TensorFlow ...", flush=True)
-    network = network_of(arguments, settings, corpus.vocabulary, done)
-    from midilstm.training import loop
-
-    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
-    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
-    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
-    loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
-    fit_memory(arguments, corpus)
-    length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
-    flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
-    print(f"Done. Now: python sample.py {length_flag}{flag}")
-
-
-def fit_memory(arguments: argparse.Namespace, corpus: Any) -> None:
-    """Fit the memory of the piece to the best network, or the last, unless it was fitted to it."""
-    from midilstm.sampling import folder
-
-    if arguments.memory:
-        lengths = sorted(len(ids) - 1 for ids in corpus.held_out.values())
-        usual = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws them
-        pieces = [*corpus.training.values()]
-        folder.fit_memory(arguments.model_dir, pieces, arguments.seed, usual)
-
-
-def settings_of(flags: dict[str, Any], corpus: Any) -> dict[str, Any]:
-    """Return what shapes a run: equal settings give equal weights."""
-    start = {"start_from": flags["start_from"] and str(flags["start_from"])}
-    return {
-        "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
-        "training": {name: flags[name] for name in TRAINING} | start,
-        "corpus": {
-            "pieces": len(corpus.training) + len(corpus.held_out),
-            "held_out": sorted(corpus.held_out),
-            "tokens": corpus.tokens,
-            "sha256": corpus.digest(),
-        },
-    }
-
-
-def network_of(
-    arguments: argparse.Namespace, settings: dict[str, Any], vocabulary: Any, done: int
-) -> Any:
-    """Build the network with the weights of epoch `done`, of another model, or random ones."""
     import model  # the first to ask for TensorFlow: it knows how to keep it quiet
-    from midilstm import runs
-    from midilstm.tokens.vocabulary import Vocabulary
-    from midilstm.training import weights
+    from midilstm.training import loop, weights
 
     weights.set_seed(arguments.seed)
-    sizes = settings["network"] | {"batch_size": arguments.batch_size}
-    sizes["sequence_length"] = arguments.seq_length
-    network = model.build_model(**sizes)
+    build = partial(model.build_model, batch_size=shape[0], sequence_length=shape[1])
+    network = build(**settings["network"])
     learning = {"average": arguments.average, "jit": arguments.jit}
     model.compile_for_training(network, arguments.learning_rate, **learning)
     print(f"{network.count_params():,} parameters")
     if done:
-        print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
-        weights.load(network, runs.path_of(arguments.model_dir, done))
+        print(f"Going on from {runs.path_of(model_dir, done)}")
+        weights.load(network, runs.path_of(model_dir, done))
     elif arguments.start_from:
-        theirs = Vocabulary.load(arguments.start_from / runs.VOCABULARY)
-        other = model.build_model(**sizes | {"vocabulary_size": len(theirs)})
-        weights.load(other, Path(settings["start"]["checkpoint"]))
-        known = weights.carry_over(network, vocabulary, other, theirs)
-        of = f"{known:,} of {len(vocabulary):,} tokens known"
-        print(f"Took the weights of {settings['start']['checkpoint']}: {of}")
-    return network
+        print(weights.start_from(network, corpus.vocabulary, settings, build))
+    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
+    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
+    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
+    loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
+    remember()
+    length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
+    flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
+    print(f"Done. Now: python sample.py {length_flag}{flag}")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,7 +110,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     music = "train on Bach chorales from music21, kept in demo/, or on all its scores, in demo-all/"
     add("--demo", nargs="?", const="chorales", choices=("chorales", "all"), help=music)
     take = "begin with the weights of the model in this folder, trained on other music"
-    add("--start-from", type=Path, metavar="FOLDER", help=take)
+    add("--start-from", metavar="FOLDER", help=take)
     add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
     add("--force", action="store_true", help="try it with less memory than it is thought to take")
     add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
@@ -154,22 +118,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
     back = "fit at the end how much of a new piece comes back, as in these (memory.json)"
     add("--memory", action=switch, default=True, help=back)
-    add = parser.add_argument_group("network").add_argument
-    size = number_from(1, 65_536, "a whole number from 1 to 65536", int)
-    layers = number_from(1, 64, "a whole number from 1 to 64", int)
-    add("--embedding-size", type=size, default=512, help="numbers that stand for a token")
-    add("--units", type=size, default=256, help="units an LSTM layer")
-    add("--layers", type=layers, default=2, help="stacked LSTM layers")
-    add("--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)")
-    add("--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)")
-    add = parser.add_argument_group("learning").add_argument
-    rate = number_from(1e-9, 10, "a learning rate above 0, up to 10")
-    add("--learning-rate", type=rate, default=3e-3, help="of Adam")
-    add("--average", type=share, default=0.98, help="score and save averaged weights (0 = off)")
-    add("--transpose", action=switch, default=True, help="every piece in a random key each epoch")
-    add("--shuffle", action=switch, default=True, help="pieces in a random order each epoch")
-    add("--jit", action=switch, default=False, help="compile the whole step with XLA: measure it")
-    add("--patience", type=count, default=0, help="stop after epochs with no better (0 = off)")
+    shared.add_learning_arguments(parser)
     shared.add_corpus_arguments(parser)
     if parser.parse_args(argv).classic:
         # The recipe of this family of programs: it learns its own pieces by heart.

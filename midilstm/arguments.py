@@ -46,7 +46,7 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     kinds = "; ".join(f"{name}: {what}" for name, (_, what) in ENCODINGS.items())
     add("--encoding", choices=ENCODINGS, default="notes", help=kinds)
-    merges = number_from(0, 100_000, "a number of merges from 0 to 100000", int)
+    merges = number_from(0, 100_000, "a whole number from 0 to 100000", int)
     add("--bpe", type=merges, default=0, help="byte-pair merges to learn, not in notes (0 = off)")
     on_or_off = argparse.BooleanOptionalAction
     add("--pedal", action=on_or_off, default=True, help="the sustain pedal lengthens notes")
@@ -58,6 +58,27 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=seed, default=0, help="fixes every random choice")
     add("--batch-size", type=positive_int, default=16, help="lanes side by side")
     add("--seq-length", type=positive_int, default=64, help="tokens a step")
+
+
+def add_learning_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of train.py that shape the network and how it learns."""
+    switch = argparse.BooleanOptionalAction
+    add = parser.add_argument_group("network").add_argument
+    size = number_from(1, 65_536, "a whole number from 1 to 65536", int)
+    layers = number_from(1, 64, "a whole number from 1 to 64", int)
+    add("--embedding-size", type=size, default=512, help="numbers that stand for a token")
+    add("--units", type=size, default=256, help="units an LSTM layer")
+    add("--layers", type=layers, default=2, help="stacked LSTM layers")
+    add("--dropout", type=share, default=0.3, help="share dropped after a layer (0 = off)")
+    add("--input-dropout", type=share, default=0.3, help="share dropped of the embedding (0 = off)")
+    add = parser.add_argument_group("learning").add_argument
+    rate = number_from(1e-9, 10, "a learning rate above 0, up to 10")
+    add("--learning-rate", type=rate, default=3e-3, help="of Adam")
+    add("--average", type=share, default=0.98, help="score and save averaged weights (0 = off)")
+    add("--transpose", action=switch, default=True, help="every piece in a random key each epoch")
+    add("--shuffle", action=switch, default=True, help="pieces in a random order each epoch")
+    add("--jit", action=switch, default=False, help="compile the whole step with XLA: measure it")
+    add("--patience", type=count, default=0, help="stop after epochs with no better (0 = off)")
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

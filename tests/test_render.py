@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_old_picture_whole_and_names_it(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
     try:
         assert render.main(command) == 2
-        assert_one_sentence(capsys.readouterr().err, "x.png", "cannot be written: File too large")
+        assert_one_sentence(capsys.readouterr().err, "cannot write ", "x.png (File too large)")
         assert render.main([*command, "--page"]) == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -51,6 +52,15 @@ class Corpus:
     def tokens(self) -> int:
         """Return the number of ids in all pieces, ends included."""
         return sum(map(len, (*self.training.values(), *self.held_out.values())))
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run's settings say of its music."""
+        return {
+            "pieces": len(self.training) + len(self.held_out),
+            "held_out": sorted(self.held_out),
+            "tokens": self.tokens,
+            "sha256": self.digest(),
+        }
 
     def digest(self) -> str:
         """Return a hash of what is trained on and what is held out, in order."""

@@ -43,13 +43,15 @@ def open_model(folder: Path, which: str | None) -> Trained:
 
 
 def fit_memory(
-    folder: Path, pieces: Sequence[np.ndarray], seed: int, length: int | None = None
+    folder: Path, pieces: Sequence[np.ndarray], held_out: Sequence[np.ndarray], seed: int
 ) -> None:
-    """Fit the memory to a folder's best or last network as fitting.fit does, if it is not yet."""
+    """Fit the memory to a folder's best or last network, on training pieces, if it is not yet."""
     trained, path = open_model(folder, None), folder / runs.MEMORY
     digest = trained.network.digest
     if read_memory(path)[1].get("weights_sha256") == digest:
         return
+    lengths = sorted(len(ids) - 1 for ids in held_out)
+    length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
     weights = fitting.fit(trained.network, trained.vocabulary, pieces, seed=seed, length=length)
     values = (trained.checkpoint.stem, digest, len(pieces), sum(map(len, pieces)), seed)
     write_memory(path, weights, dict(zip(FITTED_ON, values, strict=True)))

@@ -3,9 +3,10 @@
 import json
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -86,6 +87,21 @@ def load(network: keras.Model, path: Path) -> None:
             "move it away to go on from the checkpoint before it"
         ) from error
     _swap_averages(network)
+
+
+def start_from(
+    network: keras.Model, ours: Vocabulary, settings: Mapping[str, Any], build: Callable[..., Any]
+) -> str:
+    """Take the weights that a run's settings say it starts from; `build` builds a network.
+
+    Return what was taken, in a sentence.
+    """
+    theirs = Vocabulary.load(Path(settings["training"]["start_from"]) / runs.VOCABULARY)
+    other = build(**settings["network"] | {"vocabulary_size": len(theirs)})
+    checkpoint = Path(settings["start"]["checkpoint"])
+    load(other, checkpoint)
+    known = carry_over(network, ours, other, theirs)
+    return f"Took the weights of {checkpoint}: {known:,} of {len(ours):,} tokens known"
 
 
 def carry_over(
