@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--checkpoint", help="latest, best, or an epoch's number (none = best where there is one)")
     add("--json", type=Path, metavar="FILE", help="write all numbers here, too")
-    add("--seed", type=int, default=0, help="fixes sampling and intervals")
+    add("--seed", type=shared.seed, default=0, help="fixes sampling and intervals")
     held_out = "the folder holds other music than was trained on: take every piece as held out"
     add("--other-corpus", action="store_true", help=held_out)
     add = parser.add_argument_group("pieces to examine").add_argument
@@ -46,7 +46,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from midilstm import runs
     from midilstm.evaluation import baseline, pieces, report
     from midilstm.evaluation.examine import examine
-    from midilstm.files import write_atomically
+    from midilstm.files import printable, write_atomically
     from midilstm.sampling.fitting import bars_of
     from midilstm.sampling.folder import open_model
     from midilstm.sampling.loop import Memory
@@ -58,8 +58,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     reading |= {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": trained.pedal}
     own = None if arguments.other_corpus else settings
     corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
-    print(f"Evaluating {trained.checkpoint}", flush=True)
-    rng, other, third = (np.random.default_rng([arguments.seed % 2**63, n]) for n in range(3))
+    print(printable(f"Evaluating {trained.checkpoint}"), flush=True)
+    rng, other, third = (np.random.default_rng([arguments.seed, n]) for n in range(3))
     result = {
         "checkpoint": str(trained.checkpoint),
         "encoding": vocabulary.name,
@@ -88,7 +88,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.json:
         text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(arguments.json, text + "\n")
-        print(f"Wrote {arguments.json}")
+        print(printable(f"Wrote {arguments.json}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

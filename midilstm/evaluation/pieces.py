@@ -115,4 +115,4 @@ def listen(pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator) -> 
     """Return what each piece sounds like; of very many, some are drawn."""
     tokens, played = vocabulary.tokens, vocabulary.encoding.played
     chosen = some(pieces, LISTENED, rng).values()
-    return [Excerpt.of(played([tokens[i] for i in ids])) for ids in chosen]
+    return [Excerpt.of(played([tokens[i] for i in ids]), ids) for ids in chosen]

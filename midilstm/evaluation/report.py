@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from midilstm.files import printable
+
 SPAN = "8"  # tokens of a span that comes back
 FAR = ("8", "16")  # spans of which it is shown from how far they come back
 COPIED = "12"  # tokens in a row that count as copied, not as common speech
@@ -18,6 +20,12 @@ def number(fact: dict[str, Any], pattern: str) -> str:
         return "–"
     bounds = " to ".join(format(bound, pattern) for bound in fact["interval"] or ())
     return format(fact["value"], pattern) + (f" ({bounds})" if bounds else "")
+
+
+def without(left_out: Mapping[str, int]) -> str:
+    """Say how many pieces of each set a row leaves out, having nothing to measure; "" for none."""
+    some = [f"{count} {group.replace('_', ' ')}" for group, count in left_out.items() if count]
+    return f"left out: {', '.join(some)}" if some else ""
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -122,7 +130,7 @@ def show(result: dict[str, Any]) -> None:
         if result.get(name):
             show_part(result[name])
     sentence = result["verdict"]
-    print("", *result["notes"], sentence[0].upper() + sentence[1:], sep="\n")
+    print("", *map(printable, (*result["notes"], sentence[0].upper() + sentence[1:])), sep="\n")
 
 
 def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> None:
@@ -189,16 +197,15 @@ def show_copying(facts: dict[str, Any]) -> None:
             )
     heads = [f"{name} ({of['pieces']})" for name, of in sets.items()]
     table(f"Found in the {facts['searched_pieces']:,} training pieces", heads, rows)
-    print(*lines, sep="\n")
+    print(*map(printable, lines), sep="\n")
 
 
 def show_statistics(facts: dict[str, Any]) -> None:
     """Print musical statistics of generated and people's pieces."""
     rows = {}
     for label, row in facts["values"].items():
-        left_out = [f"{of['left_out']} {group}" for group, of in row.items() if of["left_out"]]
-        without = f"left out: {', '.join(left_out).replace('_', ' ')}" if left_out else ""
-        rows[label] = [*(number(of, ".2f") for of in row.values()), without]
+        left_out = without({group: of["left_out"] for group, of in row.items()})
+        rows[label] = [*(number(of, ".2f") for of in row.values()), left_out]
     heads = [f"{group} ({count})" for group, count in facts["pieces"].items()]
     table("Music, as it is written out", heads, rows)
 
@@ -208,9 +215,10 @@ def show_similarity(facts: dict[str, Any]) -> None:
     group = facts["with"].replace("_", " ")
     made, human = facts["pieces"]["generated"], facts["pieces"][facts["with"]]
     mean = facts["mean_overlap"]
-    found = {**facts["features"], f"mean of {mean['features']}": mean}
+    found = {**facts["features"], f"mean of {mean['features']}": mean, **facts["distributions"]}
     rows = {
-        label: [number(row, ".2f"), number(row["people"], ".2f")] for label, row in found.items()
+        label: [number(row, ".2f"), number(row["people"], ".2f"), without(row.get("left_out", {}))]
+        for label, row in found.items()
     }
     title = f"Similarity of {made} generated to {human} {group} pieces: 1 = the same"
     table(title, ["generated", "people: training"], rows)

@@ -7,7 +7,7 @@ files, no networks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ DRAWS = 200  # resamples where each needs the distances of all pieces
 
 Features = Mapping[str, statistics.Feature]
 Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
+
+# What a piece has a distribution of, int [n] in steps.
+DISTRIBUTIONS: dict[str, Callable[[Excerpt], np.ndarray]] = {
+    "inter-onset overlap": statistics.inter_onsets,
+    "duration overlap": statistics.note_lengths,
+}
 
 
 def _densities(
@@ -103,7 +109,7 @@ def statistics_of(
     return {"pieces": sizes, "values": rows}
 
 
-def _draws(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws]:
+def _draws(sizes: Sequence[int], number: int, rng: np.random.Generator) -> tuple[Draws, Draws]:
     """Return draws of people's and generated pieces, and of people's and other people's pieces.
 
     `sizes` are of the three. First every piece once, then bootstrap resamples of both sets: none of
@@ -111,12 +117,12 @@ def _draws(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws
     generated ones.
     """
     human, made, peers = sizes
-    resamples = DRAWS if min(human, made) > 1 else 0
+    resamples = number if min(human, made) > 1 else 0
     first, second = (
         np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
         for size in (human, made)
     )
-    number = DRAWS if made < peers else 1
+    number = number if made < peers else 1
     few = np.array([rng.permutation(np.arange(peers) < made) for _ in range(number)])
     return (first, second), (np.ones((number, human)), few.astype(float))
 
@@ -145,7 +151,7 @@ def by_features(
     `sets` are people's, the generated and other people's pieces.
     """
     human, made, peers = (statistics.measured(features, pieces) for pieces in sets)
-    draws, among = _draws([len(pieces) for pieces in sets], rng)
+    draws, among = _draws([len(pieces) for pieces in sets], DRAWS, rng)
     rows: dict[str, Any] = {}
     areas, usual = [], []
     for name in features:
@@ -156,6 +162,35 @@ def by_features(
         rows[name] = _row(found, theirs)
     mean = _row(*(np.mean(part, axis=0) if part else np.empty(0) for part in (areas, usual)))
     return {"features": rows, "mean_overlap": {**mean, "features": len(areas)}}
+
+
+def by_distribution(
+    sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return how much of people's and the generated pieces' distributions of a value is common.
+
+    `sets` are people's, the generated and other people's pieces, each piece's values int [n]. A
+    set's distribution is the mean of its pieces', so that each counts as much; no kernels.
+    """
+    there = [[piece for piece in pieces if len(piece)] for pieces in sets]
+    human, made, peers = sizes = [len(pieces) for pieces in there]
+    left_out = {"generated": len(sets[1]) - made, "people": len(sets[0]) - human}
+    if not human or not made:
+        return {**_row(np.empty(0), np.empty(0)), "left_out": left_out}
+    kinds = np.unique(np.concatenate([piece for pieces in there for piece in pieces]))
+    # Float [pieces, kinds] a set: how much of a piece has each value that any of them has.
+    theirs, ours, others = (
+        np.array([np.bincount(np.searchsorted(kinds, p), minlength=len(kinds)) / len(p) for p in s])
+        for s in there
+    )
+
+    def common(a: np.ndarray, b: np.ndarray, draws: Draws) -> np.ndarray:
+        p, q = (d @ s / d.sum(1, keepdims=True) for d, s in zip(draws, (a, b), strict=True))
+        return np.minimum(p, q).sum(1)
+
+    draws, among = _draws(sizes, statistics.RESAMPLES, rng)
+    usual = common(theirs, others, among) if peers else np.empty(0)
+    return {**_row(common(theirs, ours, draws), usual), "left_out": left_out}
 
 
 def compare(
@@ -182,6 +217,10 @@ def compare(
             "with": group,
             "pieces": {"generated": len(three[1]), group: len(three[0])},
             **by_features(three, features, other),
-            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM],
+            "distributions": {
+                name: by_distribution([[of(piece) for piece in part] for part in three], other)
+                for name, of in (DISTRIBUTIONS.items() if rhythm else ())
+            },
+            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
         }
     return result

@@ -22,21 +22,22 @@ MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 
 
 class Excerpt(NamedTuple):
-    """A piece as it sounds: notes by start and pitch, int [n] each, times in STEPS."""
+    """A piece as it sounds: notes by start and pitch, int [n] each, times in STEPS; its ids."""
 
     start: np.ndarray
     length: np.ndarray
     pitch: np.ndarray
     program: np.ndarray
+    ids: np.ndarray = np.empty(0, int)
 
     @staticmethod
-    def of(notes: Iterable[tuple[float, float, int, int]]) -> Excerpt:
+    def of(notes: Iterable[tuple[float, float, int, int]], ids: ArrayLike = ()) -> Excerpt:
         """Put notes, as an encoding's `played` returns them, on the grid."""
         table = np.array(list(notes), float).reshape(-1, 4)
         table[:, :2] *= STEPS
         whole = np.rint(table).astype(np.int64)
         start, length, pitch, program = whole[np.lexsort((whole[:, 2], whole[:, 0]))].T
-        return Excerpt(start, length, pitch, program)
+        return Excerpt(start, length, pitch, program, np.asarray(ids))
 
     @property
     def stop(self) -> np.ndarray:
@@ -50,7 +51,8 @@ class Excerpt(NamedTuple):
 
     def take(self, chosen: np.ndarray) -> Excerpt:
         """Return some notes, given as a mask or as their numbers."""
-        return Excerpt(*(part[chosen] for part in self))
+        start, length, pitch, program = (part[chosen] for part in self[:4])
+        return Excerpt(start, length, pitch, program, self.ids)
 
     def pitched(self) -> Excerpt:
         """Return the notes without percussion."""
@@ -90,6 +92,12 @@ def scale_consistency(heard: Excerpt) -> float:
     return float(most / (found.sum() or np.nan))
 
 
+def repeated_phrases(heard: Excerpt, length: int = 4) -> float:
+    """Return the share of runs of four ids that have been heard before in the piece."""
+    runs = list(zip(*(heard.ids[n:].tolist() for n in range(length)), strict=False))
+    return 1 - len(set(runs)) / (len(runs) or np.nan)
+
+
 def inter_onsets(heard: Excerpt) -> np.ndarray:
     """Return the steps between neighbouring onsets, int [onsets - 1]; a chord is one onset."""
     return np.diff(np.unique(heard.start))
@@ -113,13 +121,19 @@ def groove_consistency(heard: Excerpt) -> float:
     return 1 - mean(grid[1:] != grid[:-1])
 
 
-def polyphony(heard: Excerpt) -> float:
-    """Return how many pitches sound at once, a mean over the steps with at least one, as MusPy."""
+def _voices(heard: Excerpt) -> np.ndarray:
+    """Return int [end], how many pitches sound at each step."""
     notes, voices, steps = heard.pitched(), np.zeros(heard.end, int), heard.end + 1
     for pitch in np.unique(notes.pitch):
         same = notes.take(notes.pitch == pitch)
         changes = np.bincount(same.start, minlength=steps) - np.bincount(same.stop, minlength=steps)
         voices += changes.cumsum()[:-1] > 0
+    return voices
+
+
+def polyphony(heard: Excerpt) -> float:
+    """Return how many pitches sound at once, a mean over the steps with at least one, as MusPy."""
+    voices = _voices(heard)
     return mean(voices[voices > 0])
 
 
@@ -129,12 +143,15 @@ OF_PITCHES: dict[str, Feature] = {
     "pitch range (semitones)": pitch_range,
     "scale consistency": scale_consistency,
     "notes a quarter": lambda heard: len(heard.start) * STEPS / (heard.end or np.nan),
+    "repeated tokens": lambda heard: mean(heard.ids[1:] == heard.ids[:-1]),
+    "repeated 4-grams": repeated_phrases,
 }
 OF_RHYTHM: dict[str, Feature] = {  # where an encoding keeps it
     "inter-onset (quarters)": lambda heard: mean(inter_onsets(heard)) / STEPS,
     "note length (quarters)": lambda heard: mean(note_lengths(heard)) / STEPS,
     "groove consistency": groove_consistency,
     "polyphony": polyphony,
+    "polyphony rate": lambda heard: mean(_voices(heard) > 1),  # of all steps, as MusPy
     "instruments": lambda heard: float(len(np.unique(heard.program))),  # all percussion is one
     "drum share": lambda heard: mean(heard.program == DRUMS),
 }

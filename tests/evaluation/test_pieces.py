@@ -35,3 +35,4 @@ def test_of_very_many_pieces_some_are_heard(monkeypatch: pytest.MonkeyPatch) -> 
     made = {str(number): np.array([1, 2]) for number in range(5)}
     heard = pieces.listen(made, vocabulary, np.random.default_rng(0))
     assert [piece.pitch.tolist() for piece in heard] == [[60, 60, 64, 67]] * 3
+    assert heard[0].ids.tolist() == [1, 2]

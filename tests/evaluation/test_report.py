@@ -72,6 +72,7 @@ def similarity(**changes: Any) -> dict[str, Any]:
         "pieces": {"generated": 20, "held_out": 9},
         "features": {"pitch range": fact},
         "mean_overlap": {**fact, "features": 1},
+        "distributions": {"duration overlap": {**fact, "left_out": {"generated": 2, "people": 0}}},
         "omitted": [],
     }
     return found | changes
@@ -85,12 +86,29 @@ def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixt
     assert "people: training" in lines[2]
     assert words["pitch range"] == "pitch range 0.75 (0.50 to 0.88) 0.90"
     assert words["mean of 1"] == "mean of 1 0.75 (0.50 to 0.88) 0.90"
-    assert "left out" not in "".join(lines)
+    expected = "duration overlap 0.75 (0.50 to 0.88) 0.90 left out: 2 generated"
+    assert words["duration overlap"] == expected
+    assert "Rhythm and instruments" not in "".join(lines)
 
 
 def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture) -> None:
-    report.show_similarity(similarity(omitted=["note length histogram"]))
-    assert "Rhythm and instruments are left out" in capsys.readouterr().out
+    report.show_similarity(similarity(distributions={}, omitted=["duration overlap"]))
+    printed = capsys.readouterr().out
+    assert "Rhythm and instruments are left out" in printed
+    assert "duration overlap" not in printed
+
+
+def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture) -> None:
+    run = {"length": 9, "semitones": 0, "piece": "a\x1b[31m.mid", "piece_start": 0, "start": 0}
+    both = {kind: {**run, "in": "b\n.mid"} for kind in ("longest", "longest_transposed")}
+    found = {"searched_pieces": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}
+    report.show_copying(found)
+    verdict = report.copying(found)
+    report.show({"scores": {}, "notes": ["c\x1b"], "verdict": verdict})
+    printed = capsys.readouterr().out
+    assert "9 tokens of a\\x1b[31m.mid (from token 1) in b\\n.mid" in printed
+    assert "\x1b" not in printed
+    assert printed.splitlines()[-1].endswith("9 tokens of a\\x1b[31m.mid")
 
 
 def shape(share: float | None, interval: list[float] | None, loops: int = 0) -> dict[str, Any]:

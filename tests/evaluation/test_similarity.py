@@ -45,6 +45,20 @@ def features(made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()
     return found
 
 
+def distributions(
+    made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()
+) -> dict[str, Any]:
+    sets = (people, made, peers)
+    found = {
+        name: similarity.by_distribution(
+            [[of(piece) for piece in part] for part in sets], np.random.default_rng(0)
+        )
+        for name, of in similarity.DISTRIBUTIONS.items()
+    }
+    json.dumps(found, allow_nan=False)
+    return found
+
+
 def test_pieces_of_one_kind_are_alike_and_of_another_are_not() -> None:
     same, other = pieces(12, 100), pieces(12, 100, low=20, lengths=(2.0, 4.0))
     near, far = features(same)["mean_overlap"], features(other)["mean_overlap"]
@@ -53,12 +67,15 @@ def test_pieces_of_one_kind_are_alike_and_of_another_are_not() -> None:
     assert far["value"] < 0.5
     low, high = near["interval"]
     assert far["interval"][1] < low < high
+    assert all(row["value"] > 0.9 for row in distributions(same).values())
+    assert all(row["value"] == 0 for row in distributions(other).values())
 
 
 def test_intervals_contain_their_values() -> None:
     made, peers = pieces(8, 100), pieces(30, 200)
     found = features(made, peers=peers)
     rows = [*found["features"].values(), found["mean_overlap"]]
+    rows += distributions(made, peers=peers).values()
     for row in (*rows, *(row["people"] for row in rows)):
         low, high = row["interval"]
         assert 0 <= low <= row["value"] <= high <= 1
@@ -67,7 +84,9 @@ def test_intervals_contain_their_values() -> None:
 def test_what_people_reach_is_measured_on_other_pieces() -> None:
     made, strange = pieces(8, 100), pieces(30, 200, low=20, lengths=(2.0, 4.0))
     assert features(made, peers=strange)["mean_overlap"]["people"]["value"] < 0.5
+    assert distributions(made, peers=strange)["duration overlap"]["people"]["value"] == 0
     assert features(made)["mean_overlap"]["people"]["value"] is None
+    assert distributions(made)["duration overlap"]["people"]["value"] is None
     # As many other pieces as were made can be drawn in one way only: chance has no part.
     few = features(made, peers=pieces(8, 200))
     assert few["mean_overlap"]["people"]["interval"] is None
@@ -78,14 +97,21 @@ def test_drums_alone_and_nothing_are_left_out() -> None:
     rows = features(made)["features"]
     without = features(pieces(5, 100))["features"]["pitch range"]["value"]
     assert rows["pitch range"]["value"] == pytest.approx(without)
+    overlaps = distributions(made)
+    assert overlaps["inter-onset overlap"]["left_out"] == {"generated": 1, "people": 0}
+    assert overlaps["duration overlap"]["left_out"] == {"generated": 2, "people": 0}
 
 
 @pytest.mark.parametrize("made", [[EMPTY], [DRUMS_ALONE] * 3, [EMPTY, DRUMS_ALONE], [piece(9)]])
 def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
     made: list[Excerpt],
 ) -> None:
+    row = distributions(made)["duration overlap"]
+    assert row["interval"] is None
+    assert (row["value"] is None) is (made[0].pitched().end == 0)
     assert features(made)["features"]["pitch range"]["value"] is None
     assert features(made, people=[EMPTY])["mean_overlap"]["value"] is None
+    assert distributions(made, people=[EMPTY])["duration overlap"]["value"] is None
 
 
 def test_sets_of_ids_are_compared_as_their_encoding_allows() -> None:
@@ -101,7 +127,8 @@ def test_sets_of_ids_are_compared_as_their_encoding_allows() -> None:
     assert alike["features"]["pitch range"]["people"]["value"] is not None
     assert alike["mean_overlap"]["features"] == 9
     # `notes` writes each token half a quarter long: nothing is said of rhythm.
-    assert {"note length histogram", "drum share"} <= set(alike["omitted"])
+    assert alike["distributions"] == {}
+    assert {"note length histogram", "duration overlap", "drum share"} <= set(alike["omitted"])
     assert "polyphony" not in found["statistics"]["values"]
     del sets["held_out"]
     alike = similarity.compare(sets, vocabulary, np.random.default_rng(1))["similarity"]
@@ -109,6 +136,29 @@ def test_sets_of_ids_are_compared_as_their_encoding_allows() -> None:
     assert alike["features"]["pitch range"]["people"]["value"] is None
     del sets["training"]
     assert "similarity" not in similarity.compare(sets, vocabulary, np.random.default_rng(1))
+
+
+def test_a_distribution_is_the_mean_of_its_pieces() -> None:
+    human = [np.array([6, 6, 6, 12]), np.array([12])]
+    made = [np.array([6]), np.array([24, 24])]
+    found = similarity.by_distribution([human, made, []], np.random.default_rng(0))
+    # People: 3/8 of 6, 5/8 of 12. Made: 1/2 of 6, 1/2 of 24.
+    assert found["value"] == pytest.approx(3 / 8)
+
+
+def test_intervals_cover_what_is_found_again_and_again() -> None:
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(60):
+        human, made = (
+            [rng.choice([6, 12, 24], 20, p=p) for _ in range(15)]
+            for p in ([0.5, 0.4, 0.1], [0.2, 0.3, 0.5])
+        )
+        found.append(similarity.by_distribution([human, made, []], rng))
+    truth = 0.2 + 0.3 + 0.1
+    assert np.mean([one["value"] for one in found]) == pytest.approx(truth, abs=0.02)
+    covered = sum(one["interval"][0] <= truth <= one["interval"][1] for one in found)
+    assert covered >= 50
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -61,6 +61,14 @@ def test_density_counts_what_is_written() -> None:
     assert PITCHES["notes a quarter"](heard) == 4
 
 
+def test_repetition() -> None:
+    heard = Excerpt.of([], np.array([1, 1, 2, 3, 1, 1, 2, 3]))
+    assert PITCHES["repeated tokens"](heard) == pytest.approx(2 / 7)
+    assert PITCHES["repeated 4-grams"](heard) == pytest.approx(1 / 5)  # 1 1 2 3 comes again
+    assert math.isnan(PITCHES["repeated tokens"](Excerpt.of([], heard.ids[:1])))
+    assert math.isnan(PITCHES["repeated 4-grams"](Excerpt.of([], heard.ids[:3])))
+
+
 def test_notes_of_any_order_lie_on_the_grid() -> None:
     played = Excerpt.of([(1 / 3, 1 / 8, 60, 5), (0, 4, 72, DRUMS), (1 / 3, 1 / 12, 48, 0)])
     assert played.start.tolist() == [0, 8, 8]
@@ -108,10 +116,13 @@ def test_every_measure_of_drums_alone_and_of_nothing_is_defined() -> None:
         "pitch range (semitones)": [nan, nan],
         "scale consistency": [nan, nan],
         "notes a quarter": [3 / 5.25, nan],
+        "repeated tokens": [nan, nan],
+        "repeated 4-grams": [nan, nan],
         "inter-onset (quarters)": [2.5, nan],
         "note length (quarters)": [nan, nan],
         "groove consistency": [1 - 1 / 96, nan],  # onsets at 0 and 1, then at 1 only
         "polyphony": [nan, nan],
+        "polyphony rate": [0, nan],
         "instruments": [1, 0],
         "drum share": [1, nan],
     }
@@ -125,9 +136,10 @@ def test_polyphony_is_that_of_a_piano_roll(played: list[tuple[float, float, int,
         if program != DRUMS:
             roll[round(start * STEPS) : round((start + length) * STEPS), pitch] = True
     sounding = roll.sum(1)
-    on = np.count_nonzero(sounding)
-    expected = sounding.sum() / on if on else math.nan
-    assert statistics.polyphony(Excerpt.of(played)) == pytest.approx(expected, nan_ok=True)
+    on, two = np.count_nonzero(sounding), np.count_nonzero(sounding >= 2)
+    expected = [sounding.sum() / on if on else math.nan, two / steps if steps else math.nan]
+    found = [RHYTHM[name](Excerpt.of(played)) for name in ("polyphony", "polyphony rate")]
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 @given(NOTES)
