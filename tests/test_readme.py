@@ -42,6 +42,7 @@ def test_ci_runs_the_two_commands_at_the_top() -> None:
     assert "pytest -q -m slow" in ci  # the cluster of the last block
 
 
+@pytest.mark.slow
 def test_the_other_commands_work_one_after_another(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,7 @@ def test_saved_file_is_the_stock_layers_file(tmp_path: Path) -> None:
     assert ("keras.layers", "LSTM", None) in kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saver", [STOCK, lstm.LSTM])
 def test_training_goes_on_after_either_layer_saved(saver: type, tmp_path: Path) -> None:
     """Open the file in plain Keras, and as weights in a model built with this layer."""
