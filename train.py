@@ -51,20 +51,15 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         runs.move_aside(model_dir, runs.FILES)
     if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
         runs.move_aside(log_dir, log.FILES)
-    runs.set_damaged_aside(model_dir)
     settings = {  # equal settings give equal weights
         "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
         "training": {name: flags[name] for name in TRAINING},
         "corpus": corpus.described(),
     }
-    done = runs.epoch_to_resume(model_dir, settings)
-    shape = (arguments.batch_size, arguments.seq_length)
     if not arguments.force:
+        shape = (arguments.batch_size, arguments.seq_length)
         memory.require_memory(settings["network"], *shape, average=arguments.average)
-    if not done:
-        if arguments.start_from:
-            settings["start"] = runs.base(Path(arguments.start_from), settings)
-        runs.save_settings(model_dir, settings)
+    done = runs.begin_or_resume(model_dir, settings)
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
@@ -75,20 +70,9 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         return
 
     print("Starting TensorFlow ...", flush=True)
-    import model  # the first to ask for TensorFlow: it knows how to keep it quiet
-    from midilstm.training import loop, weights
+    network = build(arguments, settings, corpus.vocabulary, done)
+    from midilstm.training import loop
 
-    weights.set_seed(arguments.seed)
-    build = partial(model.build_model, batch_size=shape[0], sequence_length=shape[1])
-    network = build(**settings["network"])
-    learning = {"average": arguments.average, "jit": arguments.jit}
-    model.compile_for_training(network, arguments.learning_rate, **learning)
-    print(f"{network.count_params():,} parameters")
-    if done:
-        print(f"Going on from {runs.path_of(model_dir, done)}")
-        weights.load(network, runs.path_of(model_dir, done))
-    elif arguments.start_from:
-        print(weights.start_from(network, corpus.vocabulary, settings, build))
     checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
     rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
     own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
@@ -97,6 +81,28 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
     print(f"Done. Now: python sample.py {length_flag}{flag}")
+
+
+def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: int) -> Any:
+    """Build the network with the weights of epoch `done`, of another model, or random ones."""
+    import model  # the first to ask for TensorFlow: it knows how to keep it quiet
+    from midilstm import runs
+    from midilstm.training import weights
+
+    weights.set_seed(arguments.seed)
+    shape = {"batch_size": arguments.batch_size, "sequence_length": arguments.seq_length}
+    network = model.build_model(**settings["network"], **shape)
+    learning = {"average": arguments.average, "jit": arguments.jit}
+    model.compile_for_training(network, arguments.learning_rate, **learning)
+    print(f"{network.count_params():,} parameters")
+    if done:
+        print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
+        weights.load(network, runs.path_of(arguments.model_dir, done))
+    elif arguments.start_from:
+        print(
+            weights.start_from(network, vocabulary, settings, partial(model.build_model, **shape))
+        )
+    return network
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -106,6 +106,17 @@ def load_settings(model_dir: Path) -> dict[str, Any]:
     )
 
 
+def begin_or_resume(model_dir: Path, settings: dict[str, Any]) -> int:
+    """Return the epoch that a run goes on from; 0, and its settings saved, where it begins."""
+    set_damaged_aside(model_dir)
+    done = epoch_to_resume(model_dir, settings)
+    if not done:
+        if folder := settings["training"]["start_from"]:
+            settings["start"] = base(Path(folder), settings)
+        save_settings(model_dir, settings)
+    return done
+
+
 def epoch_to_resume(model_dir: Path, settings: dict[str, Any]) -> int:
     """Return the epoch of the checkpoint to go on from, 0 for none.
 
