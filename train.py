@@ -14,11 +14,7 @@ from midilstm import arguments as shared
 from midilstm.arguments import count, positive_int
 from midilstm.sampling import use_one_thread
 
-# The flags that a network, a run's settings and its loop are made of.
-NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
-TRAINING: tuple[str, ...] = ("encoding", "bpe", "pedal", "min_notes", "validation", "seed")
-TRAINING += ("group_versions", "batch_size", "seq_length", "learning_rate", "average")
-TRAINING += ("transpose", "shuffle", "jit", "start_from")
+# The flags that the loop over epochs is made of.
 LOOP = ("model_dir", "epochs", "freq", "keep", "patience", "seed", "shuffle", "transpose")
 
 
@@ -51,11 +47,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         runs.move_aside(model_dir, runs.FILES)
     if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
         runs.move_aside(log_dir, log.FILES)
-    settings = {  # equal settings give equal weights
-        "network": {"vocabulary_size": len(corpus.vocabulary)} | {n: flags[n] for n in NETWORK},
-        "training": {name: flags[name] for name in TRAINING},
-        "corpus": corpus.described(),
-    }
+    settings = runs.settings_of(flags, len(corpus.vocabulary), corpus.described())
     if not arguments.force:
         shape = (arguments.batch_size, arguments.seq_length)
         memory.require_memory(settings["network"], *shape, average=arguments.average)
@@ -113,17 +105,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--epochs", type=positive_int, default=100, help="passes over the music")
     add("--freq", type=positive_int, default=10, help="epochs between checkpoints")
     add("--keep", type=count, default=0, help="numbered checkpoints that stay (0 = all)")
-    music = "train on Bach chorales from music21, kept in demo/, or on all its scores, in demo-all/"
+    music = "train on music21's Bach chorales, kept in demo/, or on all its scores, in demo-all/"
     add("--demo", nargs="?", const="chorales", choices=("chorales", "all"), help=music)
-    take = "begin with the weights of the model in this folder, trained on other music"
-    add("--start-from", metavar="FOLDER", help=take)
+    add("--start-from", metavar="FOLDER", help="begin with the weights of the model in there")
     add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
     add("--force", action="store_true", help="try it with less memory than it is thought to take")
     add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
     add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
     add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
-    back = "fit at the end how much of a new piece comes back, as in these (memory.json)"
-    add("--memory", action=switch, default=True, help=back)
+    add("--memory", action=switch, default=True, help="fit how much comes back in new pieces")
     shared.add_learning_arguments(parser)
     shared.add_corpus_arguments(parser)
     if parser.parse_args(argv).classic:

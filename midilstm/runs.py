@@ -7,7 +7,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +19,13 @@ SETTINGS, VOCABULARY, MEMORY = "settings.json", "vocabulary.json", "memory.json"
 FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS, MEMORY)
 SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
 PARTS = ("network", "training", "corpus")  # of the settings
+# The flags of train.py that settings are made of.
+NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
+TRAINING = (
+    *("encoding", "bpe", "pedal", "min_notes", "validation", "seed", "group_versions"),
+    *("batch_size", "seq_length", "learning_rate", "average", "transpose", "shuffle", "jit"),
+    "start_from",
+)
 FORMAT = 2  # of the folder; raised where tokens or settings come to mean something else
 
 
@@ -104,6 +111,15 @@ def load_settings(model_dir: Path) -> dict[str, Any]:
         f"the model in {model_dir} cannot be used: its {SETTINGS} is missing, damaged or of "
         "another version; train again with 'python train.py --fresh', or name another --model-dir"
     )
+
+
+def settings_of(flags: Mapping[str, Any], size: int, corpus: dict[str, Any]) -> dict[str, Any]:
+    """Return what shapes a run, given train.py's flags: equal settings give equal weights."""
+    return {
+        "network": {"vocabulary_size": size, **{name: flags[name] for name in NETWORK}},
+        "training": {name: flags[name] for name in TRAINING},
+        "corpus": corpus,
+    }
 
 
 def begin_or_resume(model_dir: Path, settings: dict[str, Any]) -> int:
