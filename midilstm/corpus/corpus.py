@@ -123,7 +123,7 @@ def _found(data_dir: Path) -> tuple[list[Path], Report]:
     if not paths:
         others = "".join(f", but {len(files):,} {kind}" for kind, files in unread.items())
         raise InputError(
-            f"no .mid or .midi files in {data_dir}{others}: put some there, name another folder "
+            f"no MIDI files in {data_dir}{others}: put some .mid there, name another folder "
             "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
         )
     return paths, Report(len(paths), unread)

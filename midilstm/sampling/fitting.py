@@ -125,13 +125,6 @@ def mixed(heard: Heard, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
-def gained(heard: Heard, weights: Weights) -> float:
-    """Return the nats that the past saves on these pieces, summed."""
-    before, after = mixed(heard, vector_of(weights))
-    places = np.arange(len(heard.right)), heard.right
-    return float((after[places] - before[places]).sum())
-
-
 def vector_of(weights: Weights) -> np.ndarray:
     """Return the weights but the delay, float64 [6], in the order of `facts`."""
     return np.array(list(asdict(weights).values())[1:], float)

@@ -9,7 +9,7 @@ from fake_network import SIZE as KNOWN
 from fake_network import FakeNetwork
 
 from midilstm.sampling import fitting
-from midilstm.sampling.fitting import bars_of, fit, fitted, gained, hear, tuned
+from midilstm.sampling.fitting import Heard, bars_of, fit, fitted, hear, mixed, tuned, vector_of
 from midilstm.sampling.memory import Past, Weights, mix
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -31,6 +31,13 @@ def pieces_of(repeats: int, count: int = 6, size: int = SIZE) -> list[np.ndarray
 
 def uniform(piece: np.ndarray) -> np.ndarray:
     return np.full((len(piece), SIZE), -math.log(SIZE), np.float32)
+
+
+def gained(heard: Heard, weights: Weights) -> float:
+    """Return the nats that the past saves on these pieces, summed."""
+    before, after = mixed(heard, vector_of(weights))
+    places = np.arange(len(heard.right)), heard.right
+    return float((after[places] - before[places]).sum())
 
 
 def test_fitted_weights_save_nats_where_pieces_repeat_and_cost_none_where_not() -> None:
