@@ -57,10 +57,15 @@ def scores(which: str) -> dict[str, str]:
         names = sorted(set(corpus.chorales.Iterator(returnType="filename")))
         return {name: Path(name).name for name in names}
     root = corpus.corpora.CoreCorpus().manualCoreCorpusPath or Path(corpus.__file__).parent
-    found = sorted(
-        path.relative_to(root) for path in corpus.getCorePaths() if path.suffix != ".rntxt"
-    )  # Roman numerals are analyses
+    found = sorted(path.relative_to(root) for path in corpus.getCorePaths() if _is_score(path))
     return {str(path): "-".join(path.parts) for path in found}
+
+
+def _is_score(path: Path) -> bool:
+    """Say whether a file is one score: Roman numerals are none, and some ABC files are books."""
+    if path.suffix == ".abc":
+        return path.read_bytes().count(b"X:") < 2  # of a tune; a book takes minutes
+    return path.suffix != ".rntxt"
 
 
 def _write(score: str, path: Path) -> None:

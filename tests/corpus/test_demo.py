@@ -50,3 +50,4 @@ def test_all_scores_have_files_of_their_own() -> None:
     assert len(found) > 3000
     assert len(set(found.values())) == len(found)
     assert found["ryansMammoth/DiamondReel.abc"] == "ryansMammoth-DiamondReel.abc"
+    assert not any(name.startswith("essenFolksong") for name in found)  # books of hundreds of tunes
