@@ -51,28 +51,33 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, default=600, help="training steps a run (600)")
     add("--pieces", type=int, default=64, help="pieces to draw without and with memory (64)")
     add("--top-p", type=float, default=1.0, help="of the pieces to draw (1.0 = off)")
+    add("--models", type=Path, help="keep the networks here, and use those that are here")
     add("--table", action="store_true", help="print the tables of --out")
     return parser.parse_args(argv)
 
 
-def trained(corpus: Corpus, seed: int, steps: int) -> tuple[Network, dict[str, Any]]:
-    """Train the recipe; return the best epoch's averaged weights and what is known of them."""
-    size = len(corpus.vocabulary)
-    model = quality.build(size, quality.RECIPE, seed)
-    with tempfile.TemporaryDirectory() as place:
-        best = Path(place, "best.keras")
+def trained(corpus: Corpus, seed: int, steps: int, place: Path) -> tuple[Network, dict[str, Any]]:
+    """Train the recipe; return the best epoch's averaged weights and what is known of them.
+
+    Both are kept in the folder `place`; what is there already is not trained again.
+    """
+    size, best, known = len(corpus.vocabulary), place / "best.keras", place / "facts.json"
+    names = ("layers", "units", "dropout", "input_dropout")
+    shape = {name: quality.RECIPE[name] for name in names}
+    if not known.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        model = quality.build(size, quality.RECIPE, seed)
 
         def keep(curve: list[Any]) -> None:
             if curve[-1][2] == min(epoch[2] for epoch in curve):
                 model.save(best)
 
         curve = quality.train(model, corpus, quality.RECIPE, seed, steps, keep=keep)
-        names = ("layers", "units", "dropout", "input_dropout")
-        shape = {name: quality.RECIPE[name] for name in names}
-        settings = {"vocabulary_size": size, "embedding_size": 512, **shape}
-        network = networks.load(best, settings)
-    epoch = min(range(len(curve)), key=lambda number: curve[number][2])
-    return network, {"keras_nats": curve[epoch][2], "epoch": epoch + 1}
+        epoch = min(range(len(curve)), key=lambda number: curve[number][2])
+        facts = {"keras_nats": curve[epoch][2], "epoch": epoch + 1}
+        write_atomically(known, json.dumps(facts) + "\n")
+    network = networks.load(best, {"vocabulary_size": size, "embedding_size": 512, **shape})
+    return network, json.loads(known.read_text(encoding="utf-8"))
 
 
 def drawn(
@@ -104,10 +109,10 @@ def drawn(
     return found
 
 
-def one_run(corpus: Corpus, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Train, fit, score and draw; return a row."""
+def one_run(corpus: Corpus, seed: int, place: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Train in a folder, unless that is done, fit, score and draw; return a row."""
     began = time.perf_counter()
-    network, facts = trained(corpus, seed, args.steps)
+    network, facts = trained(corpus, seed, args.steps, place)
     taken = {"training": round(time.perf_counter() - began)}
     training, length = list(corpus.training.values()), pieces.typical_length(corpus)
     weights = fit(network, corpus.vocabulary, training, seed=seed, length=length)
@@ -220,7 +225,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 continue
             corpus = load(folders, seed, args)
             row = {"run": [name, *how, seed], "corpus": name, "encoding": args.encoding}
-            row |= {"seed": seed, **one_run(corpus, seed, args)}
+            with tempfile.TemporaryDirectory() as scratch:
+                place = (args.models or Path(scratch)) / "-".join(map(str, row["run"]))
+                row |= {"seed": seed, **one_run(corpus, seed, place, args)}
             before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
             write_atomically(args.out, before + json.dumps(row) + "\n")
             print(f"{name}, {args.encoding}, seed {seed}: {row['seconds']['all']} s", flush=True)
