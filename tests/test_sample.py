@@ -210,7 +210,7 @@ def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
 
 
 PULLS = {"delay": 0.25, "bias": 1.0, "second": 0, "length": 1, "short": 1, "distance": 0}
-WEIGHTS = Weights(**PULLS, network=-0.5)
+WEIGHTS = Weights(**PULLS, square=0, network=-0.5)
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 
 

@@ -24,13 +24,17 @@ from midilstm.tokens.vocabulary import END_ID, Vocabulary
 DELAY = 1.0  # bars
 HEARD = 30_000  # ids of training pieces for the regression, about
 RIDGE = 0.05  # of the regression: few pieces without returns must not make weights endless
+# The weight of the distance's square is given: what a piece costs hardly tells it, but without it
+# the longer a piece is, the more returns, and from the further.
+SQUARE = -0.4
+FREE = [0, 1, 2, 3, 4, 6]  # the others
 SPANS = (8, 16)  # ids; by their returns `tuned` compares pieces
 ROUNDS, MOST = 8, 400_000  # of sampling, and ids in all of them
 FEWEST, LONGEST = 10, 8000  # pieces in a round, and ids in one: five rounds at least
 PEOPLE = 200  # pieces at most
 # How log odds of returning grow with the scale, and the log of the distance with the bend, as far
 # as not measured; and what that guess counts for beside what is.
-SLOPES, TRUST = np.array([12.0, 3.0]), np.array([2e-3, 1e-2])
+SLOPES, TRUST = np.array([12.0, 0.8]), np.array([2e-3, 1e-2])
 NEAR, STEP = 0.08, np.array([0.08, 0.25])  # of scale; of scale and bend in a round at most
 
 
@@ -82,7 +86,7 @@ def bars_of(vocabulary: Vocabulary) -> list[float]:
 class Heard:
     """Followers at N places of pieces, two or fewer at each.
 
-    facts float64 [N, 2, 6]; nats float64 [N, 2], their log probabilities, -inf for none;
+    facts float64 [N, 2, 7]; nats float64 [N, 2], their log probabilities, -inf for none;
     right int [N], which of them came: 1, 2, or 0 for neither.
     """
 
@@ -107,11 +111,11 @@ def hear(
                 pairs = zip(found, known, strict=True)
                 said = [(*facts(one), max(nat, FLOOR)) for one, nat in pairs]
                 missing = 2 - len(found)
-                rows.append(said + [(0.0,) * 6] * missing)
+                rows.append(said + [(0.0,) * 7] * missing)
                 nats.append(known + [-math.inf] * missing)
                 right.append(next((i for i, one in enumerate(found, 1) if one[0] == number), 0))
             past.hear(number)
-    said_of = np.array(rows, float).reshape(-1, 2, 6)
+    said_of = np.array(rows, float).reshape(-1, 2, 7)
     return Heard(said_of, np.array(nats, float).reshape(-1, 2), np.array(right, int))
 
 
@@ -126,26 +130,29 @@ def mixed(heard: Heard, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def vector_of(weights: Weights) -> np.ndarray:
-    """Return the weights but the delay, float64 [6], in the order of `facts`."""
+    """Return the weights but the delay, float64 [7], in the order of `facts`."""
     return np.array(list(asdict(weights).values())[1:], float)
 
 
 def fitted(heard: Heard, delay: float) -> Weights:
     """Return the weights that predict best: Newton's steps, halved where one goes too far."""
-    vector = np.zeros(6)
+    vector = np.zeros(7)
+    vector[5] = SQUARE
     places = np.arange(len(heard.right)), heard.right
-    wanted = heard.right[:, None] == [1, 2]
+    wanted, facts = heard.right[:, None] == [1, 2], heard.facts[:, :, FREE]
 
     def loss(vector: np.ndarray) -> float:
-        return float(RIDGE / 2 * vector @ vector - mixed(heard, vector)[1][places].sum())
+        free = vector[FREE]
+        return float(RIDGE / 2 * free @ free - mixed(heard, vector)[1][places].sum())
 
     now = loss(vector)
     for _ in range(60):
         chances = np.exp(mixed(heard, vector)[1][:, 1:])
-        slope = np.einsum("nk,nkd->d", chances - wanted, heard.facts) + RIDGE * vector
-        means = np.einsum("nk,nkd->nd", chances, heard.facts)
-        squares = np.einsum("nk,nkd,nke->de", chances, heard.facts, heard.facts)
-        step = np.linalg.solve(squares - means.T @ means + RIDGE * np.eye(6), slope)
+        slope = np.einsum("nk,nkd->d", chances - wanted, facts) + RIDGE * vector[FREE]
+        means = np.einsum("nk,nkd->nd", chances, facts)
+        squares = np.einsum("nk,nkd,nke->de", chances, facts, facts)
+        step = np.zeros(7)
+        step[FREE] = np.linalg.solve(squares - means.T @ means + RIDGE * np.eye(6), slope)
         while loss(vector - step) > now and np.abs(step).max() > 1e-6:
             step /= 2
         vector = vector - step
@@ -173,9 +180,10 @@ def tuned(
     if not spans:
         return weights
     own = [[returns(ids, span) for span in spans] for ids in people]
-    wanted, rng = form_of(own), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     again = [form_of([own[i] for i in rng.integers(0, len(own), len(own))]) for _ in range(100)]
     low, high = np.nanpercentile(again, [2.5, 97.5], axis=0)
+    wanted, trust = (low + high) / 2, 1 / np.maximum(high - low, 0.05) ** 2
     bars = float(np.mean(np.asarray(clock)[np.concatenate(people)]))  # that an id moves on
     far = math.log2(1 + bars * math.exp(wanted[1].mean()))
     tried, missed, inside, at = [], [], 0, np.array([1.05, 0.0])
@@ -183,8 +191,8 @@ def tuned(
         made = sample(bent(weights, at, far), number)
         found = form_of([[returns(ids, span) for span in spans] for ids in made])
         tried.append(at)
-        missed.append(np.nan_to_num(found - wanted).mean(axis=1))
-        at = np.clip(_root(np.array(tried), np.array(missed)), [0.5, -0.5], [2, 0.5])
+        missed.append(np.average(np.nan_to_num(found - wanted), 1, trust))
+        at = np.clip(_root(np.array(tried), np.array(missed)), [0.5, -1.0], [2, 1.0])
         inside = inside + 1 if ((low <= found) & (found <= high)).all() else 0
         if inside == 2:
             break

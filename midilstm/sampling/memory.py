@@ -4,7 +4,7 @@ Knows ids and how many bars each moves on, no tokens and no network. Two ids at 
 at a time: the one that followed the longest stretch that was just played again, and the one that
 followed where the piece once went on otherwise. Each gets a pull, some nats on top of its log
 probability. It is the match model of the compressors PAQ and lpaq (M. Mahoney), mixed by a
-logistic regression of six weights.
+logistic regression of seven weights.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Weights:
     length: float  # times log2 of the ids that match
     short: float  # times the same, but no more than SHORT
     distance: float  # times log2 of 1 + the bars since
+    square: float  # times the square of that
     network: float  # times the follower's log probability
 
     def __post_init__(self) -> None:
@@ -176,11 +177,11 @@ class Past:
         return other
 
 
-def facts(follower: Follower) -> tuple[float, float, float, float, float]:
-    """Return what the weights from bias to distance are multiplied by."""
+def facts(follower: Follower) -> tuple[float, float, float, float, float, float]:
+    """Return what the weights from bias to square are multiplied by."""
     _, second, length, bars = follower
-    bits = math.log2(length)
-    return 1.0, float(second), bits, min(bits, SHORT), math.log2(1 + bars)
+    bits, far = math.log2(length), math.log2(1 + bars)
+    return 1.0, float(second), bits, min(bits, SHORT), far, far * far
 
 
 def mix(scores: np.ndarray, pasts: Sequence[Past], weights: Weights, strength: float = 1.0) -> None:
@@ -193,7 +194,7 @@ def mix(scores: np.ndarray, pasts: Sequence[Past], weights: Weights, strength: f
     w, rows, ids, pulls = weights, [], [], []
     for row, past in enumerate(pasts):
         for follower in past.followers():
-            one, second, bits, short, far = facts(follower)
+            one, second, bits, short, far, square = facts(follower)
             rows.append(row)
             ids.append(follower[0])
             pulls.append(
@@ -202,6 +203,7 @@ def mix(scores: np.ndarray, pasts: Sequence[Past], weights: Weights, strength: f
                 + w.length * bits
                 + w.short * short
                 + w.distance * far
+                + w.square * square
             )
     if not rows:
         return

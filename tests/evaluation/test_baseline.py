@@ -61,7 +61,7 @@ def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch
 
 def test_with_memory_network_and_ngram_stand_beside_each_other_again() -> None:
     music, vocabulary = corpus(strains(12), strains(4, seed=1)), Vocabulary((END, *NAMES))
-    weights = Weights(1.0, 1.0, -1.0, 1.0, 0.5, 0.0, -0.5)
+    weights = Weights(1.0, 1.0, -1.0, 1.0, 0.5, 0.0, 0.0, -0.5)
     uniform: Any = Uniform(9)
     found = baseline.score(uniform, music, vocabulary, RNG, weights)
     scores, facts = found["scores"]["held_out"], found["ngram_baseline"]

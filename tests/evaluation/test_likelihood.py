@@ -15,7 +15,7 @@ from midilstm.sampling.memory import Past, Weights, mix
 
 SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
 RNG = np.random.default_rng(0)
-WEIGHTS = Weights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, -0.5)
+WEIGHTS = Weights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
 MEMORY = Memory.begin(BAR, WEIGHTS)
 
 

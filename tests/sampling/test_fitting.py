@@ -9,7 +9,17 @@ from fake_network import SIZE as KNOWN
 from fake_network import FakeNetwork
 
 from midilstm.sampling import fitting
-from midilstm.sampling.fitting import Heard, bars_of, fit, fitted, hear, mixed, tuned, vector_of
+from midilstm.sampling.fitting import (
+    SQUARE,
+    Heard,
+    bars_of,
+    fit,
+    fitted,
+    hear,
+    mixed,
+    tuned,
+    vector_of,
+)
 from midilstm.sampling.memory import Past, Weights, mix
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -45,7 +55,7 @@ def test_fitted_weights_save_nats_where_pieces_repeat_and_cost_none_where_not() 
     weights = fitted(repeated, 1.0)
     assert gained(repeated, weights) > 0.5 * np.log(SIZE) * 6 * 72
     assert gained(new, fitted(new, 1.0)) > -0.1
-    assert fitted(hear([], uniform, BAR, 1.0), 1.0) == Weights(1.0, 0, 0, 0, 0, 0, 0)
+    assert fitted(hear([], uniform, BAR, 1.0), 1.0) == Weights(1.0, 0, 0, 0, 0, 0, SQUARE, 0)
 
 
 def test_what_the_fit_says_it_saves_is_what_mixing_saves() -> None:
@@ -69,8 +79,8 @@ def test_tuning_makes_as_much_come_back_as_in_peoples_pieces() -> None:
         again = int(np.clip(1000 * weights.bias - 900, 0, 400))
         return [np.concatenate([new, new[:again], 400 + np.arange(400 - again)])]
 
-    given = Weights(1.0, 1, 0, 0, 0, 0, 0)
-    people = sample(Weights(1.0, 1.2, 0, 0, 0, 0, 0), 7)
+    given = Weights(1.0, 1, 0, 0, 0, 0, 0, 0)
+    people = sample(Weights(1.0, 1.2, 0, 0, 0, 0, 0, 0), 7)
     weights = tuned(given, sample, people, [0.25] * 800)
     assert weights.bias == pytest.approx(1.2, abs=0.03)
     assert tuned(given, sample, [np.arange(400)], [0.25] * 800) == given  # nothing comes back
@@ -84,7 +94,7 @@ def test_tuning_stops_where_two_rounds_in_a_row_are_like_people() -> None:
         drawn.append(weights)
         return people if number else pieces_of(1)
 
-    tuned(Weights(1.0, 1, 0, 1, 0, 0, 0), sample, people, BAR)
+    tuned(Weights(1.0, 1, 0, 1, 0, 0, 0, 0), sample, people, BAR)
     assert len(drawn) == 3
 
 
@@ -108,7 +118,7 @@ def test_a_fit_is_the_same_again_and_its_samples_return_as_people_do() -> None:
 
 def test_a_piece_of_one_id_can_be_fitted() -> None:
     weights = fit(cast(Any, FakeNetwork()), LETTERS, [np.array([1, 0])], seed=0)
-    assert weights == Weights(1.0, 0, 0, 0, 0, 0, 0)
+    assert weights == Weights(1.0, 0, 0, 0, 0, 0, SQUARE, 0)
 
 
 def test_each_id_moves_on_by_its_bars() -> None:

@@ -182,7 +182,7 @@ def test_a_memory_hears_all_and_is_asked_before_the_grammar() -> None:
 
 def remembering() -> loop.Memory:
     """Return a memory in which each id takes a quarter of a bar."""
-    weights = Weights(1.0, bias=0.5, second=-0.5, length=1.0, short=0.5, distance=0, network=-0.5)
+    weights = Weights(1.0, 0.5, -0.5, 1.0, 0.5, distance=0, square=0, network=-0.5)
     return loop.Memory.begin([0.25] * 7, weights)
 
 

@@ -14,7 +14,7 @@ from midilstm.sampling.memory import Past, Weights, facts, mix
 SIZE = 12
 BAR = [0.0] + [0.25] * (SIZE - 1)  # four ids a bar; END takes no time
 MOTIF = [3, 5, 7, 4, 8, 6, 9, 2]
-WEIGHTS = Weights(1.0, bias=0.5, second=-0.5, length=1.0, short=0.5, distance=0.0, network=-0.5)
+WEIGHTS = Weights(1.0, 0.5, -0.5, 1.0, 0.5, distance=0.0, square=0.0, network=-0.5)
 
 
 def heard(ids: list[int], delay: float = 1.0) -> Past:
@@ -175,4 +175,4 @@ def test_what_is_no_set_of_weights_is_refused(found: object) -> None:
 
 
 def test_facts_are_those_the_weights_are_for() -> None:
-    assert facts((5, True, 8, 3.0)) == (1.0, 1.0, 3.0, 2.0, 2.0)
+    assert facts((5, True, 8, 3.0)) == (1.0, 1.0, 3.0, 2.0, 2.0, 4.0)
