@@ -23,11 +23,11 @@ from midilstm.tokens.vocabulary import END_ID, Vocabulary
 
 DELAY = 1.0  # bars
 HEARD = 30_000  # ids of training pieces for the regression, about
-RIDGE = 0.05  # of the regression: few pieces without returns must not make weights endless
-# The weight of the distance's square is given: what a piece costs hardly tells it, but without it
-# the longer a piece is, the more returns, and from the further.
-SQUARE = -0.4
-FREE = [0, 1, 2, 3, 4, 6]  # the others
+# What the regression expects, and how firmly: few pieces without returns must not make weights
+# endless; and what pieces cost hardly tells how far is too far, without which the longer a new
+# piece is, the more returns, and from the further.
+EXPECTED = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -0.4, 0.0])
+RIDGE = np.array([0.05, 0.05, 0.05, 0.05, 0.05, 4000.0, 0.05])
 SPANS = (8, 16)  # ids; by their returns `tuned` compares pieces
 ROUNDS, MOST = 8, 400_000  # of sampling, and ids in all of them
 FEWEST, LONGEST = 10, 8000  # pieces in a round, and ids in one: five rounds at least
@@ -136,23 +136,21 @@ def vector_of(weights: Weights) -> np.ndarray:
 
 def fitted(heard: Heard, delay: float) -> Weights:
     """Return the weights that predict best: Newton's steps, halved where one goes too far."""
-    vector = np.zeros(7)
-    vector[5] = SQUARE
+    vector = EXPECTED
     places = np.arange(len(heard.right)), heard.right
-    wanted, facts = heard.right[:, None] == [1, 2], heard.facts[:, :, FREE]
+    wanted, facts = heard.right[:, None] == [1, 2], heard.facts
 
     def loss(vector: np.ndarray) -> float:
-        free = vector[FREE]
-        return float(RIDGE / 2 * free @ free - mixed(heard, vector)[1][places].sum())
+        strange = RIDGE @ (vector - EXPECTED) ** 2 / 2
+        return float(strange - mixed(heard, vector)[1][places].sum())
 
     now = loss(vector)
     for _ in range(60):
         chances = np.exp(mixed(heard, vector)[1][:, 1:])
-        slope = np.einsum("nk,nkd->d", chances - wanted, facts) + RIDGE * vector[FREE]
+        slope = np.einsum("nk,nkd->d", chances - wanted, facts) + RIDGE * (vector - EXPECTED)
         means = np.einsum("nk,nkd->nd", chances, facts)
         squares = np.einsum("nk,nkd,nke->de", chances, facts, facts)
-        step = np.zeros(7)
-        step[FREE] = np.linalg.solve(squares - means.T @ means + RIDGE * np.eye(6), slope)
+        step = np.linalg.solve(squares - means.T @ means + np.diag(RIDGE), slope)
         while loss(vector - step) > now and np.abs(step).max() > 1e-6:
             step /= 2
         vector = vector - step
