@@ -97,7 +97,8 @@ def contenders(folder: Path) -> dict[str, Work]:
         step = tf.function(lambda ids: built(ids, training=False)[:, 0])
         return lambda ids: step(ids[:, None]).numpy()
 
-    weights = Weights(1.0, bias=-1.4, second=-0.6, length=0.8, short=1.6, distance=0, network=-0.8)
+    pulls = {"second": -0.6, "length": 0.7, "short": 1.5, "distance": 1.7, "square": -0.2}
+    weights = Weights(1.0, bias=-4.0, **pulls, network=-0.7)
     weights, clock = trained.memory or weights, bars_of(trained.vocabulary)
 
     def ours(count: int, length: int, grammar: Any = None, memory: bool = False) -> Work:

@@ -55,6 +55,7 @@ def test_fitted_weights_save_nats_where_pieces_repeat_and_cost_none_where_not() 
     weights = fitted(repeated, 1.0)
     assert gained(repeated, weights) > 0.5 * np.log(SIZE) * 6 * 72
     assert gained(new, fitted(new, 1.0)) > -0.1
+    assert -0.5 < weights.square < -0.3  # few pieces cannot tell it
     assert fitted(hear([], uniform, BAR, 1.0), 1.0) == Weights(1.0, 0, 0, 0, 0, 0, EXPECTED[5], 0)
 
 
@@ -113,6 +114,12 @@ def test_a_fit_is_the_same_again_and_its_samples_return_as_people_do() -> None:
     free = fitting.generate(network, range(60), 143, fitting.Knobs())
     wanted = shared(people)
     assert shared([np.array(ids) for ids in drawn]) == pytest.approx(wanted, abs=0.08)
+    long = fitting.generate(network, range(10), 5 * 143, fitting.Knobs(), memory=memory)
+    ends, theirs = (
+        np.mean([np.array_split(fitting.returns(np.array(ids), 8) > 0, 5)[-1] for ids in made])
+        for made in (long, people)
+    )
+    assert ends < theirs + 0.1  # also of what is five times as long
     assert shared([np.array(ids) for ids in free]) < wanted / 2
 
 

@@ -43,6 +43,16 @@ def test_a_longer_match_pulls_more() -> None:
     assert short.max() < long.max()
 
 
+def test_what_returns_from_the_usual_distance_pulls_most() -> None:
+    usual = Weights(1.0, 0, 0, 0, 0, distance=6.0, square=-1.0, network=0)  # 7 bars
+    pulls = []
+    for bars in (1, 7, 55):
+        scores = flat()
+        mix(scores, [heard([*MOTIF, *[1, 1, 1, 1] * (bars - 1), *MOTIF[:4]])], usual)
+        pulls.append(scores[0, MOTIF[4]])
+    assert pulls[1] > max(pulls[0], pulls[2])
+
+
 def test_where_a_stretch_went_on_in_two_ways_both_are_remembered() -> None:
     past = heard([3, 5, 7, 4, 1, 1, 3, 5, 7, 9, 2, 2, 3, 5, 7])
     assert [(one[0], one[1]) for one in past.followers()] == [(9, False), (4, True)]
