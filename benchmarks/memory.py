@@ -30,11 +30,13 @@ from midilstm.evaluation import baseline, copying, form, pieces, similarity
 from midilstm.files import write_atomically
 from midilstm.sampling import network as networks
 from midilstm.sampling.fitting import bars_of, fit
+from midilstm.sampling.form import returns
 from midilstm.sampling.loop import Memory
 from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import Network
 
 SPANS = ("4", "8", "16", "32")
+LONG, FEW = 5, 16  # times as long as usual, and how many such pieces: does form drift?
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -106,7 +108,15 @@ def drawn(
             "mgeval": alike,
             "tokens_a_second": round(args.pieces * length / seconds),
         }
+    made = pieces.sampled(network, vocabulary, range(FEW), LONG * length, past, top_p=args.top_p)
+    found["last_fifth"] = {"people": last_fifth(people), "long": last_fifth(made)}
     return found
+
+
+def last_fifth(of: pieces.Pieces) -> float:
+    """Return the share of 8-token spans in the last fifth of pieces that came earlier."""
+    parts = [np.array_split(returns(ids, 8) > 0, 5)[-1] for ids in of.values()]
+    return fmean(part.mean() for part in parts if len(part))
 
 
 def one_run(corpus: Corpus, seed: int, place: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -179,14 +189,17 @@ def form_table(rows: list[dict[str, Any]]) -> list[str]:
 def other_table(rows: list[dict[str, Any]]) -> list[str]:
     """Return a Markdown table of loops, copies, likeness and speed."""
     lines = [
-        "| | end in a loop | longest loop | people | longest return | people | copied runs of 4 "
+        "| | last fifth of long pieces | people | end in a loop | longest loop | people "
+        "| longest return | people | copied runs of 4 "
         "| without | held out | of 8 | without | MGEval | without | tokens a second | without |",
-        "|---|" + "---:|" * 14,
+        "|---|" + "---:|" * 16,
     ]
     for row in rows:
         off, on = (row["drawn"][way] for way in ("without", "with"))
         made, people = on["form"]["generated"], on["form"]["people"]
-        cells = [f"{made['end_in_a_loop']} of {made['pieces']}"]
+        ends = row["drawn"]["last_fifth"]
+        cells = [f"{ends[of]:.2f}" for of in ("long", "people")]
+        cells += [f"{made['end_in_a_loop']} of {made['pieces']}"]
         for key in ("longest_loop", "longest_return"):
             cells += [f"{of[key]['value']:.0f} (to {of[key]['most']})" for of in (made, people)]
         for size in ("4", "8"):
