@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
 
 
 NAMES = ("delay", "bias", "second", "length", "short", "distance", "square", "network")
-WEIGHTS = dict(zip(NAMES, (1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0), strict=True))
+WEIGHTS = dict(zip(NAMES, (1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0, 0.0), strict=True))
 
 
 @pytest.fixture
