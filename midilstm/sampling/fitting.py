@@ -135,7 +135,7 @@ def vector_of(weights: Weights) -> np.ndarray:
 
 
 def fitted(heard: Heard, delay: float) -> Weights:
-    """Return the weights that predict best: Newton's steps, halved where one goes too far."""
+    """Return the weights that predict best, near EXPECTED: Newton's steps, halved if too far."""
     vector = EXPECTED
     places = np.arange(len(heard.right)), heard.right
     wanted, facts = heard.right[:, None] == [1, 2], heard.facts
@@ -181,7 +181,8 @@ def tuned(
     rng = np.random.default_rng(0)
     again = [form_of([own[i] for i in rng.integers(0, len(own), len(own))]) for _ in range(100)]
     low, high = np.nanpercentile(again, [2.5, 97.5], axis=0)
-    wanted, trust = (low + high) / 2, 1 / np.maximum(high - low, 0.05) ** 2
+    wanted = (low + high) / 2
+    counts = 1 / np.maximum(high - low, 0.05) ** 2  # where people differ less counts more
     bars = float(np.mean(np.asarray(clock)[np.concatenate(people)]))  # that an id moves on
     far = math.log2(1 + bars * math.exp(wanted[1].mean()))
     tried, missed, inside, at = [], [], 0, np.array([1.05, 0.0])
@@ -189,7 +190,7 @@ def tuned(
         made = sample(bent(weights, at, far), number)
         found = form_of([[returns(ids, span) for span in spans] for ids in made])
         tried.append(at)
-        missed.append(np.average(np.nan_to_num(found - wanted), 1, trust))
+        missed.append(np.average(np.nan_to_num(found - wanted), 1, counts))
         at = np.clip(_root(np.array(tried), np.array(missed)), [0.5, -1.0], [2, 1.0])
         inside = inside + 1 if ((low <= found) & (found <= high)).all() else 0
         if inside == 2:
