@@ -27,10 +27,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     held_out = "the folder holds other music than was trained on: take every piece as held out"
     add("--other-corpus", action="store_true", help=held_out)
     add = parser.add_argument_group("pieces to examine").add_argument
-    add("--samples", type=shared.count, default=20, help="pieces to sample (0 = none)")
+    add("--samples", type=shared.pieces, default=20, help="pieces to sample (0 = none)")
     instead = "examine the MIDI files of this folder instead (none = sample)"
     add("--generated", type=Path, metavar="FOLDER", help=instead)
-    add("--length", type=shared.count, default=0, help="tokens of each (0 = as is typical)")
+    add("--length", type=shared.length, default=0, help="tokens of each (0 = as is typical)")
     add("--temperature", type=shared.temperature, default=1.0, help="of the pieces to sample")
     add("--top-p", type=shared.mass, default=1.0, help="of the pieces to sample (1.0 = off)")
     strength = "how strongly a piece's past pulls on what is sampled (0 = off, 1 = as fitted)"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from midilstm import arguments as shared
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 from midilstm.sampling import options, use_one_thread
 
 
@@ -64,7 +64,7 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     most = "at most " if arguments.until_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
     what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
-    print(f"Sampling {what}", flush=True)
+    print(printable(f"Sampling {what}"), flush=True)
     found = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments))
 
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
@@ -76,7 +76,7 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
             tokens = trained.vocabulary.encoding.continued(tokens, primer)
         body = {**common, "seed": seed, "group": recipe.group_of(seed, seeds), "tokens": tokens}
         path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
-        print(f"Wrote {path}" + (f" (--seed={seed})" if arguments.count > 1 else ""))
+        print(printable(f"Wrote {path}") + (f" (--seed={seed})" if arguments.count > 1 else ""))
         if left_out:
             print(f"  left out {left_out} tokens that are no music")
 

@@ -34,6 +34,8 @@ def number_from(
 MANY = 2**31 - 1  # more than anything here can be done with
 positive_int = number_from(1, MANY, "a whole number above zero, below 2^31", int)
 count = number_from(0, MANY, "a whole number, zero or above, below 2^31", int)
+pieces = number_from(0, 100_000, "a whole number from 0 to 100000", int)
+length = number_from(0, 1_000_000, "a whole number from 0 to 1000000", int)
 seed = number_from(0, 2**63 - 1, "a whole number from 0 to 2^63 - 1", int)
 share = number_from(0, math.nextafter(1, 0), "from 0 up to (not including) 1")
 mass = number_from(sys.float_info.min, 1, "a share above 0, up to 1")

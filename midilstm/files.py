@@ -1,14 +1,20 @@
-"""What all rooms share of files: a person's mistake, and the one atomic write. Knows no formats."""
+"""What all rooms share of files: a person's mistake, the one atomic write, bounded reading."""
 
+import io
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # Windows has none: there two runs can share a folder
     fcntl = None  # type: ignore[assignment]
+
+MARKS = 2**21  # commas and brackets of a JSON file; more than any of ours has
 
 
 def printable(text: str) -> str:
@@ -20,6 +26,54 @@ def printable(text: str) -> str:
 
 class InputError(ValueError):
     """Tell a person what is wrong with what they gave, in one sentence that names what helps."""
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file to read; raise OSError for a folder, pipe or device, which may have no end."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))  # of a pipe, wait for no writer
+
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - Path.open has no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(f"{path} is not a regular file")
+    return file
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a regular file; raise ValueError where it has more than `most` bytes."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most / 2**20:g} MiB")
+    return data
+
+
+def read_json(source: Path | bytes, most: int = 2**24) -> Any:
+    """Read JSON, of at most `most` bytes in a file, in memory of some times its size.
+
+    Raise OSError, or ValueError for what no file of ours has: NaN, a name twice in an object,
+    numbers of thousands of digits, thousands of levels, millions of entries.
+    """
+    data = read_bytes(source, most) if isinstance(source, Path) else source
+    if sum(map(data.count, b",[{")) > MARKS:
+        raise ValueError(f"it has more than {MARKS:,} entries")
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a name twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from music21.midi import MetaEvents as Meta
 
 from midilstm.channels import DRUMS, Song, hear, instrument_name
 from midilstm.channels import Note as Note
-from midilstm.files import InputError
+from midilstm.files import InputError, open_regular
 
 # Raise it whenever the same bytes would give other notes or reasons: caches go by it.
 VERSION = 3
@@ -63,7 +63,7 @@ def read(source: Path | str | bytes, *, pedal: bool = True) -> Song:
     if isinstance(source, bytes):
         data = source
     else:
-        with Path(source).open("rb") as file:
+        with open_regular(Path(source)) as file:
             data = file.read(MAX_BYTES + 1)  # enough to know that a file is too large
     start, promised, ticks_per_quarter = _read_header(data)
     tracks = list(_tracks(data, start))

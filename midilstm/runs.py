@@ -5,19 +5,18 @@ import json
 import re
 import sys
 import time
-import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from midilstm.files import InputError, write_atomically
+from midilstm import checkpoints
+from midilstm.files import InputError, open_regular, read_json, write_atomically
 
 SETTINGS, VOCABULARY, MEMORY = "settings.json", "vocabulary.json", "memory.json"
 FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS, MEMORY)
-SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
+SCORES = checkpoints.SCORES  # inside a checkpoint, never to be parted: its epoch's row in the log
 PARTS = ("network", "training", "corpus")  # of the settings
 # The flags of train.py that settings are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")
@@ -26,6 +25,18 @@ TRAINING = (
     *("batch_size", "seq_length", "learning_rate", "average", "transpose", "shuffle", "jit"),
     "start_from",
 )
+# What settings can hold: kinds of number, the least and the most; then what is on or off.
+WHOLE, ANY = (int,), (int, float)
+NUMBERS = {
+    "vocabulary_size": (WHOLE, 1, 2**18),
+    **dict.fromkeys(("embedding_size", "units"), (WHOLE, 1, 2**16)),
+    "layers": (WHOLE, 1, 64),
+    **dict.fromkeys(("bpe", "min_notes", "seed", "pieces", "tokens"), (WHOLE, 0, 2**63)),
+    **dict.fromkeys(("batch_size", "seq_length"), (WHOLE, 1, 2**31)),
+    **dict.fromkeys(("dropout", "input_dropout", "validation", "average"), (ANY, 0, 1)),
+    "learning_rate": (ANY, 0, 10),
+}
+SWITCHES = ("pedal", "group_versions", "transpose", "shuffle", "jit")
 FORMAT = 2  # of the folder; raised where tokens or settings come to mean something else
 
 
@@ -62,9 +73,10 @@ def choose(model_dir: Path, which: str | None = None) -> Path:
 def scores(checkpoint: Path) -> dict[str, float]:
     """Return the epoch's row in the log that training saved in a checkpoint, as far as there is."""
     try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            return {str(k): float(v) for k, v in json.loads(archive.read(SCORES)).items()}
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
+        with checkpoints.opened(checkpoint) as archive:
+            found = read_json(checkpoints.read(archive, SCORES))
+            return {str(k): float(v) for k, v in found.items() if abs(v) <= sys.float_info.max}
+    except checkpoints.CheckpointError:
         return {}  # saved without any, or damaged, which reading its weights will report
 
 
@@ -76,9 +88,9 @@ def held_out_loss(checkpoint: Path) -> float | None:
 def is_whole(checkpoint: Path) -> bool:
     """Read a checkpoint back and hold it against its checksums."""
     try:
-        with zipfile.ZipFile(checkpoint) as archive:
+        with checkpoints.opened(checkpoint) as archive:
             return archive.testzip() is None and SCORES in archive.namelist()
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError):
+    except checkpoints.CheckpointError:
         return False
 
 
@@ -102,15 +114,39 @@ def keep_newest(model_dir: Path, count: int) -> None:
 def load_settings(model_dir: Path) -> dict[str, Any]:
     """Read a run's settings; raise InputError where they are damaged or of another format."""
     try:
-        settings: dict[str, Any] = json.loads((model_dir / SETTINGS).read_text(encoding="utf-8"))
-        if settings["format"] == FORMAT and all(isinstance(settings[part], dict) for part in PARTS):
+        settings: dict[str, Any] = read_json(model_dir / SETTINGS)
+        if settings["format"] == FORMAT and not (wrong := next(_mistakes(settings), "")):
             return settings
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        reason = wrong if settings["format"] == FORMAT else "another format"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error)
     raise InputError(
         f"the model in {model_dir} cannot be used: its {SETTINGS} is missing, damaged or of "
-        "another version; train again with 'python train.py --fresh', or name another --model-dir"
+        f"another version ({reason}); train again with 'python train.py --fresh', or name another "
+        "--model-dir"
     )
+
+
+def _mistakes(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Say what our settings would not hold; they need not have all that they could."""
+    for part in PARTS:
+        if len(settings[part]) > 100:
+            yield f"{part} has {len(settings[part]):,} entries"
+        for name, value in settings[part].items():
+            if not _may_be(name, value):
+                yield f"{part}.{name[:40]} is {value!r}"[:100]
+
+
+def _may_be(name: str, value: Any) -> bool:
+    """Tell whether a setting can have a value."""
+    if name in NUMBERS:
+        kinds, least, most = NUMBERS[name]
+        return type(value) in kinds and least <= value <= most
+    if name in SWITCHES:
+        return isinstance(value, bool)
+    if name == "held_out":
+        return isinstance(value, list) and all(isinstance(file, str) for file in value)
+    return value is None or (isinstance(value, str | int | float) and len(str(value)) <= 4096)
 
 
 def settings_of(flags: Mapping[str, Any], size: int, corpus: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +204,10 @@ def base(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
             f"--start-from={folder} has {there} with {', '.join(sizes)} {theirs}, and this run "
             f"{here} with {ours}: give this run the same, or start from another model"
         )
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    if not is_whole(checkpoint):
+        raise InputError(f"{checkpoint} is damaged: start from another model")
+    with open_regular(checkpoint) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"checkpoint": str(checkpoint), "sha256": digest}
 
 
@@ -183,7 +222,7 @@ def refuse_other_run(model_dir: Path, old: dict[str, Any], new: dict[str, Any]) 
     ]
     then, now = old["corpus"], new["corpus"]
     if then != now and not different:  # other settings give other tokens of the same music
-        was = f"{then['pieces']:,} pieces with {then['tokens']:,} tokens"
+        was = f"{then.get('pieces', 0):,} pieces with {then.get('tokens', 0):,} tokens"
         here = f"{now['pieces']:,} with {now['tokens']:,}, or others of that size"
         different = [f"the music was {was} and is now {here}"]
     if different:

@@ -42,13 +42,15 @@ def load_music(
         return in_vocabulary(load_corpus(data_dir, validation=0, **reading), vocabulary)
     trained, before = settings["training"], settings["corpus"]
     shaping = ("validation", "seed", "group_versions", "transpose", "min_notes")
+    if lacking := [key for key in shaping if trained.get(key) is None]:
+        raise InputError(f"the settings of the model lack {', '.join(lacking)}: train it again")
     own = {key: trained[key] for key in shaping}
     corpus = load_corpus(data_dir, **{**reading, **own})
-    if corpus.digest() == before["sha256"]:
+    if corpus.digest() == before.get("sha256"):
         return corpus, []
     raise InputError(
         f"{data_dir} does not hold the music that the model was trained on "
-        f"({before['pieces']:,} pieces with {before['tokens']:,} tokens; here "
+        f"({before.get('pieces', 0):,} pieces with {before.get('tokens', 0):,} tokens; here "
         f"{len(corpus.training) + len(corpus.held_out):,} with {corpus.tokens:,}): give that "
         "folder with --data-dir, or add --other-corpus to take every piece here as held out"
     )

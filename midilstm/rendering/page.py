@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from midilstm.files import printable
+from midilstm.files import printable, read_json
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
 from midilstm.rendering.piece import TimedPiece
@@ -56,10 +56,9 @@ def read_settings(path: Path) -> dict[str, str]:
     try:
         if not path.is_file():
             return {}
-        with path.open("rb") as file:
-            settings = json.loads(file.read(MAX_BYTES))
+        settings = read_json(path, MAX_BYTES)
         return {key: spell(value) for key, value in settings.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         print(printable(f"left out: {path} holds no settings ({error})."), file=sys.stderr)
         return {}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from midilstm import runs
-from midilstm.files import InputError, write_atomically
+from midilstm.files import InputError, read_json, write_atomically
 from midilstm.sampling import fitting
 from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import Network, load
@@ -67,7 +67,7 @@ def write_memory(path: Path, weights: Weights, fitted_on: dict[str, Any]) -> Non
 def read_memory(path: Path) -> tuple[Weights | None, dict[str, Any]]:
     """Read what `write_memory` wrote; where there is no file there is no memory."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_json(path, 2**16)
         if set(body) != {"weights", "fitted_on"}:
             raise ValueError("expected weights and fitted_on")
         if {name: type(value) for name, value in body["fitted_on"].items()} != FITTED_ON:
@@ -75,7 +75,7 @@ def read_memory(path: Path) -> tuple[Weights | None, dict[str, Any]]:
         return Weights.from_json(body["weights"]), body["fitted_on"]
     except FileNotFoundError:
         return None, {}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no memory that train.py fitted ({error}); remove it, and the train.py "
             "command of this model fits it again"

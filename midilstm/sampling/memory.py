@@ -44,9 +44,9 @@ class Weights:
         """Raise ValueError unless all are numbers in a range that a fit can give."""
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{name} is {value!r}, expected a number")
-            if not math.isfinite(value) or abs(value) > 100:
-                raise ValueError(f"{name} is {value}, expected -100 to 100")
+                raise ValueError(f"{name} is {repr(value)[:60]}, expected a number")
+            if not -100 <= value <= 100:
+                raise ValueError(f"{name} is {repr(value)[:60]}, expected -100 to 100")
         if self.delay < 0:
             raise ValueError(f"delay is {self.delay}, expected 0 to 100 bars")
 
@@ -59,7 +59,7 @@ class Weights:
         """Read what `to_json` wrote; raise ValueError that says what is wrong."""
         names = [field.name for field in fields(cls)]
         if not isinstance(found, Mapping) or set(found) != set(names):
-            raise ValueError(f"expected the numbers {', '.join(names)}, found {found!r}")
+            raise ValueError(f"expected the numbers {', '.join(names)}, found {repr(found)[:200]}")
         return cls(**found)
 
 

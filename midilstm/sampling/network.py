@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from midilstm import checkpoints
 from midilstm.files import InputError
 
 ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
+LARGEST = 1e6  # of a weight: with none above it, no step leaves the range of float32
+Shapes = dict[str, list[tuple[int, ...]]]
+SIZES = ("vocabulary_size", "embedding_size", "units", "layers")
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,7 @@ def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def load(path: Path, settings: Mapping[str, Any]) -> Network:
     """Read a checkpoint of the network that the settings describe; raise InputError for another."""
-    arrays = _arrays(path)
-    _check(path, arrays, settings)
+    arrays = _arrays(path, settings)
     units, layers = settings["units"], settings["layers"]
     order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]  # Keras: i, f, c, o
     halves = np.repeat(np.array([0.5, 1], np.float32), [3 * units, units])
@@ -114,40 +115,52 @@ def load(path: Path, settings: Mapping[str, Any]) -> Network:
     )
 
 
-def _arrays(path: Path) -> dict[str, list[np.ndarray]]:
-    """Return layer name → its arrays, out of the HDF5 file that a .keras archive holds."""
-    found: dict[str, list[np.ndarray]] = {}
+def _arrays(path: Path, settings: Mapping[str, Any]) -> dict[str, list[np.ndarray]]:
+    """Return layer name → its arrays, out of the checkpoint of the network in the settings."""
+    expected = _expected(settings)
+    numbers = sum(math.prod(shape) for shapes in expected.values() for shape in shapes)
+    most = 2**22 + 32 * numbers  # each in float32 four times: Adam's moments, an average
     try:
-        with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(weights, "r") as file:
+        with checkpoints.opened_weights(path, most) as file:
+            found = {}
             for layer in file["layers"].values():
-                values = layer["cell/vars" if "cell" in layer else "vars"].values()
-                if arrays := [array[()] for array in values]:
-                    found[str(layer["vars"].attrs["name"])] = arrays
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+                arrays = layer["cell/vars" if "cell" in layer else "vars"].values()
+                found[checkpoints.name_of(layer["vars"])] = list(arrays)
+            _check(path, {name: [a.shape for a in found[name]] for name in found}, expected)
+            read = {name: [array[()] for array in found[name]] for name in expected}
+    except checkpoints.CheckpointError as error:
         raise InputError(
             f"{path} is damaged or no checkpoint of train.py ({error}); "
             "name another one with --checkpoint"
         ) from error
-    return found
+    if not all(np.abs(array).max() <= LARGEST for arrays in read.values() for array in arrays):
+        raise InputError(
+            f"{path} has weights that are no numbers, or above {LARGEST:,.0f}; "
+            "name another one with --checkpoint"
+        )
+    return read
 
 
-def _check(path: Path, arrays: dict[str, list[np.ndarray]], settings: Mapping[str, Any]) -> None:
-    """Raise InputError unless the arrays are those of the network in the settings."""
-    size, units = settings["vocabulary_size"], settings["units"]
-    rows = settings["embedding_size"]
-    expected: dict[str, list[tuple[int, ...]]] = {"embedding": [(size, rows)]}
-    for number in range(1, settings["layers"] + 1):
+def _expected(settings: Mapping[str, Any]) -> Shapes:
+    """Return the shapes of each layer's arrays."""
+    if lacking := [name for name in SIZES if name not in settings]:
+        raise InputError(f"the settings of the network lack {', '.join(lacking)}")
+    size, rows, units, layers = (settings[name] for name in SIZES)
+    expected: Shapes = {"embedding": [(size, rows)]}
+    for number in range(1, layers + 1):
         expected[f"lstm_{number}"] = [(rows, 4 * units), (units, 4 * units), (4 * units,)]
         rows = units
-    expected["next_token"] = [(units, size), (size,)]
-    for name in sorted({*expected, *arrays}):
-        shapes = [array.shape for array in arrays.get(name, [])]
+    return expected | {"next_token": [(units, size), (size,)]}
+
+
+def _check(path: Path, there: Shapes, expected: Shapes) -> None:
+    """Raise InputError unless the shapes in a checkpoint are those of the network."""
+    for name in sorted({*expected, *there}):
+        shapes = there.get(name, [])
         if shapes != expected.get(name, []):
             raise InputError(
                 f"{path} is not of the network in the settings beside it: layer {name} "
-                f"has arrays {shapes}, expected {expected.get(name, [])}"
+                f"has arrays {shapes[:3]}, expected {expected.get(name, [])}"
             )
 
 

@@ -14,10 +14,13 @@ from typing import Any
 
 # How the length of a piece is given, and with how many tokens for one of it a piece is given up.
 LENGTHS = {"chars": 1, "bars": 2000, "seconds": 1000}
+MOST = 1_000_000  # tokens of a piece, however its length is given
 Domain = tuple[str, Callable[[Any], bool]]
-NATURAL: Domain = ("a whole number, zero or above", lambda x: x >= 0)
+NATURAL: Domain = ("a whole number from 0 to 2^31 - 1", lambda x: 0 <= x < 2**31)
 SEED: Domain = ("a whole number from 0 to 2^63 - 1", lambda x: 0 <= x < 2**63)
-POSITIVE: Domain = ("a whole number above zero", lambda x: x >= 1)
+TOKENS: Domain = ("a whole number from 1 to 1000000", lambda x: 1 <= x <= MOST)
+BARS: Domain = ("a whole number from 1 to 10000", lambda x: 1 <= x <= 10_000)
+COUNT: Domain = ("a whole number from 1 to 100000", lambda x: 1 <= x <= 100_000)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
 SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
 PENALTY: Domain = ("a number from 1 to 100", lambda x: 1 <= x <= 100)
@@ -51,6 +54,8 @@ class Option:
         if value is None or isinstance(value, bool):
             return value is self.default or (self.kind is bool and value is not None)
         kinds = {float: (int, float), Path: (str,)}.get(self.kind, (self.kind,))
+        if isinstance(value, str) and (len(value) > 4096 or "\0" in value):
+            return False  # no path, and too long to be told
         return type(value) in kinds and self.domain[1](value)
 
 
@@ -66,13 +71,13 @@ STEERING = (
     Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),
 )
 LENGTH = (
-    Option("chars", int, None, "tokens to make (none = 100 if no other)", POSITIVE, "chars"),
-    Option("bars", int, None, "bars to make (none = --chars)", POSITIVE, "bars"),
+    Option("chars", int, None, "tokens to make (none = 100 if no other)", TOKENS, "chars"),
+    Option("bars", int, None, "bars to make (none = --chars)", BARS, "bars"),
     Option("seconds", float, None, "seconds to make, at --bpm (none = --chars)", TIME, "seconds"),
 )
 PIECES = (
     Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", SEED),
-    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, kept=False),
+    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", COUNT, kept=False),
     Option("like", Path, None, "JSON of a piece to make again; flags change it", kept=False),
     Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO),
     Option("instrument", str, None, "General MIDI name or number (none = model's)"),

@@ -13,13 +13,13 @@ from typing import Any
 from tqdm import tqdm
 
 from midilstm import tokens as encodings
-from midilstm.files import InputError
+from midilstm.files import InputError, printable
 from midilstm.midi import MidiError
 from midilstm.sampling.choose import Knobs
 from midilstm.sampling.fitting import bars_of
 from midilstm.sampling.folder import Trained
 from midilstm.sampling.loop import Memory, generate
-from midilstm.sampling.options import LENGTHS
+from midilstm.sampling.options import LENGTHS, MOST
 from midilstm.tokens.vocabulary import Vocabulary
 
 
@@ -33,7 +33,9 @@ def read_primer(path: Path, trained: Trained) -> list[str]:
 
 def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
-    ids = vocabulary.ids
+    ids, is_token = vocabulary.ids, vocabulary.encoding.is_token
+    if strange := [x for x in dict.fromkeys(tokens) if x not in ids and not is_token(x)]:
+        raise InputError(f"the primer has {strange[0][:60]!a}, no token of {vocabulary.name}")
     known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
     unknown = Counter(token for token in tokens if token not in ids)
     heard = {token: vocabulary.encoding.nearest(token, known) for token in unknown}
@@ -107,7 +109,7 @@ def draw_pieces(
     trained: Trained, seeds: range, length: Length, primer: Sequence[int], values: Mapping[str, Any]
 ) -> list[list[str]]:
     """Return the new tokens of each seed's piece, drawn after a primer's ids."""
-    most = math.ceil(length.amount) * LENGTHS[length.unit]
+    most = min(math.ceil(length.amount) * LENGTHS[length.unit], MOST)
     rules: dict[str, Any] = {"until": None if length.unit == "chars" else length.until}
     if trained.memory:
         clock = bars_of(trained.vocabulary)
@@ -126,4 +128,4 @@ def draw_pieces(
 
 def warn(what: str) -> None:
     """Say on standard error what a person should know, and go on."""
-    print(f"sample.py: careful: {what}", file=sys.stderr)
+    print(printable(f"sample.py: careful: {what}"), file=sys.stderr)

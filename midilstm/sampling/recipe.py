@@ -15,7 +15,7 @@ from typing import Any
 
 from midilstm import runs
 from midilstm import tokens as encodings
-from midilstm.files import InputError, write_atomically
+from midilstm.files import InputError, read_json, write_atomically
 from midilstm.midi import program_of
 from midilstm.sampling.folder import Trained
 from midilstm.sampling.loop import GROUP
@@ -23,6 +23,7 @@ from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import ROW_BY_ROW
 from midilstm.sampling.options import KEPT, LENGTHS, stem_of
 
+MAX_BYTES, MAX_PRIMER = 2**26, 2**18  # of a piece's JSON; of tokens, heard one by one
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
 
@@ -49,11 +50,11 @@ def recipe_of(
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a piece's JSON; raise InputError where it is not one that sample.py wrote."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_json(path, MAX_BYTES)
         body = {"memory": 0, "memory_weights": None, **body}  # as before there was any
         if not (wrong := next(_mistakes(body), "")):
             return dict(body)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         wrong = str(error)
     raise InputError(
         f"{path} does not describe a piece ({wrong}); "
@@ -68,8 +69,11 @@ def _mistakes(body: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{o.name} is {body[o.name]!r}"[:60] for o in KEPT if not o.allows(body[o.name]))
     if sum(body[name] is not None for name in LENGTHS) != 1:
         yield f"it has not one of {', '.join(LENGTHS)}"
-    if not all(isinstance(token, str) for token in body["primer_tokens"]):
+    primer = body["primer_tokens"]
+    if not isinstance(primer, list) or not all(isinstance(token, str) for token in primer):
         yield "primer_tokens is no list of tokens"
+    if len(primer) > MAX_PRIMER:
+        yield f"primer_tokens are more than {MAX_PRIMER:,}"
     if body["memory_weights"] is not None:
         Weights.from_json(body["memory_weights"])  # or ValueError
     match body["group"]:

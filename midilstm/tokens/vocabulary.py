@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from midilstm import tokens as encodings
-from midilstm.files import InputError, write_atomically
+from midilstm.files import InputError, read_json, write_atomically
 from midilstm.tokens import bpe
 from midilstm.tokens.bpe import Merges
 from midilstm.tokens.encoding import Encoding
@@ -78,11 +78,7 @@ class Vocabulary:
     def load(path: Path) -> Vocabulary:
         """Read a vocabulary back; raise InputError where the file is not one."""
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            if len(data) > MAX_BYTES:
-                raise ValueError(f"more than {MAX_BYTES // 2**20} MiB")
-            body = json.loads(data.decode("utf-8"))
+            body = read_json(path, MAX_BYTES)
             tokens, name = tuple(body["tokens"]), body["encoding"]
             merges = tuple((first, second) for first, second in body.get("merges", ()))
             is_token = encodings.get(name).is_token
@@ -96,7 +92,9 @@ class Vocabulary:
                 raise ValueError(f"expected different tokens after {END}")
             if strange := [token for token in tokens[1:] if not is_token(token)]:
                 raise ValueError(f"{strange[0][:100]!a} is no token of {name}")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if lost := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
+                raise ValueError(f"it merges what is no token, {min(lost)[:100]!a}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         return Vocabulary(tokens, name, merges)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure  # the object interface: no display is looked for
 
-from midilstm.files import atomic_path, write_atomically
+from midilstm.files import atomic_path, open_regular, write_atomically
 
+MAX_BYTES = 2**26
 FILES = ("training.csv", "training.png")
 
 
@@ -71,8 +72,10 @@ class Log:
 
 def read(path: Path) -> list[Row]:
     """Read the rows of a training.csv that are whole; none where there is no file."""
-    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
-    rows = []
+    text, rows = "", []
+    if path.exists():
+        with open_regular(path) as file:
+            text = file.read(MAX_BYTES).decode(errors="replace")
     for line in text.splitlines():
         with suppress(TypeError, ValueError):  # the header, or a line that someone broke
             epoch, *numbers = line.split(",")

@@ -1,6 +1,7 @@
 """A network's weights, states and random numbers, in memory and as .keras files. Knows no MIDI."""
 
 import json
+import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from midilstm import runs
+from midilstm import checkpoints, runs
 from midilstm.files import InputError, atomic_path
 from midilstm.tokens.vocabulary import Vocabulary
 
@@ -75,17 +76,22 @@ def load(network: keras.Model, path: Path) -> None:
 
     Only arrays are read, never the network's description: a file cannot bring code along.
     """
+    values = (*network.variables, *(network.optimizer.variables if network.compiled else ()))
+    most = 2**22 + 32 * sum(math.prod(variable.shape) for variable in values)
     try:
-        with warnings.catch_warnings():  # Keras drops an optimizer's state with a mere warning
+        # Keras drops an optimizer's state with a mere warning.
+        with checkpoints.opened_weights(path, most), warnings.catch_warnings():
             warnings.filterwarnings("error", "Skipping variable loading")
             network.load_weights(path)
-    except (UserWarning, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except checkpoints.CheckpointError as error:
         said = str(error).strip().split("\n\n")  # Keras has a preamble, then the reason
         reason = said[min(1, len(said) - 1)].splitlines()[0].rstrip(". ")
         raise InputError(
             f"{path} is damaged or from another run than the settings beside it ({reason}); "
             "move it away to go on from the checkpoint before it"
         ) from error
+    if not all(np.isfinite(variable.numpy()).all() for variable in values):
+        raise InputError(f"{path} has weights that are no numbers; move it away")
     _swap_averages(network)
 
 

@@ -1,0 +1,202 @@
+"""Fuzz what reads strangers' files, coverage-guided, with atheris (pip install atheris).
+
+`python benchmarks/fuzz.py TARGET --minutes 10`: anything but a result or an InputError is a crash.
+Each kind of crash is told once, and one input of it kept under --out. Memory and time an input
+takes are bounded by libFuzzer, whose counts (executions, coverage) end the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import tempfile
+import traceback
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+try:
+    import atheris
+except ImportError:
+    sys.exit("benchmarks/fuzz.py needs atheris: pip install atheris")
+
+with atheris.instrument_imports(include=["midilstm", "music21.midi"]):
+    from midilstm import checkpoints, midi, runs, tokens
+    from midilstm.files import InputError
+    from midilstm.sampling import folder, network, options, recipe
+    from midilstm.tokens.vocabulary import Vocabulary
+
+import h5py
+import numpy as np
+
+SECONDS, MEGABYTES = 20, 2048  # that one input may take
+SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
+PULLS = dict.fromkeys("delay bias second length short distance network".split(), 0.5)
+PLACE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+
+
+def written(data: bytes, name: str) -> Path:
+    """Write an input where a reader of files finds it."""
+    path = PLACE / name
+    path.write_bytes(data)
+    return path
+
+
+def read_midi(data: bytes) -> None:
+    """Read MIDI, as every encoding."""
+    song = midi.read(data)
+    for name in tokens.ENCODINGS:
+        tokens.get(name).tokens_of(song)
+
+
+def read_vocabulary(data: bytes) -> None:
+    """Read a vocabulary, and ask what sampling asks of it."""
+    found = Vocabulary.load(written(data, runs.VOCABULARY))
+    found.grammar()
+    found.spelled(found.tokens[1:])
+    found.encoding.played(found.tokens[1:])
+
+
+def read_settings(data: bytes) -> None:
+    """Read settings, and hold them against those of another run."""
+    written(data, runs.SETTINGS)
+    found = runs.load_settings(PLACE)
+    runs.refuse_other_run(PLACE, found, json.loads(SETTINGS))
+
+
+def read_recipe(data: bytes) -> None:
+    """Read a piece's JSON and take its values for flags."""
+    body = recipe.read_recipe(written(data, "piece.json"))
+    options.parse(argparse.ArgumentParser(), [], body)
+
+
+def read_memory(data: bytes) -> None:
+    """Read a model's memory."""
+    folder.read_memory(written(data, runs.MEMORY))
+
+
+def read_keras(data: bytes) -> None:
+    """Read a checkpoint that holds the input as its HDF5 file; if it begins PK, the input itself."""
+    path = written(data if data[:2] == b"PK" else archive(data), "best.keras")
+    runs.scores(path)
+    network.load(path, SIZES)
+
+
+def archive(weights: bytes) -> bytes:
+    """Return a checkpoint with these weights."""
+    config = {"config": {"layers": [{"class_name": "LSTM"}]}}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("metadata.json", "{}")
+        made.writestr(checkpoints.CONFIG, json.dumps(config))
+        made.writestr(checkpoints.WEIGHTS, weights)
+        made.writestr(checkpoints.SCORES, '{"val_loss": 1}')
+    return file.getvalue()
+
+
+def hdf5() -> bytes:
+    """Return the weights of a network of SIZES."""
+    layers: dict[str, tuple[str, list[tuple[int, ...]]]] = {
+        "embedding": ("vars", [(3, 2)]),
+        "lstm_1": ("cell/vars", [(2, 8), (2, 8), (8,)]),
+        "next_token": ("vars", [(2, 3), (3,)]),
+    }
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        for name, (where, shapes) in layers.items():
+            file.create_group(f"layers/{name}/vars").attrs["name"] = name
+            group = file.require_group(f"layers/{name}/{where}")
+            for number, shape in enumerate(shapes):
+                group[str(number)] = np.full(shape, 0.5, np.float32)
+    return data.getvalue()
+
+
+SETTINGS = json.dumps(
+    {
+        "format": runs.FORMAT,
+        "network": {**SIZES, "dropout": 0.3, "input_dropout": 0.3},
+        "training": {"encoding": "notes", "bpe": 0, "seed": 0, "pedal": True, "start_from": None},
+        "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["a.mid"], "sha256": "ab"},
+    }
+)
+RECIPE = {option.name: option.default for option in options.KEPT} | {
+    **{"chars": 9, "seed": 1, "group": {"seed": 1, "count": 1}, "weights_sha256": "ab"},
+    **{"primer_tokens": ["C4"], "memory_weights": PULLS, "model_dir": "model"},
+}
+FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
+SONG = ["Bar_None", "TimeSig_4/4", "Position_0", "Tempo_120.0", "Program_0"]
+SONG += ["Pitch_60", "Velocity_63", "Duration_1.0.12"]
+VOCABULARIES = [
+    {"encoding": "notes", "merges": [], "tokens": ["<end>", "C4", "0.4.7"]},
+    {"encoding": "remi", "merges": [SONG[:2]], "tokens": ["<end>", *SONG, " ".join(SONG[:2])]},
+]
+
+
+def songs() -> list[bytes]:
+    """Return a small MIDI file of each kind."""
+    made = []
+    for encoding, piece in (("notes", ["C4", "0.4.7"]), ("remi", SONG)):
+        tokens.write(piece, PLACE / "a.mid", encoding)
+        made.append((PLACE / "a.mid").read_bytes())
+    return made
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
+    "midi": (read_midi, songs),
+    "vocabulary": (read_vocabulary, lambda: [json.dumps(v).encode() for v in VOCABULARIES]),
+    "settings": (read_settings, lambda: [SETTINGS.encode()]),
+    "recipe": (read_recipe, lambda: [json.dumps(RECIPE).encode()]),
+    "memory": (
+        read_memory,
+        lambda: [json.dumps({"weights": PULLS, "fitted_on": FITTED_ON}).encode()],
+    ),
+    "keras": (read_keras, lambda: [hdf5(), archive(hdf5())]),
+}
+WORDS = ("[", "]", "{", "}", ",", ":", "null", "true", "-1", "1e999", "NaN", "0.5", "[[[[", '""')
+
+
+def main() -> None:
+    """Fuzz until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--out", type=Path, default=Path("logs/fuzz"), help="crashes and seeds")
+    arguments = parser.parse_args()
+    read, seeds = TARGETS[arguments.target]
+    out = arguments.out / arguments.target
+    (out / "seeds").mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds()):
+        (out / "seeds" / f"{number}").write_bytes(seed)
+    (out / "words").write_text("".join(f"{json.dumps(word)}\n" for word in WORDS))
+    known: set[str] = set()
+
+    def one(data: bytes) -> None:
+        try:
+            read(data)
+        except (InputError, OSError) as error:
+            if len(str(error)) < 5000:
+                return
+            kind = f"{type(error).__name__} of {len(str(error))} characters"
+        except (SystemExit, Exception) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            kind = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
+        else:
+            return
+        if kind not in known:
+            known.add(kind)
+            (out / f"found-{len(known)}").write_bytes(data)
+            print(f"CRASH {len(known)}: {kind}: {data[:2000]!r}", flush=True)
+
+    flags = [f"-max_total_time={arguments.minutes * 60:.0f}", f"-timeout={SECONDS}"]
+    flags += [f"-rss_limit_mb={MEGABYTES}", "-max_len=8192", f"-artifact_prefix={out}/"]
+    flags += ["-print_final_stats=1", f"-dict={out / 'words'}", str(out / "seeds")]
+    atheris.Setup([sys.argv[0], *flags], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
