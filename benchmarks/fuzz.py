@@ -35,7 +35,7 @@ import numpy as np
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
-PULLS = dict.fromkeys("delay bias second length short distance network".split(), 0.5)
+PULLS = dict.fromkeys(["delay", "bias", "second", "length", "short", "distance", "network"], 0.5)
 PLACE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
@@ -80,7 +80,7 @@ def read_memory(data: bytes) -> None:
 
 
 def read_keras(data: bytes) -> None:
-    """Read a checkpoint that holds the input as its HDF5 file; if it begins PK, the input itself."""
+    """Read a checkpoint that holds the input as its HDF5 file, or that the input is."""
     path = written(data if data[:2] == b"PK" else archive(data), "best.keras")
     runs.scores(path)
     network.load(path, SIZES)

@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ try:
 except ImportError:  # Windows has none: there two runs can share a folder
     fcntl = None  # type: ignore[assignment]
 
-MARKS = 2**21  # commas and brackets of a JSON file; more than any of ours has
+LEVELS = 100  # of a JSON file; ours have five
 
 
 def printable(text: str) -> str:
@@ -51,18 +53,18 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def read_json(source: Path | bytes, most: int = 2**24) -> Any:
-    """Read JSON, of at most `most` bytes in a file, in memory of some times its size.
+    """Read JSON of at most `most` bytes, and entries 1 / 32 of that, in some times its memory.
 
     Raise OSError, or ValueError for what no file of ours has: NaN, a name twice in an object,
-    numbers of thousands of digits, thousands of levels, millions of entries.
+    numbers of thousands of digits, hundreds of levels, millions of entries.
     """
     data = read_bytes(source, most) if isinstance(source, Path) else source
-    if sum(map(data.count, b",[{")) > MARKS:
-        raise ValueError(f"it has more than {MARKS:,} entries")
-    try:
-        return json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    if sum(map(data.count, b",[{")) > most // 32:
+        raise ValueError(f"it has more than {most // 32:,} entries")
+    brackets = re.sub(rb'(?s)"(?:\\.|[^"\\])*"|[^][{}"]+', b"", data)
+    if max(accumulate(1 if mark in b"[{" else -1 for mark in brackets), default=0) > LEVELS:
+        raise ValueError(f"it is nested more than {LEVELS} deep")
+    return json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refuse)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import hostile_files
 import keras
 import numpy as np
 import pytest
 
+import model
 from midilstm import runs
 from midilstm.files import InputError
 from midilstm.training import weights
@@ -124,3 +126,26 @@ def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build, trai
     with weights.averaged(network):
         np.testing.assert_allclose(opened(X), network(X, training=False), atol=1e-6)
     assert {type(layer) for layer in opened.layers} >= {keras.layers.LSTM}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, hostile_files.Parts]:
+    """Return a network and the parts of its checkpoint."""
+    shape = {"batch_size": 1, "sequence_length": 2, "embedding_size": 3, "units": 2, "layers": 1}
+    network = model.build_model(4, **shape)
+    model.compile_for_training(network, 1e-2, average=0.9)
+    path = tmp_path_factory.mktemp("saved") / "a.keras"
+    weights.save(network, path)
+    return network, hostile_files.parts_of(path)
+
+
+@pytest.mark.parametrize("kind", hostile_files.CHECKPOINTS)
+def test_a_hostile_checkpoint_is_refused_before_keras_reads_it(
+    kind: str, tmp_path: Path, saved: tuple[keras.Model, hostile_files.Parts]
+) -> None:
+    (network, parts), path = saved, tmp_path / "epoch-0001.keras"
+    write, said = hostile_files.CHECKPOINTS[kind]
+    write(path, parts)
+    with pytest.raises(InputError, match=r"epoch-0001\.keras (is damaged|has weights)") as refused:
+        weights.load(network, path)
+    assert said in str(refused.value)
