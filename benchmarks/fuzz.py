@@ -8,6 +8,7 @@ takes are bounded by libFuzzer, whose counts (executions, coverage) end the outp
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import sys
@@ -16,6 +17,10 @@ import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -24,14 +29,12 @@ try:
 except ImportError:
     sys.exit("benchmarks/fuzz.py needs atheris: pip install atheris")
 
-with atheris.instrument_imports(include=["midilstm", "music21.midi"]):
+READERS = ["midilstm", *(["music21.midi"] if "midi" in sys.argv else [])]  # it takes a while
+with atheris.instrument_imports(include=READERS):
     from midilstm import checkpoints, midi, runs, tokens
     from midilstm.files import InputError
     from midilstm.sampling import folder, network, options, recipe
     from midilstm.tokens.vocabulary import Vocabulary
-
-import h5py
-import numpy as np
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
@@ -55,7 +58,7 @@ def read_midi(data: bytes) -> None:
 
 def read_vocabulary(data: bytes) -> None:
     """Read a vocabulary, and ask what sampling asks of it."""
-    found = Vocabulary.load(written(data, runs.VOCABULARY))
+    found = Vocabulary.load(written(edited(VOCABULARIES, data), runs.VOCABULARY))
     found.grammar()
     found.spelled(found.tokens[1:])
     found.encoding.played(found.tokens[1:])
@@ -63,20 +66,20 @@ def read_vocabulary(data: bytes) -> None:
 
 def read_settings(data: bytes) -> None:
     """Read settings, and hold them against those of another run."""
-    written(data, runs.SETTINGS)
+    written(edited([SETTINGS], data), runs.SETTINGS)
     found = runs.load_settings(PLACE)
-    runs.refuse_other_run(PLACE, found, json.loads(SETTINGS))
+    runs.refuse_other_run(PLACE, found, SETTINGS)
 
 
 def read_recipe(data: bytes) -> None:
     """Read a piece's JSON and take its values for flags."""
-    body = recipe.read_recipe(written(data, "piece.json"))
+    body = recipe.read_recipe(written(edited([RECIPE], data), "piece.json"))
     options.parse(argparse.ArgumentParser(), [], body)
 
 
 def read_memory(data: bytes) -> None:
     """Read a model's memory."""
-    folder.read_memory(written(data, runs.MEMORY))
+    folder.read_memory(written(edited([MEMORY], data), runs.MEMORY))
 
 
 def read_keras(data: bytes) -> None:
@@ -84,6 +87,46 @@ def read_keras(data: bytes) -> None:
     path = written(data if data[:2] == b"PK" else archive(data), "best.keras")
     runs.scores(path)
     network.load(path, SIZES)
+
+
+@atheris.instrument_func
+def edited(bodies: list[Any], data: bytes) -> bytes:
+    """Return one of the JSON bodies, edited as the input says; JSON itself, or none, is kept."""
+    if data[:1] in (b"{", b"["):
+        return data
+    source = atheris.FuzzedDataProvider(data)
+    body = copy.deepcopy(bodies[source.ConsumeIntInRange(0, len(bodies) - 1)])
+    for _ in range(source.ConsumeIntInRange(1, 4)):
+        part = body
+        while part:
+            names = list(part if isinstance(part, dict) else range(len(part)))
+            name = names[source.ConsumeIntInRange(0, len(names) - 1)]
+            if not isinstance(part[name], dict | list) or source.ConsumeBool():
+                part[name] = anything(source)
+                break
+            part = part[name]
+    return json.dumps(body).encode()
+
+
+@atheris.instrument_func
+def anything(source: Any, level: int = 0) -> Any:
+    """Return a JSON value of any kind."""
+    kind = source.ConsumeIntInRange(0, 9 if level < 3 else 7)
+    some = range(source.ConsumeIntInRange(0, 4)) if kind > 7 else ()
+    match kind:
+        case 0:
+            return source.ConsumeInt(9)
+        case 1:
+            return 10 ** source.ConsumeIntInRange(0, 400)
+        case 2:
+            return source.ConsumeFloat()
+        case 3:
+            return source.ConsumeUnicode(12)
+        case 8:
+            return [anything(source, level + 1) for _ in some]
+        case 9:
+            return {source.ConsumeUnicode(5): anything(source, level + 1) for _ in some}
+    return VALUES[source.ConsumeIntInRange(0, len(VALUES) - 1)]
 
 
 def archive(weights: bytes) -> bytes:
@@ -115,19 +158,18 @@ def hdf5() -> bytes:
     return data.getvalue()
 
 
-SETTINGS = json.dumps(
-    {
-        "format": runs.FORMAT,
-        "network": {**SIZES, "dropout": 0.3, "input_dropout": 0.3},
-        "training": {"encoding": "notes", "bpe": 0, "seed": 0, "pedal": True, "start_from": None},
-        "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["a.mid"], "sha256": "ab"},
-    }
-)
+SETTINGS = {
+    "format": runs.FORMAT,
+    "network": {**SIZES, "dropout": 0.3, "input_dropout": 0.3},
+    "training": {"encoding": "notes", "bpe": 0, "seed": 0, "pedal": True, "start_from": None},
+    "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["a.mid"], "sha256": "ab"},
+}
 RECIPE = {option.name: option.default for option in options.KEPT} | {
     **{"chars": 9, "seed": 1, "group": {"seed": 1, "count": 1}, "weights_sha256": "ab"},
     **{"primer_tokens": ["C4"], "memory_weights": PULLS, "model_dir": "model"},
 }
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
+MEMORY = {"weights": PULLS, "fitted_on": FITTED_ON}
 SONG = ["Bar_None", "TimeSig_4/4", "Position_0", "Tempo_120.0", "Program_0"]
 SONG += ["Pitch_60", "Velocity_63", "Duration_1.0.12"]
 VOCABULARIES = [
@@ -148,14 +190,12 @@ def songs() -> list[bytes]:
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "midi": (read_midi, songs),
     "vocabulary": (read_vocabulary, lambda: [json.dumps(v).encode() for v in VOCABULARIES]),
-    "settings": (read_settings, lambda: [SETTINGS.encode()]),
+    "settings": (read_settings, lambda: [json.dumps(SETTINGS).encode()]),
     "recipe": (read_recipe, lambda: [json.dumps(RECIPE).encode()]),
-    "memory": (
-        read_memory,
-        lambda: [json.dumps({"weights": PULLS, "fitted_on": FITTED_ON}).encode()],
-    ),
+    "memory": (read_memory, lambda: [json.dumps(MEMORY).encode()]),
     "keras": (read_keras, lambda: [hdf5(), archive(hdf5())]),
 }
+VALUES = (None, True, False, -1, 0, "", "notes", "remi", *SONG, "<end>", "0.4.7", "C4", "\x1b[2J")
 WORDS = ("[", "]", "{", "}", ",", ":", "null", "true", "-1", "1e999", "NaN", "0.5", "[[[[", '""')
 
 
@@ -169,7 +209,7 @@ def main() -> None:
     read, seeds = TARGETS[arguments.target]
     out = arguments.out / arguments.target
     (out / "seeds").mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
+    for number, seed in enumerate([*seeds(), bytes(64), bytes(range(255, 0, -1))]):
         (out / "seeds" / f"{number}").write_bytes(seed)
     (out / "words").write_text("".join(f"{json.dumps(word)}\n" for word in WORDS))
     known: set[str] = set()
@@ -192,7 +232,7 @@ def main() -> None:
             print(f"CRASH {len(known)}: {kind}: {data[:2000]!r}", flush=True)
 
     flags = [f"-max_total_time={arguments.minutes * 60:.0f}", f"-timeout={SECONDS}"]
-    flags += [f"-rss_limit_mb={MEGABYTES}", "-max_len=8192", f"-artifact_prefix={out}/"]
+    flags += [f"-rss_limit_mb={MEGABYTES}", f"-max_len={2**15}", f"-artifact_prefix={out}/"]
     flags += ["-print_final_stats=1", f"-dict={out / 'words'}", str(out / "seeds")]
     atheris.Setup([sys.argv[0], *flags], one)
     atheris.Fuzz()

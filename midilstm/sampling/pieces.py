@@ -22,6 +22,8 @@ from midilstm.sampling.loop import Memory, generate
 from midilstm.sampling.options import LENGTHS, MOST
 from midilstm.tokens.vocabulary import Vocabulary
 
+MAX_PRIMER = 2**18  # tokens, which are heard one by one
+
 
 def read_primer(path: Path, trained: Trained) -> list[str]:
     """Return a file's tokens as the model's corpus was read; raise InputError for no music."""
@@ -33,6 +35,8 @@ def read_primer(path: Path, trained: Trained) -> list[str]:
 
 def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
+    if len(tokens) > MAX_PRIMER:
+        raise InputError(f"the primer has {len(tokens):,} tokens, more than {MAX_PRIMER:,}")
     ids, is_token = vocabulary.ids, vocabulary.encoding.is_token
     if strange := [x for x in dict.fromkeys(tokens) if x not in ids and not is_token(x)]:
         raise InputError(f"the primer has {strange[0][:60]!a}, no token of {vocabulary.name}")

@@ -23,7 +23,7 @@ from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import ROW_BY_ROW
 from midilstm.sampling.options import KEPT, LENGTHS, stem_of
 
-MAX_BYTES, MAX_PRIMER = 2**26, 2**18  # of a piece's JSON; of tokens, heard one by one
+MAX_BYTES = 2**26  # of a piece's JSON
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
 
@@ -72,8 +72,6 @@ def _mistakes(body: Mapping[str, Any]) -> Iterator[str]:
     primer = body["primer_tokens"]
     if not isinstance(primer, list) or not all(isinstance(token, str) for token in primer):
         yield "primer_tokens is no list of tokens"
-    if len(primer) > MAX_PRIMER:
-        yield f"primer_tokens are more than {MAX_PRIMER:,}"
     if body["memory_weights"] is not None:
         Weights.from_json(body["memory_weights"])  # or ValueError
     match body["group"]:
