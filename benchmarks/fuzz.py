@@ -1,6 +1,7 @@
 """Fuzz what reads strangers' files, coverage-guided, with atheris (pip install atheris).
 
-`python benchmarks/fuzz.py TARGET --minutes 10`: anything but a result or an InputError is a crash.
+`python benchmarks/fuzz.py TARGET --minutes 10`: anything but a result, an InputError (of MIDI a
+MidiError) or an OSError is a crash.
 Each kind of crash is told once, and one input of it kept under --out. Memory and time an input
 takes are bounded by libFuzzer, whose counts (executions, coverage) end the output.
 """
@@ -217,7 +218,7 @@ def main() -> None:
     def one(data: bytes) -> None:
         try:
             read(data)
-        except (InputError, OSError) as error:
+        except (InputError, midi.MidiError, OSError) as error:
             if len(str(error)) < 5000:
                 return
             kind = f"{type(error).__name__} of {len(str(error))} characters"

@@ -132,11 +132,3 @@ def _check_array(found: Any, size: int) -> None:
     bytes_there, offset = found.id.get_storage_size(), found.id.get_offset()
     if bytes_there != found.nbytes or offset is None or offset + bytes_there > size:
         raise CheckpointError(f"its array {name!a} of {found.shape} is not all there")
-
-
-def name_of(group: h5py.Group) -> str:
-    """Return the name that Keras gave a group."""
-    attribute = group.attrs.get_id("name")
-    if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
-        raise CheckpointError("a name is no text")
-    return str(group.attrs["name"])[:60]

@@ -119,12 +119,6 @@ def loop(path: Path, parts: Parts) -> None:
         file["layers/embedding/again"] = file["layers"]
 
 
-def bad_name(path: Path, parts: Parts) -> None:
-    with weights(path, parts) as file:
-        del file["layers/embedding/vars"].attrs["name"]
-        file["layers/embedding/vars"].attrs["name"] = np.zeros(7000)
-
-
 def crowded(path: Path, parts: Parts) -> None:
     with weights(path, parts) as file:
         for number in range(5000):
@@ -218,8 +212,7 @@ CONTENTS: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
     "no description": (with_part(CONFIG, b"null"), "damaged"),
 }
 CHECKPOINTS = ARCHIVES | CONTENTS
-# Those whose arrays Keras would take as they are: only NumPy's reader of them minds.
-NAMES: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
-    "a name that is none": (bad_name, "a name is no text"),
+# What Keras would train on, and sampling cannot draw from.
+NUMBERS: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
     "weights above all": (with_array(lambda x: changed(x, 1e30)), "or above 1,000,000"),
 }

@@ -1,4 +1,4 @@
-"""docs/architecture.md against the source: every file and function it names is there."""
+"""docs/architecture.md and SECURITY.md: every file, function and test they name is there."""
 
 import ast
 import re
@@ -27,3 +27,15 @@ def test_the_ten_steps_name_files_and_functions_that_exist() -> None:
 def test_every_file_it_names_is_there() -> None:
     for name in re.findall(r"`([\w/]+\.py)`", TEXT):
         assert any((ROOT / folder / name).exists() for folder in ("", "midilstm")), name
+
+
+def test_every_row_of_security_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!input|fault|---|target)(.+) \|$", text, re.MULTILINE)
+    rows = [row for row in rows if not re.fullmatch(r"[\w ]+( \| [\d,]+)+", row)]  # figures
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, test in named:
+            assert test in names_in(ROOT / path), test

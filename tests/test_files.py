@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from midilstm.files import InputError, atomic_path, locked, printable, write_atomically
+from midilstm.files import (
+    InputError,
+    atomic_path,
+    locked,
+    printable,
+    read_json,
+    write_atomically,
+)
 
 
 def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path: Path) -> None:
@@ -83,3 +90,34 @@ def test_a_folder_is_held_by_one_and_let_go_by_the_dead(tmp_path: Path) -> None:
         os.kill(other.pid, signal.SIGKILL)
     with locked(tmp_path, tmp_path):  # for checkpoints and log alike
         assert not (tmp_path / ".partial-a").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[" * 3200, "nested more than 100 deep"),
+        (b'{"a":' * 600 + b"1" + b"}" * 600, "nested"),
+        (b"[" * 4000, "more than 3,276 entries"),
+        (b"[" + b"1," * 4000 + b"1]", "entries"),
+        (b'"' * 100_000, "entries"),
+        (b'{"a": 1, "a": 2}', "a name twice"),
+        (b"[NaN]", "NaN is no number"),
+        (b"9" * 5000, "digits"),
+        (b"\xff", "utf-8"),
+        (b'"' + b"\\" * 9000, "Unterminated"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_json_that_would_take_much_is_refused_before_it_does(data: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_json(data, 2**20 // 10)
+
+
+def test_json_of_ours_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
+    body = {"[[[": ['"[{\\', "\\\\", "é\udce9♯", 1, -0.5, None, True], "n": {"m": [[[[]]]]}}
+    for text in (json.dumps(body), json.dumps(body, indent=2)):
+        (tmp_path / "a.json").write_text(text)
+        assert read_json(tmp_path / "a.json", 2**20) == body
+    with pytest.raises(ValueError, match=r"more than 0\.5 MiB"):
+        (tmp_path / "a.json").write_text(" " * (2**19 + 1))
+        read_json(tmp_path / "a.json", 2**19)
