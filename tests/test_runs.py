@@ -172,3 +172,30 @@ def test_only_the_runs_files_move_aside(tmp_path: Path, capsys: pytest.CaptureFi
         "settings.json",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == [aside.name, "mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps({"format": runs.FORMAT, **changed("network", layers=10**8)}), "layers is 1000"),
+        (json.dumps({"format": runs.FORMAT, **changed("training", seed="x")}), "seed is 'x'"),
+        (json.dumps({"format": runs.FORMAT, **changed("corpus", pieces=-1)}), "pieces is -1"),
+        ("[" * 10_000, "nested"),
+        ('{"format": 2, "format": 2}', "a name twice"),
+    ],
+)
+def test_hostile_settings_are_refused_by_a_run_and_by_one_that_starts_from_it(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (whole(tmp_path, "epoch-0001.keras") / "settings.json").write_text(content)
+    for ask in (runs.epoch_to_resume, runs.base):
+        with pytest.raises(InputError, match=r"settings\.json is missing, damaged") as refused:
+            ask(tmp_path, SETTINGS)
+        assert said in str(refused.value)
+
+
+def test_a_run_starts_from_no_damaged_checkpoint(tmp_path: Path) -> None:
+    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
+    with pytest.raises(InputError, match="is damaged: start from another"):
+        runs.base(tmp_path, SETTINGS)
+    assert set(runs.base(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {"checkpoint", "sha256"}
