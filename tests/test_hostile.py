@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def bounded() -> Iterator[None]:
         lines = status.read_text().splitlines() if status.exists() else []
         return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
-    if clear.exists():
+    with suppress(OSError):
         clear.write_text("5")  # the peak is what it takes now
     before, began = peak(), time.process_time()
     yield
