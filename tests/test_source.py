@@ -75,3 +75,10 @@ def test_keras_builds_no_network_that_a_file_describes(path: Path) -> None:
         for name in ast.walk(ast.parse(text))
         if isinstance(name, ast.Name | ast.Attribute)
     }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "midilstm").rglob("*.py")), ids=lambda p: p.name)
+def test_json_files_are_read_by_the_one_bounded_reader(path: Path) -> None:
+    calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = [ast.unparse(call) for call in calls if isinstance(call, ast.Call)]
+    assert not [x for x in texts if x.startswith(("json.load(", "json.loads(")) and "read" in x]
