@@ -40,7 +40,9 @@ with atheris.instrument_imports(include=READERS):
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
 PULLS = dict.fromkeys(["delay", "bias", "second", "length", "short", "distance", "network"], 0.5)
-PLACE = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+SHARED = Path("/dev/shm")  # in memory, where there is one
+PLACE = (SHARED if SHARED.is_dir() else Path(tempfile.gettempdir())) / "midilstm-fuzz"
+PLACE.mkdir(exist_ok=True)
 
 
 def written(data: bytes, name: str) -> Path:
