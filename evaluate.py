@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
+
+# isort: split
 import argparse
 import json
 import sys

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _signal as signal  # Python's own part alone: the rest takes milliseconds to load
 import os
-import signal
 import sys
-from contextlib import suppress
-from types import FrameType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 # Every script imports this package first, so this is said once, and in words old Pythons parse.
 if sys.version_info < (3, 11):  # noqa: UP036 - people do run it with what they have
@@ -28,5 +30,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    with suppress(ValueError):  # in a thread it is for another program to say
+    try:  # noqa: SIM105 - contextlib is not yet there
         signal.signal(signal.SIGINT, _interrupt)
+    except ValueError:  # in a thread it is for another program to say
+        pass

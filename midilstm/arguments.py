@@ -6,6 +6,7 @@ import argparse
 import io
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -109,17 +110,28 @@ def run(work: Callable[[], None]) -> int:
     Where whoever read the output has gone (| head), that is status 141, without a word.
     """
     _open_streams()
+    status, sentence = _outcome(work)
+    if work.__module__ == "__main__":  # the process ends now: there is nothing left to interrupt
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sentence:
+        with suppress(OSError):  # nobody may be there to read it
+            print(sentence, file=sys.stderr)
+    return status
+
+
+def _outcome(work: Callable[[], None]) -> tuple[int, str]:
+    """Do the work; return the exit status and what is to be said of it."""
     try:
         work()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
-        return 141
+        return 141, ""
     except (InputError, OSError) as error:
-        return _end(2, printable(f"{Path(sys.argv[0]).name}: {error}"))
+        return 2, printable(f"{Path(sys.argv[0]).name}: {error}")
     except KeyboardInterrupt:
-        return _end(130, "Stopped.")
-    return 0
+        return 130, "Stopped."
+    return 0, ""
 
 
 def _open_streams() -> None:
@@ -129,9 +141,3 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - never closed
     if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _end(status: int, sentence: str) -> int:
-    with suppress(OSError):  # nobody may be there to read it
-        print(sentence, file=sys.stderr)
-    return status

@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from math import inf
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any, cast, get_origin, get_type_hints
 
 from pebble import ProcessExpired, ProcessPool
@@ -175,15 +176,21 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
 @contextmanager
 def without_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back, where the system can, so that it stops one process and not all at once."""
-    if not hasattr(signal, "pthread_sigmask"):  # on Windows
-        yield
+    if not hasattr(signal, "pthread_sigmask") or current_thread() is not main_thread():
+        yield  # on Windows, or where it never comes
         return
     resource_tracker.ensure_running()  # which would let it through again
+    # The mask is for the processes started here; a thread of a library may hear it for this one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,47 @@ class Trained:
     vocabulary: Vocabulary
     pedal: bool = True  # whether it heard the sustain pedal
     memory: Weights | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)  # of the checkpoint's epoch
 
 
 def open_model(folder: Path, which: str | None) -> Trained:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
-    checkpoint = runs.choose(folder, which)
+    runs.choose(folder, which)  # or there is nothing to read
     settings = runs.load_settings(folder)
     vocabulary = Vocabulary.of_network(folder / runs.VOCABULARY, settings["network"])
     pedal = settings.get("training", {}).get("pedal", True)
-    network = load(checkpoint, settings["network"])
+    checkpoint, network, scores = _read(folder, which, settings["network"])
     memory, _ = read_memory(folder / runs.MEMORY)
-    return Trained(checkpoint, network, vocabulary, pedal, memory)
+    return Trained(checkpoint, network, vocabulary, pedal, memory, scores)
+
+
+def _read(
+    folder: Path, which: str | None, sizes: Mapping[str, Any]
+) -> tuple[Path, Network, dict[str, float]]:
+    """Return a checkpoint, its network and its epoch's scores, all of one file.
+
+    Meanwhile training may have put another in its place, or removed it: then choose again.
+    """
+    while True:
+        checkpoint = runs.choose(folder, which)
+        before = _identity(checkpoint)
+        try:
+            found = checkpoint, load(checkpoint, sizes), runs.scores(checkpoint)
+        except InputError:
+            if before and before == _identity(checkpoint):
+                raise
+        else:
+            if before == _identity(checkpoint):
+                return found
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of its name; None where there is none."""
+    try:
+        status = path.lstat()  # a link that leads nowhere is one, too
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def fit_memory(

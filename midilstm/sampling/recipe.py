@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from midilstm import runs
 from midilstm import tokens as encodings
 from midilstm.files import InputError, read_json, write_atomically
 from midilstm.midi import program_of
@@ -38,7 +37,8 @@ def recipe_of(
         "model_dir": str(values["model_dir"]),
         "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
         "weights_sha256": trained.network.digest,
-        "held_out_loss": runs.held_out_loss(trained.checkpoint),
+        "epoch": trained.scores.get("epoch"),
+        "held_out_loss": trained.scores.get("val_loss"),
         "memory_weights": trained.memory.to_json() if trained.memory else None,
         "encoding": trained.vocabulary.name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
@@ -122,7 +122,7 @@ def write_piece(folder: Path, checkpoint: Path, body: Mapping[str, Any]) -> tupl
     except BaseException as error:  # Ctrl-C too: a description without its piece is a riddle
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink()
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and not isinstance(error, InputError):
             raise InputError(f"seed {body['seed']} cannot be written: {error}") from error
         raise
     return path, left_out

@@ -42,8 +42,8 @@ class Log:
         self._write()
 
     def add(self, row: Row) -> None:
-        """Add an epoch's row as the epoch ends."""
-        self.rows.append(row)
+        """Add an epoch's row as the epoch ends, in place of one that is there."""
+        self.rows = [other for other in self.rows if other.epoch < row.epoch] + [row]
         self._write()
 
     def _write(self) -> None:

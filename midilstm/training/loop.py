@@ -67,7 +67,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
-        self._at_epoch_end = weights.snapshot(self.network)
+        self._row, self._at_epoch_end = self.log.rows[-1:], weights.snapshot(self.network)
         # What the file itself says: the log can be another run's, or lost.
         best = runs.scores(runs.path_of(self.model_dir, "best"))
         self._best_loss, self._best_epoch = best.get("val_loss", math.inf), best.get("epoch", 0)
@@ -135,8 +135,9 @@ class Loop:
         values = weights.snapshot(self.network)
         if not all(np.isfinite(value).all() for value in values):
             raise FloatingPointError("the weights became nan")
+        # Together, and first: an interrupt may come at each of the writes that follow.
+        self.done, self._row, self._at_epoch_end = row.epoch, [row], values
         self.log.add(row)
-        self.done, self._at_epoch_end = row.epoch, values
         line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
         if self.corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
@@ -158,10 +159,10 @@ class Loop:
 
     def _save(self) -> Path:
         path = runs.path_of(self.model_dir, self.done)
+        self.log.draw()  # the checkpoint last: once it is there, the epoch is not trained again
         weights.save(self.network, path, vars(self.log.rows[-1]))
         if self.keep:
             runs.keep_newest(self.model_dir, self.keep)
-        self.log.draw()
         return path
 
     def _save_last(self) -> str:
@@ -169,7 +170,9 @@ class Loop:
         if not self.done or runs.path_of(self.model_dir, self.done).exists():
             return f"Epoch {self.done} is the last one saved."
         weights.restore(self.network, self._at_epoch_end)
-        self._save_if_best(self.log.rows[-1])
+        for row in self._row:
+            self.log.add(row)
+            self._save_if_best(row)
         return f"Saved {self._save()}."
 
 

@@ -69,6 +69,8 @@ def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = 
             network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(runs.SCORES, json.dumps(finite))  # which Keras leaves alone
+        if not runs.is_whole(partial):  # before the checkpoint that it replaces goes
+            raise OSError("it cannot be read back")
 
 
 def load(network: keras.Model, path: Path) -> None:
