@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal  # Python's own part alone: the rest takes milliseconds to load
+import _signal as signal  # type: ignore[import-not-found] # this alone, the rest loads slowly
 import os
 import sys
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
-from itertools import takewhile
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +236,10 @@ def move_aside(folder: Path, names: Iterable[str]) -> None:
     """Move files of these name patterns into a new folder inside `folder`, and say so."""
     files = sorted({path for name in names for path in folder.glob(name) if path.is_file()})
     if files:
-        aside = folder / time.strftime("before-%Y%m%d-%H%M%S")
+        now = time.strftime("before-%Y%m%d-%H%M%S")  # which a clock set back says again
+        names = chain([now], (f"{now}-{number}" for number in count(2)))
+        asides = (folder / name for name in names)
+        aside = next(x for x in asides if not any((x / path.name).exists() for path in files))
         aside.mkdir(exist_ok=True)  # one folder may hold checkpoints and log
         for path in files:
             path.replace(aside / path.name)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,16 @@ def test_json_of_ours_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"more than 0\.5 MiB"):
         (tmp_path / "a.json").write_text(" " * (2**19 + 1))
         read_json(tmp_path / "a.json", 2**19)
+def test_a_file_and_then_its_new_name_are_flushed_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = [], os.fsync
+
+    def note(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        flushed.append(("folder" if is_folder else "file", (tmp_path / "a.txt").exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_atomically(tmp_path / "a.txt", "new")
+    assert flushed == [("file", False), ("folder", True)]

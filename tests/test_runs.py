@@ -1,6 +1,7 @@
 """A model folder: which checkpoint, which run, and what is refused."""
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,13 @@ def test_a_run_starts_from_no_damaged_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is damaged: start from another"):
         runs.base(tmp_path, SETTINGS)
     assert set(runs.base(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {"checkpoint", "sha256"}
+def test_a_clock_that_is_set_back_costs_no_run_that_was_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda _: "before-now")
+    for text in ("first", "second", "third"):
+        (tmp_path / "best.keras").write_text(text)
+        runs.move_aside(tmp_path, runs.FILES)
+    asides = [tmp_path / name / "best.keras" for name in ("before-now", "before-now-2")]
+    assert [path.read_text() for path in asides] == ["first", "second"]
+    assert len(list(tmp_path.glob("before-*"))) == 3

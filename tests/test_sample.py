@@ -15,6 +15,7 @@ from fake_network import FakeNetwork
 import model
 import sample
 from midilstm import runs, tokens
+from midilstm.files import InputError, write_atomically
 from midilstm.midi import program_of
 from midilstm.sampling import folder as model_folder
 from midilstm.sampling import options
@@ -467,3 +468,51 @@ def test_a_piece_is_made_without_tensorflow_and_notes_without_miditok(folder: Pa
     ).stdout.split()
     assert "numpy" in loaded
     assert not {"tensorflow", "keras", "miditok"} & set(loaded)
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_full_disk_leaves_no_half_a_piece(folder: Path, blocks: int) -> None:
+    script = Path(sample.__file__)
+    command = f"ulimit -f {blocks}; {sys.executable} {script} --seed=1"  # of 1,024 bytes
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sample.py: cannot write output/epoch-0002_seed-1")
+    assert done.stderr.endswith("(File too large); all files written before are intact\n")
+    assert not list((folder / "output").iterdir())
+
+
+def test_weights_and_scores_are_of_one_file_while_training_replaces_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, load, read = folder / "model" / "best.keras", model_folder.load, []
+    files = [(folder / "model" / f"epoch-000{n}.keras").read_bytes() for n in (1, 2, 1)]
+
+    def replaced(path: Path, sizes: Any) -> Any:
+        read.append(load(path, sizes))
+        if len(read) < len(files):
+            write_atomically(best, files[len(read)])
+        return read[-1]
+
+    write_atomically(best, files[0])
+    monkeypatch.setattr(model_folder, "load", replaced)
+    trained = model_folder.open_model(folder / "model", "best")
+    assert len(read) == 3
+    assert trained.network.digest == read[0].digest != read[1].digest
+    assert trained.scores["val_loss"] == 0.25
+
+
+def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, newest = model_folder.load, folder / "model" / "epoch-0002.keras"
+
+    def removed(path: Path, sizes: Any) -> Any:
+        newest.unlink(missing_ok=True)
+        return load(path, sizes)
+
+    monkeypatch.setattr(model_folder, "load", removed)
+    assert model_folder.open_model(folder / "model", "latest").checkpoint.stem == "epoch-0001"
+    newest.symlink_to("nowhere")
+    monkeypatch.setattr(model_folder, "load", load)
+    with pytest.raises(InputError, match="damaged"):
+        model_folder.open_model(folder / "model", "latest")

@@ -24,6 +24,7 @@ import train
 from midilstm import runs
 from midilstm.files import locked
 from midilstm.tokens import write
+from midilstm.training import log
 from midilstm.training.scorer import Scorer
 
 ROOT = Path(train.__file__).parent
@@ -330,6 +331,50 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
     assert [row["epoch"] for row in rows(folder)] == ["1", "2"]
     for path in (folder / "model").glob("*.keras"):
         assert all(np.isfinite(np.frombuffer(a, np.float32)).all() for a in weights(path).values())
+
+
+def test_a_loss_that_left_all_bounds_is_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("--epochs=3", "--learning-rate=10", "--average=0", "--no-memory") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    entries = len(json.loads((folder / "model" / "vocabulary.json").read_text())["tokens"])
+    expected = [float(row["loss"]) > 2 * np.log(entries) for row in rows(folder)]
+    assert any(expected)
+    said = "worse than guessing: try a lower --learning-rate"
+    assert [said in line for line in lines] == expected
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
+    finished: tuple[Path, str], folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, moments = log.Log.add, [moment]
+
+    def interrupted(self: log.Log, row: log.Row) -> None:
+        for now in ("before", "after"):
+            if row.epoch == 4 and now in moments:
+                moments.clear()
+                signal.raise_signal(signal.SIGINT)
+            if now == "before":
+                add(self, row)
+
+    monkeypatch.setattr(log.Log, "add", interrupted)
+    assert run("--epochs=6", "--freq=3") == 130
+    for path in (folder / "model" / "epoch-0004.keras", folder / "model" / "best.keras"):
+        assert runs.scores(path)["epoch"] == 4
+        assert f"{runs.scores(path)['val_loss']:.6f}" == rows(finished[0])[3]["val_loss"]
+    assert rows(folder) == rows(finished[0])[:4]
+
+
+def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(folder: Path) -> None:
+    command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {' '.join(SMALL)}"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 2
+    said = "train.py: cannot write model/settings.json (File too large); all files written before"
+    assert done.stderr == f"{said} are intact\n"
+    assert "TensorFlow" not in done.stdout
+    assert not list((folder / "model").iterdir())
 
 
 def test_what_a_run_lost_is_made_again(

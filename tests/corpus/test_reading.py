@@ -3,11 +3,14 @@
 import hashlib
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from midi_bytes import notes, smf
@@ -225,3 +228,26 @@ def test_the_pedal_shapes_rhythm_and_neither_notes_nor_the_split(
     assert pieces["notes", True] == pieces["notes", False]
     for name in ("tsd", "remi"):
         assert pieces[name, True] != pieces[name, False]
+
+
+def test_an_interrupt_waits_until_a_process_has_started() -> None:
+    begin, sent = Event(), Event()
+
+    def interrupt() -> None:
+        begin.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # as a library's thread hears it
+        sent.set()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread, reached = Thread(target=interrupt), False
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), reading.without_interrupts():
+            begin.set()
+            sent.wait()
+            time.sleep(0.01)
+            reached = True
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert reached

@@ -1,5 +1,6 @@
 """Checkpoints, states and dropout's random numbers, with outside truths from Keras."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,3 +150,22 @@ def test_a_hostile_checkpoint_is_refused_before_keras_reads_it(
     with pytest.raises(InputError, match=r"epoch-0001\.keras (is damaged|has weights)") as refused:
         weights.load(network, path)
     assert said in str(refused.value)
+def test_a_checkpoint_that_cannot_be_read_back_replaces_none(
+    tmp_path: Path, small: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, close = tmp_path / "best.keras", zipfile.ZipFile.close
+    weights.save(small(), path)
+    before = path.read_bytes()
+
+    def corrupting(self: zipfile.ZipFile) -> None:
+        close(self)
+        if self.mode == "a":  # the last that is written of it
+            with Path(str(self.filename)).open("r+b") as file:
+                file.seek(100)
+                file.write(b"?")
+
+    monkeypatch.setattr(zipfile.ZipFile, "close", corrupting)
+    with pytest.raises(InputError, match=r"cannot write .*best\.keras \(it cannot be read back\)"):
+        weights.save(small(seed=1), path)
+    assert path.read_bytes() == before
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
