@@ -38,7 +38,7 @@ from midilstm import runs, tokens  # noqa: E402 - after the path to them
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 FLAGS = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
-FLAGS += ["--jobs=1", "--epochs=60", "--freq=5", "--patience=30"]
+FLAGS += ["--jobs=1", "--epochs=30", "--freq=4", "--patience=20"]
 ENCODINGS = ("notes", "tsd", "remi")
 ENDS = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130}, "full disk": {2}}
 DISK = 4 * 2**20  # bytes; a run takes about 1 MB
@@ -168,7 +168,7 @@ class Soak:
             training = self.start(folder, encoding)
             while training.poll() is None and time.monotonic() < moment:
                 self.sample(folder)
-                time.sleep(min(0.5, max(0.0, moment - time.monotonic())))
+                time.sleep(min(2.0, max(0.0, moment - time.monotonic())))
             self.stop(fault, training, filler)
             finished = self.end(training, ENDS[fault])
             filler.unlink(missing_ok=True)
@@ -200,6 +200,7 @@ class Soak:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the counts; return 1 where something was lost."""
     arguments = parse_args(argv)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell ignores it
     with tempfile.TemporaryDirectory() as name, small_disk(Path(name, "disk")) as mounted:
         if not mounted:
             print("No small disk can be mounted here: it is left out that a disk is full.")

@@ -355,7 +355,7 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
         for now in ("before", "after"):
             if row.epoch == 4 and now in moments:
                 moments.clear()
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
             if now == "before":
                 add(self, row)
 
