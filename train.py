@@ -43,18 +43,22 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     from midilstm.training import log, memory
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
-    if arguments.fresh:
-        runs.move_aside(model_dir, runs.FILES)
-    if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
-        runs.move_aside(log_dir, log.FILES)
     settings = runs.settings_of(flags, len(corpus.vocabulary), corpus.described())
     if not arguments.force:
         shape = (arguments.batch_size, arguments.seq_length)
         memory.require_memory(settings["network"], *shape, average=arguments.average)
+    if arguments.fresh:
+        runs.move_aside(model_dir, runs.FILES)
+    runs.epoch_to_resume(model_dir, settings)  # or all is left as it was
+    if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
+        runs.move_aside(log_dir, log.FILES)
     done = runs.begin_or_resume(model_dir, settings)
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
+    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
+    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
+    kept = log.Log(log_dir, done, rows)
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
@@ -65,9 +69,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     network = build(arguments, settings, corpus.vocabulary, done)
     from midilstm.training import loop
 
-    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
-    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
-    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
+    own = {"log": kept, "network": network, "corpus": corpus, "done": done}
     loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
     remember()
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"

@@ -139,6 +139,8 @@ def locked(*folders: Path) -> Iterator[None]:
                 except BlockingIOError:
                     other = "wait until it ends, or give this one other folders"
                     raise InputError(f"another training is writing to {folder}: {other}") from None
+                except OSError:  # some network file systems have no locks
+                    pass
             for left in folder.glob(".partial-*"):
                 left.unlink()
         yield

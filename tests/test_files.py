@@ -1,5 +1,6 @@
 """The atomic write: whole or not at all."""
 
+import errno
 import json
 import os
 import signal
@@ -122,6 +123,19 @@ def test_json_of_ours_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"more than 0\.5 MiB"):
         (tmp_path / "a.json").write_text(" " * (2**19 + 1))
         read_json(tmp_path / "a.json", 2**19)
+def test_a_file_system_without_locks_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def lockless(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", lockless)
+    with locked(tmp_path):
+        assert tmp_path.exists()
+
+
 def test_a_file_and_then_its_new_name_are_flushed_to_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,9 +76,15 @@ def fit_memory(
     folder: Path, pieces: Sequence[np.ndarray], held_out: Sequence[np.ndarray], seed: int
 ) -> None:
     """Fit the memory to a folder's best or last network, on training pieces, if it is not yet."""
-    trained, path = open_model(folder, None), folder / runs.MEMORY
+    path = folder / runs.MEMORY
+    try:
+        known = read_memory(path)[1]
+    except InputError:
+        known = {}
+        path.unlink()  # it is damaged, and made again
+    trained = open_model(folder, None)
     digest = trained.network.digest
-    if read_memory(path)[1].get("weights_sha256") == digest:
+    if known.get("weights_sha256") == digest:
         return
     lengths = sorted(len(ids) - 1 for ids in held_out)
     length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
