@@ -105,6 +105,7 @@ class Soak:
     whole: dict[str, dict[str, str]] = field(default_factory=dict)  # by encoding, never stopped
     losses: dict[str, tuple[int, float]] = field(default_factory=dict)  # by hash of the weights
     seconds: float = 0.0  # that a run takes
+    training: subprocess.Popen[str] | None = None
 
     def start(self, folder: Path, encoding: str) -> subprocess.Popen[str]:
         """Start train.py on a run's folder."""
@@ -112,7 +113,8 @@ class Soak:
         folders = [f"--data-dir={self.work / 'data'}", "--model-dir=model", "--log-dir=logs"]
         pipes: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         own: dict = {"cwd": folder, "start_new_session": True}
-        return subprocess.Popen([*command, *folders], **pipes, **own)
+        self.training = subprocess.Popen([*command, *folders], **pipes, **own)
+        return self.training
 
     def end(self, training: subprocess.Popen[str], promised: set[int]) -> bool:
         """Wait for train.py; tell whether the run is finished."""
@@ -140,7 +142,7 @@ class Soak:
             self.lost.append(f"sample.py, status {done.returncode}: {done.stderr}")
             return
         self.counts["pieces sampled"] += 1
-        path = Path(done.stdout.splitlines()[-1].removeprefix("Wrote "))
+        (path,) = (Path(s[6:]) for s in done.stdout.splitlines() if s.startswith("Wrote "))
         made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         tokens.read(path)
         pair = int(made["epoch"]), made["held_out_loss"]
@@ -207,13 +209,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         faults = [fault for fault in ENDS if mounted or fault != "full disk"]
         rng = np.random.default_rng(arguments.seed)
         soak = Soak(Path(name), Path(name, "disk"), rng, faults)
-        soak.prepare()
-        print(f"A run that nothing stops takes {soak.seconds:.0f} s", flush=True)
-        until = time.monotonic() + 60 * arguments.minutes
-        while time.monotonic() < until:
-            number = soak.counts["runs finished"]
-            soak.run(ENCODINGS[number % len(ENCODINGS)], lambda: time.monotonic() >= until)
-            print(dict(soak.counts), "lost:", soak.lost, flush=True)
+        try:
+            soak.prepare()
+            print(f"A run that nothing stops takes {soak.seconds:.0f} s", flush=True)
+            until = time.monotonic() + 60 * arguments.minutes
+            while time.monotonic() < until:
+                number = soak.counts["runs finished"]
+                soak.run(ENCODINGS[number % len(ENCODINGS)], lambda: time.monotonic() >= until)
+                print(dict(soak.counts), "lost:", soak.lost, flush=True)
+        finally:
+            if soak.training:
+                soak.training.kill()
     for what, count in sorted(soak.counts.items()):
         print(f"{count:6}  {what}")
     print(f"{len(soak.lost):6}  lost")
