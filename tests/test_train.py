@@ -409,8 +409,10 @@ def test_a_run_that_is_refused_moves_nothing(copied: Path, flags: list[str]) -> 
 def test_the_log_of_a_finished_run_is_made_again(copied: Path) -> None:
     before = rows(copied)
     (copied / "logs" / "training.csv").write_bytes(b"\0" * 300)
+    (copied / "logs" / "training.png").unlink()
     assert run("--epochs=6") == 0
     assert rows(copied) == [before[2], before[5]]  # those that have a checkpoint
+    assert (copied / "logs" / "training.png").exists()
 
 
 def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -> None:

@@ -159,10 +159,10 @@ class Loop:
 
     def _save(self) -> Path:
         path = runs.path_of(self.model_dir, self.done)
-        self.log.draw()  # the checkpoint last: once it is there, the epoch is not trained again
         weights.save(self.network, path, vars(self.log.rows[-1]))
         if self.keep:
             runs.keep_newest(self.model_dir, self.keep)
+        self.log.draw()
         return path
 
     def _save_last(self) -> str:
