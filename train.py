@@ -49,15 +49,14 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         memory.require_memory(settings["network"], *shape, average=arguments.average)
     if arguments.fresh:
         runs.move_aside(model_dir, runs.FILES)
-    runs.epoch_to_resume(model_dir, settings)  # or all is left as it was
-    if not (model_dir / runs.SETTINGS).exists():  # a new run: the log there is another's
-        runs.move_aside(log_dir, log.FILES)
     done = runs.begin_or_resume(model_dir, settings)
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
     checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
     rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
+    if not log.is_of(log_dir, rows):
+        runs.move_aside(log_dir, log.FILES)
     kept = log.Log(log_dir, done, rows)
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."

@@ -121,14 +121,18 @@ def run(work: Callable[[], None]) -> int:
 
 def _outcome(work: Callable[[], None]) -> tuple[int, str]:
     """Do the work; return the exit status and what is to be said of it."""
+    script = Path(sys.argv[0]).name
     try:
         work()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
         return 141, ""
-    except (InputError, OSError) as error:
-        return 2, printable(f"{Path(sys.argv[0]).name}: {error}")
+    except InputError as error:
+        return 2, printable(f"{script}: {error}")
+    except OSError as error:
+        what = f"cannot use {error.filename} ({error.strerror})" if error.filename else str(error)
+        return 2, printable(f"{script}: {what}")
     except KeyboardInterrupt:
         return 130, "Stopped."
     return 0, ""

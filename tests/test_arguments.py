@@ -60,7 +60,8 @@ def test_a_mistake_is_one_plain_sentence(capsys: pytest.CaptureFixture) -> None:
         raise OSError(2, "No such file", "a\x1b[31m\nb")
 
     assert arguments.run(work) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    said = capsys.readouterr().err.partition(": ")[2]
+    assert said == "cannot use a\\x1b[31m\\nb (No such file)\n"
 
 
 def run(shell: str, music: Path) -> subprocess.CompletedProcess[str]:

@@ -70,6 +70,13 @@ class Log:
             figure.savefig(partial, dpi=120)
 
 
+def is_of(folder: Path, known: Iterable[Mapping[str, float]]) -> bool:
+    """Tell whether a folder's log is of the run of `known` rows: it shares one, or has none."""
+    here = {(row.epoch, f"{row.loss:.6f}") for row in read(folder / FILES[0])}
+    there = {(int(row["epoch"]), f"{row.get('loss', math.nan):.6f}") for row in known}
+    return not here or bool(here & there)
+
+
 def read(path: Path) -> list[Row]:
     """Read the rows of a training.csv that are whole; none where there is no file."""
     text, rows = "", []
