@@ -366,14 +366,15 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
     assert rows(folder) == rows(finished[0])[:4]
 
 
-def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(folder: Path) -> None:
-    command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {' '.join(SMALL)}"
-    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True)
+def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(copied: Path) -> None:
+    flags = " ".join([*SMALL, "--model-dir=new"])  # of music that is in the cache
+    command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {flags}"
+    done = subprocess.run(["bash", "-c", command], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 2
-    said = "train.py: cannot write model/settings.json (File too large); all files written before"
+    said = "train.py: cannot write new/settings.json (File too large); all files written before"
     assert done.stderr == f"{said} are intact\n"
     assert "TensorFlow" not in done.stdout
-    assert not list((folder / "model").iterdir())
+    assert not list((copied / "new").iterdir())
 
 
 def test_what_a_run_lost_is_made_again(
