@@ -162,8 +162,11 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
     pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
 
     def submit(data: bytes) -> Wait:
-        with without_interrupts():  # the processes that this starts inherit it
-            future = pool.submit(parse, seconds, data)
+        try:
+            with without_interrupts():  # the processes that this starts inherit it
+                future = pool.submit(parse, seconds, data)
+        except RuntimeError as error:  # as where the system allows no more of them
+            raise InputError(f"no process can be started that reads files ({error})") from error
         return partial(_wait, future, seconds, ProcessExpired)
 
     try:

@@ -1,6 +1,7 @@
 """Parsing on all cores, caching and guarding files."""
 
 import hashlib
+import multiprocessing.spawn
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from midilstm import midi
 from midilstm import tokens as encodings
 from midilstm.corpus import reading
 from midilstm.corpus.reading import Outcome, Piece, Refusal, Submit
+from midilstm.files import InputError
 
 parse_notes = partial(reading.parse_bytes, name="notes")
 
@@ -251,3 +253,12 @@ def test_an_interrupt_waits_until_a_process_has_started() -> None:
         thread.join()
         signal.signal(signal.SIGINT, before)
     assert reached
+
+
+def test_processes_that_cannot_be_started_are_a_sentence(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(music / "nowhere"))
+    pool = partial(reading.local_pool, parse_notes, 1, 5.0)
+    with pytest.raises(InputError, match="no process can be started that reads files"):
+        parse(music, pool)
