@@ -38,7 +38,7 @@ from midilstm import runs, tokens  # noqa: E402 - after the path to them
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 FLAGS = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
-FLAGS += ["--jobs=1", "--epochs=30", "--freq=4", "--patience=20"]
+FLAGS += ["--jobs=1", "--epochs=20", "--freq=3", "--patience=20"]
 ENCODINGS = ("notes", "tsd", "remi")
 ENDS = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130}, "full disk": {2}}
 DISK = 4 * 2**20  # bytes; a run takes about 1 MB
@@ -132,12 +132,13 @@ class Soak:
     def sample(self, folder: Path) -> None:
         """Draw a piece from a run's folder, and hold its JSON against all drawn before."""
         flags = [f"--seed={self.counts['pieces sampled']}", f"--output-dir={self.work / 'output'}"]
-        flags += ["--chars=20", "--memory=1", f"--checkpoint={self.rng.choice(['best', 'latest'])}"]
+        flags += ["--chars=40", "--memory=1", f"--checkpoint={self.rng.choice(['best', 'latest'])}"]
         command = [sys.executable, str(ROOT / "sample.py"), *flags]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode == 2 and ("no trained model" in done.stderr or "can be" in done.stderr):
-            self.counts["samplings before there was a model"] += 1
-            return
+        for why in ("no trained model", "--checkpoint can be", "there is no note"):
+            if done.returncode == 2 and why in done.stderr:
+                self.counts[f"samplings answered: {why}"] += 1
+                return
         if done.returncode or done.stderr:
             self.lost.append(f"sample.py, status {done.returncode}: {done.stderr}")
             return
