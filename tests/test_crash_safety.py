@@ -124,7 +124,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(
             time.sleep(rng.uniform(0, 2))
         else:
             kept = max(runs.numbered(killed / "model"), default=0)
-            more = min(kept + rng.integers(1, 8), epochs(straight) - 4)
+            more = min(kept + int(rng.integers(1, 8)), epochs(straight) - 4)
             while epochs(killed) == before or epochs(killed) < more:  # first it is cut back
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.05))
