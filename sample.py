@@ -36,6 +36,7 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     use_one_thread()  # before NumPy is there
     from midilstm.midi import instrument_name, program_of
     from midilstm.sampling import folder, pieces, recipe
+    from midilstm.sampling.control import control_of
 
     like = recipe.read_recipe(arguments.like) if arguments.like else None
     if like:
@@ -47,6 +48,7 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         pieces.warn(f"{trained.checkpoint} has other weights than made {arguments.like}")
     trained = replace(trained, memory=recipe.memory_for(arguments.memory, trained, like))
 
+    control = control_of(trained.vocabulary, vars(arguments))
     primer: list[str] = like["primer_tokens"] if like else []
     if arguments.primer:
         primer = pieces.read_primer(arguments.primer, trained)
@@ -64,17 +66,19 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     most = "at most " if arguments.until_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
     what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
-    print(printable(f"Sampling {what}"), flush=True)
-    found = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments))
+    print(f"Sampling {what}", flush=True)
+    found = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), control)
 
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
     for seed in wanted:
         tokens = found[seeds.index(seed)]
+        wishes = {"control_found": control.found(tokens, primer)} if control else {}
         if arguments.include_primer:
             tokens = primer + tokens
         elif primer:
             tokens = trained.vocabulary.encoding.continued(tokens, primer)
-        body = {**common, "seed": seed, "group": recipe.group_of(seed, seeds), "tokens": tokens}
+        group = {"seed": seed, "group": recipe.group_of(seed, seeds)}
+        body = {**common, **group, **wishes, "tokens": tokens}
         path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
         print(printable(f"Wrote {path}") + (f" (--seed={seed})" if arguments.count > 1 else ""))
         if left_out:

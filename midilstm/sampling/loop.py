@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Event
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -30,17 +30,19 @@ def generate(
     *,
     memory: Memory | None = None,
     grammar: Grammar[Any] | None = None,
+    control: Callable[[], Control] | None = None,
     until: Callable[[], Callable[[int], bool]] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> list[list[int]]:
     """Draw a piece of `length` ids for each seed, each from what the network gives for the last.
 
     END and the primer are fed first, also to `memory`, which is of one piece, not begun. What is
-    likely say, in this order: the network; `memory`; END, which no piece begins with and only with
-    `until_end` one ends with; `grammar`, whose rules a primer may break; and of the knobs the
-    repetition penalty, temperature, top-k and top-p. `until` makes a listener for each piece: told
-    each new id, it says whether the piece is over before it (but the first stays). `progress` is
-    told how many more tokens have been drawn. The same seeds give the same pieces, however many
+    likely say, in this order: the network; `memory`; `control`; END, which no piece begins with
+    and only with `until_end` one ends with; `grammar`, whose rules a primer may break; and of the
+    knobs the repetition penalty, temperature, top-k, top-p and min-p. `control` makes for each
+    piece what bends its log probabilities and hears it; `until` a listener: told each new id, it
+    says whether the piece is over before it (but the first stays). `progress` is told how many more
+    tokens have been drawn. The same seeds give the same pieces, however many
     cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
     """
     lanes, stopped, begun = network.lanes(), Event(), [END_ID, *primer]
@@ -54,7 +56,8 @@ def generate(
         pieces, rows = [], [0] * len(seeds)
         for seed in seeds:
             listener = until() if until else None
-            pieces.append(_Piece(np.random.default_rng(seed), begun[:], state, listener))
+            asked = control() if control else None
+            pieces.append(_Piece(np.random.default_rng(seed), begun[:], state, listener, asked))
         past = memory.take(rows) if memory else None
         steps = _steps(pieces, lanes.take(rows), past, knobs, grammar)
         for drawn in islice(steps, length):
@@ -100,6 +103,16 @@ class Memory:
         return replace(self, pasts=[self.pasts[row].copy() for row in rows])
 
 
+class Control(Protocol):
+    """What is asked of one piece."""
+
+    def bend(self, scores: np.ndarray) -> None:
+        """Change the log probabilities of the next id, float32 [V], in place."""
+
+    def hear(self, number: int) -> None:
+        """Take in the piece's next id."""
+
+
 @dataclass
 class _Piece:
     """A piece as it grows."""
@@ -108,6 +121,7 @@ class _Piece:
     ids: list[int]  # END, the primer, and what was drawn
     state: int  # the grammar's
     listener: Callable[[int], bool] | None
+    control: Control | None
 
 
 def _steps(
@@ -125,6 +139,9 @@ def _steps(
         if memory:
             memory.hear(last)
             scores = memory.pull(scores)
+        if pieces[0].control:
+            for piece, row in zip(pieces, scores, strict=True):
+                cast(Control, piece.control).bend(row)
         if not may_end:
             scores[:, END_ID] = -np.inf
         states = [piece.state for piece in pieces]
@@ -140,6 +157,8 @@ def _steps(
             over = number == END_ID or (piece.listener and piece.listener(number) and place)
             if not over:  # a piece of no notes is none
                 piece.ids.append(number)
+                if piece.control:
+                    piece.control.hear(number)
                 rows.append(row)
         if len(rows) < len(pieces):
             pieces, lanes = [pieces[row] for row in rows], lanes.take(rows)

@@ -23,8 +23,11 @@ BARS: Domain = ("a whole number from 1 to 10000", lambda x: 1 <= x <= 10_000)
 COUNT: Domain = ("a whole number from 1 to 100000", lambda x: 1 <= x <= 100_000)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
 SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
+PART: Domain = ("a share from 0 up to 1", lambda x: 0 <= x <= 1)
 PENALTY: Domain = ("a number from 1 to 100", lambda x: 1 <= x <= 100)
 PULL: Domain = ("a number from 0 to 2", lambda x: 0 <= x <= 2)
+FORCE: Domain = ("a number from 0 to 4", lambda x: 0 <= x <= 4)
+SHORT: Domain = ("1 to 400 characters", lambda x: 1 <= len(x) <= 400)
 TEMPO: Domain = ("a tempo from 4 to 1000", lambda x: 4 <= x <= 1000)
 TIME: Domain = ("a number of seconds from 0.001 to 86400", lambda x: 0.001 <= x <= 86_400)
 
@@ -64,8 +67,13 @@ STEERING = (
     Option("temperature", float, 1.0, "above 1 wilder (0 = always the likeliest)", HEAT),
     Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
     Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
+    Option("min_p", float, 0.0, "at least this share of the likeliest's (0 = off)", PART, "min-p"),
     Option("repetition_penalty", float, 1.0, "against repeats (1.0 = off)", PENALTY, "penalty"),
     Option("memory", float, 1.0, "how strongly its past comes back (0 = off)", PULL, "memory"),
+    Option("key", str, None, "such as 'D minor' (auto = its own; none = any)", SHORT, "key"),
+    Option("chords", str, None, "one a bar, repeated: 'Dm7 G7' (none = any)", SHORT, "chords"),
+    Option("instruments", str, None, "only 'piano, bass' (none = any)", SHORT, "instruments"),
+    Option("control_strength", float, 1.0, "of these three (0 = off)", FORCE, "control"),
     Option("primer", Path, None, "MIDI file to go on from", kept=False),
     Option("include_primer", bool, False, "put the primer before the new music in the output"),
     Option("until_end", bool, False, "stop where the model ends the piece, at the length at most"),
@@ -116,5 +124,7 @@ def stem_of(checkpoint: Path, values: Mapping[str, Any]) -> str:
     words = [checkpoint.stem, f"seed-{values['seed']}", f"temperature-{values['temperature']:g}"]
     for option in (*STEERING, *LENGTH):
         if option.word and (value := values[option.name]) != option.default:
-            words.append(f"{option.word}-{str(value).removesuffix('.0')}")
+            text = str(value).removesuffix(".0")
+            plain = "".join(x if x.isalnum() or x in ".#-" else " " for x in text)
+            words.append("-".join([option.word, *plain.split()])[:60])
     return "_".join(words)

@@ -16,6 +16,7 @@ from midilstm import tokens as encodings
 from midilstm.files import InputError, printable
 from midilstm.midi import MidiError
 from midilstm.sampling.choose import Knobs
+from midilstm.sampling.control import Control
 from midilstm.sampling.fitting import bars_of
 from midilstm.sampling.folder import Trained
 from midilstm.sampling.loop import Memory, generate
@@ -110,7 +111,12 @@ class Length:
 
 
 def draw_pieces(
-    trained: Trained, seeds: range, length: Length, primer: Sequence[int], values: Mapping[str, Any]
+    trained: Trained,
+    seeds: range,
+    length: Length,
+    primer: Sequence[int],
+    values: Mapping[str, Any],
+    control: Control | None = None,
 ) -> list[list[str]]:
     """Return the new tokens of each seed's piece, drawn after a primer's ids."""
     most = min(math.ceil(length.amount) * LENGTHS[length.unit], MOST)
@@ -118,6 +124,9 @@ def draw_pieces(
     if trained.memory:
         clock = bars_of(trained.vocabulary)
         rules["memory"] = Memory.begin(clock, trained.memory, values["memory"])
+    if control:
+        primed = [trained.vocabulary.tokens[number] for number in primer]
+        rules["control"] = lambda: control.begin(primed)
     rules["grammar"] = trained.vocabulary.grammar() if values["strict_grammar"] else None
     knobs = Knobs(**{field.name: values[field.name] for field in fields(Knobs)})
     total = None if rules["until"] else len(seeds) * most

@@ -22,7 +22,11 @@ from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import ROW_BY_ROW
 from midilstm.sampling.options import KEPT, LENGTHS, stem_of
 
-MAX_BYTES = 2**26  # of a piece's JSON
+LATER: dict[str, Any] = {
+    **{"memory": 0, "memory_weights": None, "key": None, "chords": None, "instruments": None},
+    "control_strength": 1,
+    "min_p": 0,
+}
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
 
@@ -50,8 +54,8 @@ def recipe_of(
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a piece's JSON; raise InputError where it is not one that sample.py wrote."""
     try:
-        body = read_json(path, MAX_BYTES)
-        body = {"memory": 0, "memory_weights": None, **body}  # as before there was any
+        body = json.loads(path.read_text(encoding="utf-8"))
+        body = {**LATER, **body}  # as before there was any
         if not (wrong := next(_mistakes(body), "")):
             return dict(body)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -18,7 +18,7 @@ import symusic
 from midilstm import midi
 from midilstm.midi import DRUMS
 from midilstm.tokens import grammar, meter
-from midilstm.tokens.encoding import Encoding, split
+from midilstm.tokens.encoding import Encoding, Sounds, split
 from midilstm.tokens.grammar import INCOMPLETE, UNNAMED, State
 from midilstm.tokens.meter import POSITIONS, SIGNATURES, Clock, beats_of, parts
 from midilstm.tokens.notes import nearest_pitch
@@ -181,6 +181,14 @@ class Band(Encoding):
         said = [parts(part) for part in token.split(" ")]
         shifts = sum(beats_of(value) for kind, value in said if kind == "TimeShift")
         return shifts / 4 + sum(kind == "Bar" for kind, _ in said)
+
+    def sounds(self, token: str) -> Sounds:
+        """Return the pitch classes of what is no drum, and the instruments."""
+        said = [parts(part) for part in token.split(" ")]
+        programs = tuple(int(value) for kind, value in said if kind == "Program")
+        classes = frozenset(int(value) % 12 for kind, value in said if kind == "Pitch")
+        first = next((kind for kind, _ in said if kind in ("Program", "Pitch", "PitchDrum")), "")
+        return Sounds(classes, programs, first.startswith("Pitch"))
 
     def distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far values of one kind lie apart; of pitches the class counts first."""

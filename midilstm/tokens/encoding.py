@@ -19,11 +19,22 @@ class Played(NamedTuple):
     program: int = 0
 
 
+class Sounds(NamedTuple):
+    """What a token sounds: pitch classes, programs in the order named, notes before any named."""
+
+    classes: frozenset[int] = frozenset()
+    programs: tuple[int, ...] = ()
+    plays: bool = False
+
+
 class Clock(Protocol):
     """Tell where in a piece each of its tokens stands, as they come."""
 
     def tell(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds after the beginning at which the next token stands."""
+
+    def place(self) -> tuple[float, float]:
+        """Return the bars after the beginning, and the beats into one, where a note would sound."""
 
 
 class Encoding(ABC):
@@ -67,6 +78,10 @@ class Encoding(ABC):
     @abstractmethod
     def bars(self, token: str) -> float:
         """Return how many bars the music moves on with a token, merged ones with all parts."""
+
+    def sounds(self, token: str) -> Sounds:
+        """Return what a token sounds, merged ones with all parts."""
+        return Sounds()
 
     def approximated(self, song: midi.Song) -> int:
         """Return how many of a song's tempos and time signatures its tokens say inexactly."""

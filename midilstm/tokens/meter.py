@@ -95,6 +95,14 @@ class Clock:
         told = [self._tell(part) for part in token.split(" ")]
         return told[0]
 
+    def place(self) -> tuple[float, float]:
+        """Return the bars after the beginning, and the beats into one, where a note would sound."""
+        quarters = self._quarters - self.bar
+        return self._whole() + quarters / self._length, quarters % self._length * self._beat / 4
+
+    def _whole(self) -> int:
+        return max(0, self._bars - 1)
+
     def _tell(self, token: str) -> tuple[float, float]:
         (kind, value), now = parts(token), self._quarters
         if kind == "TimeShift":
@@ -115,7 +123,7 @@ class Clock:
             self._bars, self._seconds = min(self._bars, 1), 0.0
             self.bar = self.bar if self._bars else now  # without bars, one begins here
             self._waits = kind not in ("Pitch", "PitchDrum")
-        return max(0, self._bars - 1) + (now - self.bar) / self._length, self._seconds
+        return self._whole() + (now - self.bar) / self._length, self._seconds
 
 
 def beats_of(value: str) -> float:

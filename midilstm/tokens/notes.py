@@ -14,7 +14,7 @@ from music21.chord import Chord
 from music21.pitch import Pitch
 
 from midilstm import midi
-from midilstm.tokens.encoding import Clock, Encoding
+from midilstm.tokens.encoding import Clock, Encoding, Sounds
 
 TICKS_PER_QUARTER = 480
 STEP = TICKS_PER_QUARTER // 2  # each written token lasts half a quarter note
@@ -76,6 +76,10 @@ class Notes(Encoding):
         """Return a clock whose bars are of four quarter notes."""
         return _Clock(midi.BPM if bpm is None else bpm)
 
+    def sounds(self, token: str) -> Sounds:
+        """Return the pitch classes; no instrument is named."""
+        return Sounds(frozenset(pitch % 12 for pitch in _pitches(token)), plays=True)
+
     def bars(self, _: str) -> float:
         """Return an eighth: half a quarter note in bars of four."""
         return STEP / TICKS_PER_QUARTER / 4
@@ -89,6 +93,10 @@ class _Clock:
         quarters = self._tokens * STEP / TICKS_PER_QUARTER
         self._tokens += 1
         return quarters / 4, quarters * self._quarter
+
+    def place(self) -> tuple[float, float]:
+        quarters = self._tokens * STEP / TICKS_PER_QUARTER
+        return quarters / 4, quarters % 4
 
 
 def onset_tokens(song: midi.Song) -> list[str]:

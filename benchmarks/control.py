@@ -1,0 +1,161 @@
+"""Measure what --key, --chords and --instruments do, and what they cost, with trained models.
+
+    taskset -c 1 python benchmarks/control.py --out control.jsonl --model rags=MODEL,DATA
+
+Each wish draws the same seeds at several strengths (0: without it) and counts, for each piece, the
+share of notes in the key, of notes on a beat in the chord, of those off it in its scale, and the
+instruments heard; MGEval's mean overlap with people's pieces says what that loses. A line of JSON
+each; lines already in the file are not run again. `--table` prints a file's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from benchmarks import quality
+from benchmarks.defaults import opened, people_of
+from midilstm.evaluation import pieces, similarity
+from midilstm.evaluation.statistics import scale_consistency
+from midilstm.files import write_atomically
+from midilstm.sampling.choose import Knobs
+from midilstm.sampling.control import Control
+from midilstm.sampling.fitting import bars_of
+from midilstm.sampling.folder import Trained
+from midilstm.sampling.harmony import classes_of_key, key_heard
+from midilstm.sampling.loop import Memory, generate
+
+WISHES: dict[str, dict[str, str]] = {
+    "D minor": {"key": "D minor"},
+    "auto": {"key": "auto"},
+    "chords": {"chords": "Dm7 G7 Cmaj7 Cmaj7"},
+    "key, chords": {"key": "C major", "chords": "Dm7 G7 Cmaj7 Cmaj7"},
+    "trio": {"instruments": "piano, bass, drums"},
+    "guitar": {"instruments": "guitar, bass"},
+}
+STRENGTHS = (0.0, 0.5, 1.0, 2.0)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="results, a JSON line each")
+    add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
+    add("--wishes", nargs="+", choices=WISHES, default=["D minor", "auto", "chords", "key, chords"])
+    add("--pieces", type=int, default=20, help="pieces each (20)")
+    add("--table", action="store_true", help="print the table of --out")
+    return parser.parse_args(argv)
+
+
+def drawn(trained: Trained, control: Control, count: int, length: int) -> list[list[int]]:
+    """Draw pieces with the wishes, with the memory, as sample.py does."""
+    clock, vocabulary = bars_of(trained.vocabulary), trained.vocabulary
+    rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
+    rules["memory"] = Memory.begin(clock, trained.memory) if trained.memory else None
+    rules["control"] = control.begin if control.strength else None
+    return generate(trained.network, range(count), length, Knobs(), **rules)
+
+
+def facts_of(ids: Sequence[int], control: Control) -> dict[str, float]:
+    """Return shares of a piece's pitch classes, and how many instruments play as was asked."""
+    listener, counts = control.begin(), np.zeros(12)
+    on: list[bool] = []
+    off: list[bool] = []
+    programs: set[int] = set()
+    for number in ids:
+        bars, beat = listener.clock.place()  # a pitch never moves on by itself
+        listener.hear(number)
+        sounds = control.encoding.sounds(control.tokens[number])
+        programs |= {listener.program} if sounds.plays and listener.program is not None else set()
+        programs |= {*sounds.programs}
+        for x in sounds.classes:
+            counts[x] += 1
+            if control.chords:
+                chord = control.chords[int(bars + 1e-6) % len(control.chords)]
+                where = on if abs(beat - round(beat)) < 1e-6 else off
+                where.append(x in (chord.tones if where is on else chord.scale))
+    key = control.key if control.key not in (None, "auto") else key_heard(counts)
+    found = {
+        "in_key": float(counts[sorted(classes_of_key(key))].sum() / counts.sum()),
+        "key_heard": float(key_heard(counts) == key),
+        "on": float(np.mean(on)) if on else np.nan,
+        "off": float(np.mean(off)) if off else np.nan,
+    }
+    if control.groups:
+        groups = control.groups.values()
+        found["all_play"] = float(all(not group.isdisjoint(programs) for group in groups))
+        found["others"] = float(len(programs - control.wanted))
+    return found
+
+
+def one_row(trained: Trained, people: pieces.Pieces, wish: str, strength: float, count: int) -> Any:
+    """Return what pieces drawn with a wish are like, means over pieces."""
+    asked = dict.fromkeys(("key", "chords", "instruments")) | WISHES[wish]
+    control = Control(trained.vocabulary, {**asked, "control_strength": strength})
+    length = max(map(len, people.values()))
+    made = drawn(trained, control, count, length)
+    facts = [facts_of(ids, control) for ids in made]
+    means = {name: float(np.nanmean([fact[name] for fact in facts])) for name in facts[0]}
+    ids = {f"piece {seed}": np.array(piece, np.int32) for seed, piece in enumerate(made)}
+    rng = np.random.default_rng(0)
+    sets = {"generated": ids, "training": people}
+    heard = pieces.listen(ids, trained.vocabulary, rng)
+    return {
+        **means,
+        "one_scale": float(np.nanmean([scale_consistency(piece) for piece in heard])),
+        "mgeval": similarity.compare(sets, trained.vocabulary, rng)["similarity"]["mean_overlap"],
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a Markdown table, a row a wish and strength."""
+    heads = ["in key", "key heard", "one scale", "in chord on beats", "in its scale off them"]
+    heads += ["all play", "others", "MGEval"]
+    lines = [f"| | strength | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
+    for row in rows:
+        names = ("in_key", "key_heard", "one_scale", "on", "off", "all_play", "others")
+        found = [row.get(name, np.nan) for name in names]
+        cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in found]
+        low, high = row["mgeval"]["interval"]
+        cells.append(f"{row['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})")
+        lines.append(
+            f"| {row['model']}: {row['wish']} | {row['strength']:g} | {' | '.join(cells)} |"
+        )
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing; print the table if asked for."""
+    args = parse_args(argv)
+    done = [(row["model"], row["wish"], row["strength"]) for row in quality.rows(args.out)]
+    for name, folders in (text.split("=", 1) for text in args.model):
+        trained, corpus = opened(*folders.split(","))
+        people = people_of(corpus, pieces.typical_length(corpus))
+        for wish, strength in ((wish, strength) for wish in args.wishes for strength in STRENGTHS):
+            if (name, wish, strength) in done:
+                continue
+            began = time.perf_counter()
+            row = {"model": name, "wish": wish, "strength": strength}
+            row |= one_row(trained, people, wish, strength, args.pieces)
+            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+            write_atomically(args.out, before + json.dumps(row) + "\n")
+            print(f"{name}, {wish}, {strength:g}: {time.perf_counter() - began:.0f} s", flush=True)
+    if args.table:
+        print(*table(quality.rows(args.out)), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

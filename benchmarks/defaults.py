@@ -1,0 +1,144 @@
+"""Ask which temperature, top-p and min-p give pieces that are nearest to people's.
+
+    taskset -c 1 python benchmarks/defaults.py --out defaults.jsonl --model rags=MODEL,DATA
+
+Each setting draws the same seeds from each model, with its memory, and sets them beside all of
+people's pieces, cut to one length: MGEval's mean overlap, how far the means of all statistics lie
+from people's in standard deviations of people's pieces, and what comes back. A line of JSON a
+setting; settings already in the file are not run again. `--table` prints a file's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from benchmarks import quality
+from midilstm import runs
+from midilstm.corpus.corpus import Corpus
+from midilstm.evaluation import form, pieces, similarity, statistics
+from midilstm.files import write_atomically
+from midilstm.sampling.fitting import bars_of
+from midilstm.sampling.folder import Trained, open_model
+from midilstm.sampling.loop import Memory
+
+GRID: tuple[dict[str, float], ...] = (
+    {},
+    {"temperature": 1.1, "min_p": 0.05},
+    {"temperature": 0.95},
+    {"temperature": 0.9},
+    {"top_p": 0.98},
+    {"top_p": 0.95},
+    {"top_p": 0.9},
+    {"min_p": 0.01},
+    {"min_p": 0.02},
+    {"min_p": 0.05},
+)
+SHOWN = ("pitch range (semitones)", "pitch-class entropy (bits)", "scale consistency")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="results, a JSON line each")
+    add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
+    add("--pieces", type=int, default=60, help="pieces a setting (60)")
+    add("--table", action="store_true", help="print the table of --out")
+    return parser.parse_args(argv)
+
+
+def opened(model: str, data: str) -> tuple[Trained, Corpus]:
+    """Open a model folder and the music it was trained on."""
+    trained = open_model(Path(model), None)
+    settings = runs.load_settings(Path(model))
+    reading: dict[str, Any] = {"jobs": 1, "pedal": trained.pedal}
+    reading |= {"name": trained.vocabulary.name, "bpe": trained.vocabulary.merges}
+    return trained, pieces.load_music(Path(data), settings, trained.vocabulary, **reading)[0]
+
+
+def people_of(corpus: Corpus, length: int) -> pieces.Pieces:
+    """Return all of people's pieces, held out or not, cut to a length, without ends."""
+    return {name: ids[:-1][:length] for name, ids in {**corpus.held_out, **corpus.training}.items()}
+
+
+def beside(
+    trained: Trained, corpus: Corpus, knobs: Mapping[str, float], count: int
+) -> dict[str, Any]:
+    """Return what there is to say of drawn pieces beside people's."""
+    vocabulary, clock = trained.vocabulary, bars_of(trained.vocabulary)
+    length = pieces.typical_length(corpus)
+    past = Memory.begin(clock, trained.memory) if trained.memory else None
+    made = pieces.sampled(trained.network, vocabulary, range(count), length, past, **knobs)
+    sets = {"generated": made, "training": people_of(corpus, length)}
+    rng = np.random.default_rng(0)
+    found = similarity.compare(sets, vocabulary, rng)
+    rhythm = vocabulary.encoding.keeps_rhythm
+    features = statistics.OF_PITCHES | (statistics.OF_RHYTHM if rhythm else {})
+    heard = {group: pieces.listen(of, vocabulary, rng) for group, of in sets.items()}
+    ours, theirs = (statistics.measured(features, heard[group]) for group in sets)
+    far = {}
+    for name in features:
+        if spread := float(np.nanstd(theirs[name])):
+            far[name] = abs(float(np.nanmean(ours[name]) - np.nanmean(theirs[name]))) / spread
+    return {
+        "length": length,
+        "mgeval": found["similarity"]["mean_overlap"],
+        "statistics": found["statistics"]["values"],
+        "far": far,
+        "form": form.compare(sets, clock, rng),
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a Markdown table, a row a setting."""
+    heads = ["MGEval", "off by (sd)", "range", "entropy", "scale", "8-token returns", "16", "loops"]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        here = [row for row in rows if row["model"] == model]
+        for row, of in ((here[0], "training"), *((row, "generated") for row in here)):
+            knobs = ", ".join(f"{key.replace('_', '-')} {v:g}" for key, v in row["knobs"].items())
+            known = row["form"][of]
+            mine = of == "generated"
+            cells = [f"{row['mgeval']['value']:.3f}" if mine else "–"]
+            cells += [f"{np.mean(list(row['far'].values())):.2f}" if mine else "–"]
+            cells += [f"{row['statistics'][name][of]['value']:.3g}" for name in SHOWN]
+            cells += [f"{known['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
+            cells += [f"{known['end_in_a_loop']} of {known['pieces']}"]
+            what = (knobs or "1 / 1") if mine else "people"
+            lines.append(f"| {model}: {what} | {' | '.join(cells)} |")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing; print the table if asked for."""
+    args = parse_args(argv)
+    done = [(row["model"], row["knobs"]) for row in quality.rows(args.out)]
+    for name, folders in (text.split("=", 1) for text in args.model):
+        trained, corpus = opened(*folders.split(","))
+        for knobs in GRID:
+            if (name, knobs) in done:
+                continue
+            began = time.perf_counter()
+            row = {"model": name, "knobs": knobs, **beside(trained, corpus, knobs, args.pieces)}
+            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+            write_atomically(args.out, before + json.dumps(row) + "\n")
+            print(f"{name} {knobs}: {time.perf_counter() - began:.0f} s", flush=True)
+    if args.table:
+        print(*table(quality.rows(args.out)), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

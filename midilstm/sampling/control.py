@@ -1,0 +1,165 @@
+"""What a person asks of harmony and instruments, as weights on what may be drawn.
+
+Each wish changes the log probabilities of ids: less for notes foreign to a key or chord, more for
+an instrument that has rested for long; others than those asked for are as good as forbidden. Knows
+what tokens sound, and no network and no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from midilstm import midi
+from midilstm.files import InputError
+from midilstm.sampling.harmony import AUTO, chords_of, classes_of_key, key_heard
+from midilstm.tokens.encoding import Clock, Sounds, split
+from midilstm.tokens.vocabulary import Vocabulary
+
+FOREIGN = 4.0  # nats at strength 1 for a pitch class foreign to the key, or to a chord on the beat
+HEARD = 32  # pitch classes after which the key of a piece is known
+NEVER = 1e4  # nats: as good as endless, and yet one can be less unlikely than another
+REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond
+FAMILIES = (  # of General MIDI, eight programs each
+    *("piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
+    *("reed", "pipe", "synth lead", "synth pad", "synth effects", "ethnic", "percussive"),
+    "sound effects",
+)
+WISHES = ("key", "chords", "instruments")
+
+
+class Control:
+    """The wishes for all pieces of a call; `Listener` is one piece."""
+
+    def __init__(self, vocabulary: Vocabulary, asked: Mapping[str, Any]) -> None:
+        """Read the options' values; raise InputError for what is no key, chord or instrument."""
+        self.encoding, self.tokens = vocabulary.encoding, vocabulary.tokens
+        self.strength, self.key = asked["control_strength"], asked["key"]
+        if self.key and self.key != AUTO:
+            classes_of_key(self.key)
+        self.chords = chords_of(asked["chords"]) if asked["chords"] else ()
+        sounds = [Sounds(), *map(self.encoding.sounds, self.tokens[1:])]
+        known = {program for sound in sounds for program in sound.programs}
+        self.groups = groups_of(asked["instruments"], known) if asked["instruments"] else {}
+        self.wanted = set().union(*self.groups.values()) if self.groups else known
+
+        def table(value: Callable[[Sounds], object]) -> np.ndarray:
+            return np.array([*map(value, sounds)], np.float32)
+
+        self.classes = table(lambda sound: [x in sound.classes for x in range(12)])
+        self.plays = table(lambda sound: sound.plays)
+        self.others = table(lambda sound: not self.wanted.issuperset(sound.programs))
+        self.names = {
+            name: np.array([not group.isdisjoint(s.programs) for s in sounds], np.float32)
+            for name, group in self.groups.items()
+        }
+        self.weights = cache(self._weights)
+
+    def _weights(self, key: str | None, bar: int, on_beat: bool) -> np.ndarray:
+        """Return the nats, float32 [V], that harmony adds in a bar, on a beat or off it."""
+        home = classes_of_key(key) if key else None
+        if self.chords:
+            tones, scale = self.chords[bar]
+            home = tones if on_beat else tones | (home or scale)
+        foreign = np.array([home is not None and x not in home for x in range(12)], np.float32)
+        nats: np.ndarray = self.classes @ foreign * -FOREIGN * self.strength
+        return nats - NEVER * self.others
+
+    def begin(self, primer: Sequence[str] = ()) -> Listener:
+        """Return a listener to one piece, which goes on from a primer's tokens."""
+        listener = Listener(self, self.encoding.clock(None, primer))
+        for token in split(primer):
+            listener.take(self.encoding.sounds(token))
+        if self.key == AUTO and listener.counts.any():
+            listener.key = key_heard(listener.counts)
+        return listener
+
+    def found(self, tokens: Iterable[str], primer: Sequence[str] = ()) -> dict[str, str]:
+        """Say what came of the wishes in a piece's new tokens, for people."""
+        listener = self.begin(primer)
+        listener.last = {}
+        for token in tokens:
+            listener.listen(token)
+        said = {"key": listener.key or "not known yet"} if self.key == AUTO else {}
+        silent = [name for name in self.groups if name not in listener.last]
+        return {**said, **({"silent": ", ".join(silent)} if silent else {})}
+
+
+@dataclass
+class Listener:
+    """One piece as far as it has been heard, and so what is asked of its next id."""
+
+    control: Control
+    clock: Clock
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
+    key: str | None = None
+    program: int | None = None
+    last: dict[str, float] = field(default_factory=dict)  # instrument → the bar it last played in
+
+    def __post_init__(self) -> None:
+        self.key = None if self.control.key == AUTO else self.control.key
+
+    def bend(self, scores: np.ndarray) -> None:
+        """Change the log probabilities of the next id, float32 [V], in place."""
+        asked, (bars, beat) = self.control, self.clock.place()
+        bar = int(bars + 1e-6) % max(1, len(asked.chords))
+        scores += asked.weights(self.key, bar, abs(beat - round(beat)) < 1e-6)
+        if asked.groups and self.program not in asked.wanted:
+            scores -= NEVER * asked.plays
+        for name, names in asked.names.items():
+            # What has not played at all is awaited from the second bar on.
+            rested = bars - self.last.get(name, 1 - REST) - REST
+            if rested > 0:
+                scores += rested * RETURN * asked.strength * names
+        scores -= scores.max()
+        scores -= np.log(np.exp(scores).sum())
+
+    def hear(self, number: int) -> None:
+        """Take in the piece's next id."""
+        self.listen(self.control.tokens[number])
+
+    def listen(self, token: str) -> None:
+        """Take in the piece's next token."""
+        self.clock.tell(token)
+        self.take(self.control.encoding.sounds(token))
+        if self.control.key == AUTO and not self.key and self.counts.sum() >= HEARD:
+            self.key = key_heard(self.counts)
+
+    def take(self, sounds: Sounds) -> None:
+        """Count a token's pitch classes, and note which instruments play."""
+        for pitch_class in sounds.classes:
+            self.counts[pitch_class] += 1
+        now, playing = self.clock.place()[0], [*sounds.programs]
+        if sounds.plays and self.program is not None:
+            playing.append(self.program)
+        if sounds.programs:
+            self.program = sounds.programs[-1]
+        for name, group in self.control.groups.items():
+            if not group.isdisjoint(playing):
+                self.last[name] = now
+
+
+def control_of(vocabulary: Vocabulary, asked: Mapping[str, Any]) -> Control | None:
+    """Return what the options' values ask for, None for nothing; raise InputError for nonsense."""
+    found = Control(vocabulary, asked) if any(asked[name] for name in WISHES) else None
+    return found if asked["control_strength"] else None
+
+
+def groups_of(names: str, known: set[int]) -> dict[str, frozenset[int]]:
+    """Return the programs, of those known, that each name between commas stands for.
+
+    It is an instrument, a part of its name, or a family such as bass. Raise InputError for none.
+    """
+    found = {}
+    for name in (word.strip().lower() for word in names.split(",")):
+        alike = {p for p in known if name and name in midi.instrument_name(p).lower()}
+        family = {p for p in known if p >= 0 and FAMILIES[p // 8] == name}
+        found[name] = frozenset(family | alike)
+        if not found[name]:
+            have = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
+            raise InputError(f"the model knows no instrument {name!r}: it knows {have}")
+    return found
