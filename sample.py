@@ -7,9 +7,11 @@ import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then 
 # isort: split
 import argparse
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from midilstm import arguments as shared
@@ -28,27 +30,29 @@ def parse_args(
     arguments = options.parse(parser, argv, like)
     if arguments.temperature == 0 and arguments.count > 1:
         parser.error("--temperature=0 makes every piece the same: leave out --count")
+    if (arguments.best or 0) > arguments.count:
+        parser.error(f"--best={arguments.best} of more pieces: say --count, too")
     return arguments
 
 
 def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Open the model, hear the primer, draw the pieces, write a MIDI file and its JSON for each."""
+    """Open the model, hear the primer, draw the pieces, keep the best, and write them."""
     use_one_thread()  # before NumPy is there
     from midilstm.midi import instrument_name, program_of
-    from midilstm.sampling import folder, pieces, recipe
-    from midilstm.sampling.control import control_of
+    from midilstm.sampling import control, folder, pieces, recipe
 
     like = recipe.read_recipe(arguments.like) if arguments.like else None
     if like:
         arguments = parse_args(argv, like)
     if arguments.instrument is not None:
         arguments.instrument = instrument_name(program_of(arguments.instrument))
-    trained = folder.open_model(arguments.model_dir, arguments.checkpoint)
-    if like and like["weights_sha256"] != trained.network.digest:
-        pieces.warn(f"{trained.checkpoint} has other weights than made {arguments.like}")
-    trained = replace(trained, memory=recipe.memory_for(arguments.memory, trained, like))
+    model = folder.open_model(arguments.model_dir, arguments.checkpoint)
+    if like and like["weights_sha256"] != model.network.digest:
+        pieces.warn(f"{model.checkpoint} has other weights than made {arguments.like}")
+    people = pieces.people_for(model) if arguments.best else None
+    trained = replace(model, memory=recipe.memory_for(arguments.memory, model, like))
+    asked = control.control_of(trained.vocabulary, vars(arguments))
 
-    control = control_of(trained.vocabulary, vars(arguments))
     primer: list[str] = like["primer_tokens"] if like else []
     if arguments.primer:
         primer = pieces.read_primer(arguments.primer, trained)
@@ -67,22 +71,42 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
     what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
     print(f"Sampling {what}", flush=True)
-    found = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), control)
-
+    drawn = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), asked)
+    found = {seed: drawn[seeds.index(seed)] for seed in wanted}
+    told = pieces.best_of(found, model, people, arguments.best) if people else {}
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
-    for seed in wanted:
-        tokens = found[seeds.index(seed)]
-        wishes = {"control_found": control.found(tokens, primer)} if control else {}
-        if arguments.include_primer:
-            tokens = primer + tokens
-        elif primer:
-            tokens = trained.vocabulary.encoding.continued(tokens, primer)
-        group = {"seed": seed, "group": recipe.group_of(seed, seeds)}
-        body = {**common, **group, **wishes, "tokens": tokens}
-        path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
-        print(printable(f"Wrote {path}") + (f" (--seed={seed})" if arguments.count > 1 else ""))
-        if left_out:
-            print(f"  left out {left_out} tokens that are no music")
+    for seed in told or wanted:
+        own: dict[str, Any] = {"seed": seed, "group": recipe.group_of(seed, seeds)}
+        if told:
+            own["best"] = told[seed]
+        if asked:
+            own["control_found"] = asked.found(found[seed], primer)
+        write(arguments, {**common, **own}, found[seed], trained)
+    where = (
+        [] if arguments.output_dir == Path("output") else [f"--output-dir={arguments.output_dir}"]
+    )
+    print(f"Listen: {shlex.join(['python', 'render.py', '--page', *where])}")
+
+
+def write(
+    arguments: argparse.Namespace, body: dict[str, Any], tokens: list[str], trained: Any
+) -> None:
+    """Write a piece that goes on from the primer with new tokens, and its JSON."""
+    from midilstm.sampling import recipe
+
+    primer = body["primer_tokens"]
+    if arguments.include_primer:
+        tokens = primer + tokens
+    elif primer:
+        tokens = trained.vocabulary.encoding.continued(tokens, primer)
+    body["tokens"] = tokens
+    path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
+    told = [f"--seed={body['seed']}"] if arguments.count > 1 else []
+    told += [f"score {body['best']['score']:.2f}"] if "best" in body else []
+    told += [f"{name} {value}" for name, value in body.get("control_found", {}).items()]
+    print(f"Wrote {path}" + (f" ({', '.join(told)})" if told else ""))
+    if left_out:
+        print(f"  left out {left_out} tokens that are no music")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ from midilstm.sampling.loop import Memory, generate
 
 WISHES: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
+    "Eb major": {"key": "Eb major"},
     "auto": {"key": "auto"},
     "chords": {"chords": "Dm7 G7 Cmaj7 Cmaj7"},
     "key, chords": {"key": "C major", "chords": "Dm7 G7 Cmaj7 Cmaj7"},
@@ -53,7 +54,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="results, a JSON line each")
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
-    add("--wishes", nargs="+", choices=WISHES, default=["D minor", "auto", "chords", "key, chords"])
+    add(
+        "--wishes",
+        nargs="+",
+        choices=WISHES,
+        default=["D minor", "Eb major", "auto", "chords", "key, chords"],
+    )
     add("--pieces", type=int, default=20, help="pieces each (20)")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)

@@ -42,6 +42,14 @@ GRID: tuple[dict[str, float], ...] = (
     {"min_p": 0.01},
     {"min_p": 0.02},
     {"min_p": 0.05},
+    # Rarer tokens left out alone; and with less of the memory, which was fitted at 1 / 1.
+    {"top_p": 0.995},
+    {"min_p": 0.001},
+    {"min_p": 0.003},
+    {"top_p": 0.98, "memory": 0.8},
+    {"top_p": 0.95, "memory": 0.7},
+    {"min_p": 0.01, "memory": 0.7},
+    {"temperature": 0.95, "memory": 0.9},
 )
 SHOWN = ("pitch range (semitones)", "pitch-class entropy (bits)", "scale consistency")
 
@@ -79,7 +87,10 @@ def beside(
     """Return what there is to say of drawn pieces beside people's."""
     vocabulary, clock = trained.vocabulary, bars_of(trained.vocabulary)
     length = pieces.typical_length(corpus)
-    past = Memory.begin(clock, trained.memory) if trained.memory else None
+    knobs, past = dict(knobs), None
+    strength = knobs.pop("memory", 1)
+    if trained.memory:
+        past = Memory.begin(clock, trained.memory, strength)
     made = pieces.sampled(trained.network, vocabulary, range(count), length, past, **knobs)
     sets = {"generated": made, "training": people_of(corpus, length)}
     rng = np.random.default_rng(0)

@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from midilstm.evaluation.pieces import LISTENED, Pieces, some
 from midilstm.evaluation.statistics import RESAMPLES, estimate, middle
-from midilstm.sampling.form import returns
+from midilstm.sampling.form import LOOP, longest_loop, returns
 
 SPANS = (4, 8, 16, 32)
-LOOP = 2.0  # bars: what goes round for longer is form
 ENDLESS = 4.0  # bars that a piece must end with of a loop to count as caught in it
 
 
@@ -54,21 +53,6 @@ def longest_return(ids: np.ndarray) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if returns(ids, middle).any() else (low, middle - 1)
     return low
-
-
-def longest_loop(ids: np.ndarray, ends: np.ndarray) -> int:
-    """Return the length of the longest stretch of at most LOOP bars going round, 0 for none.
-
-    It goes round three times or more. `ends` float [n] has the bars after each id.
-    """
-    best = 0
-    within = np.searchsorted(ends, ends + LOOP, side="right") - np.arange(len(ids))
-    for period in range(1, min(int(within.max(initial=1)), len(ids))):
-        breaks = np.flatnonzero(ids[period:] != ids[:-period])
-        edges = np.concatenate([[-1], breaks, [len(ids) - period]])
-        length = int(np.diff(edges).max()) - 1 + period
-        best = max(best, length) if length >= 3 * period else best
-    return best
 
 
 def ends_in_loop(ids: np.ndarray, ends: np.ndarray) -> bool:

@@ -16,11 +16,13 @@ import numpy as np
 
 from midilstm import midi
 from midilstm.files import InputError
-from midilstm.sampling.harmony import AUTO, chords_of, classes_of_key, key_heard
+from midilstm.sampling.harmony import AUTO, chords_of, key_heard, weights_of_key
 from midilstm.tokens.encoding import Clock, Sounds, split
 from midilstm.tokens.vocabulary import Vocabulary
 
-FOREIGN = 4.0  # nats at strength 1 for a pitch class foreign to the key, or to a chord on the beat
+# Nats at strength 1 for each pitch class: foreign to the key or, off the beat, to a chord's scale;
+# in the key, times how far from home; and foreign to a chord on the beat.
+FOREIGN, HOME, CHORD = 1.5, 0.75, 2.0
 HEARD = 32  # pitch classes after which the key of a piece is known
 NEVER = 1e4  # nats: as good as endless, and yet one can be less unlikely than another
 REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond
@@ -40,7 +42,7 @@ class Control:
         self.encoding, self.tokens = vocabulary.encoding, vocabulary.tokens
         self.strength, self.key = asked["control_strength"], asked["key"]
         if self.key and self.key != AUTO:
-            classes_of_key(self.key)
+            weights_of_key(self.key)  # or InputError
         self.chords = chords_of(asked["chords"]) if asked["chords"] else ()
         sounds = [Sounds(), *map(self.encoding.sounds, self.tokens[1:])]
         known = {program for sound in sounds for program in sound.programs}
@@ -61,13 +63,18 @@ class Control:
 
     def _weights(self, key: str | None, bar: int, on_beat: bool) -> np.ndarray:
         """Return the nats, float32 [V], that harmony adds in a bar, on a beat or off it."""
-        home = classes_of_key(key) if key else None
+        weights = np.zeros(12)
+        if key:
+            weights = np.maximum(HOME * weights_of_key(key), -FOREIGN)
         if self.chords:
             tones, scale = self.chords[bar]
-            home = tones if on_beat else tones | (home or scale)
-        foreign = np.array([home is not None and x not in home for x in range(12)], np.float32)
-        nats: np.ndarray = self.classes @ foreign * -FOREIGN * self.strength
-        return nats - NEVER * self.others
+            weights[[*tones]] = 0
+            if on_beat:
+                weights[[x for x in range(12) if x not in tones]] = -CHORD
+            elif not key:
+                weights[[x for x in range(12) if x not in scale]] = -FOREIGN
+        nats = self.classes @ (self.strength * weights).astype(np.float32)
+        return nats - np.float32(NEVER) * self.others
 
     def begin(self, primer: Sequence[str] = ()) -> Listener:
         """Return a listener to one piece, which goes on from a primer's tokens."""

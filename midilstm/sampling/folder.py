@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from midilstm import runs
-from midilstm.files import InputError, read_json, write_atomically
-from midilstm.sampling import fitting
+from midilstm.files import InputError, write_atomically
+from midilstm.sampling import best, fitting
+from midilstm.sampling.fitting import bars_of
+from midilstm.sampling.loop import Memory
 from midilstm.sampling.memory import Weights
 from midilstm.sampling.network import Network, load
 from midilstm.tokens.vocabulary import Vocabulary
@@ -75,16 +77,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def fit_memory(
     folder: Path, pieces: Sequence[np.ndarray], held_out: Sequence[np.ndarray], seed: int
 ) -> None:
-    """Fit the memory to a folder's best or last network, on training pieces, if it is not yet."""
-    path = folder / runs.MEMORY
-    try:
-        known = read_memory(path)[1]
-    except InputError:
-        known = {}
-        path.unlink()  # it is damaged, and made again
-    trained = open_model(folder, None)
+    """Fit the memory to a folder's best or last network, on training pieces, if it is not yet.
+
+    Beside it stand people's ranges, which `sample.py --best` holds new pieces against.
+    """
+    trained, path = open_model(folder, None), folder / runs.MEMORY
     digest = trained.network.digest
-    if known.get("weights_sha256") == digest:
+    if read_memory(path)[1].get("weights_sha256") == digest:
+        write_people(folder, [*held_out, *pieces])
         return
     lengths = sorted(len(ids) - 1 for ids in held_out)
     length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
@@ -92,6 +92,34 @@ def fit_memory(
     values = (trained.checkpoint.stem, digest, len(pieces), sum(map(len, pieces)), seed)
     write_memory(path, weights, dict(zip(FITTED_ON, values, strict=True)))
     print(f"Saved {path}: how much comes back in a new piece, as in those trained on")
+    write_people(folder, [*held_out, *pieces])
+
+
+def write_people(folder: Path, pieces: Sequence[np.ndarray]) -> None:
+    """Write the ranges of people's pieces, each with its end, unless they are there."""
+    trained, path = open_model(folder, None), folder / runs.PEOPLE
+    if read_people(path, trained.network.digest) is None:
+        past = Memory.begin(bars_of(trained.vocabulary), trained.memory) if trained.memory else None
+        order = np.random.default_rng(0).permutation(len(pieces))
+        music = [pieces[number][:-1] for number in order]
+        ranges = best.ranges_of(trained.network, trained.vocabulary, music, past)
+        body = {"weights_sha256": trained.network.digest, "ranges": ranges}
+        write_atomically(path, json.dumps(body, indent=1) + "\n")
+
+
+def read_people(path: Path, digest: str) -> best.Ranges | None:
+    """Read people's ranges; None where there are none for the network of this digest."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        ranges = best.ranges_from_json(body["ranges"])
+        return ranges if body["weights_sha256"] == digest else None
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{path} holds no ranges that train.py measured ({error}); remove it, and the train.py "
+            "command of this model measures them again"
+        ) from error
 
 
 def write_memory(path: Path, weights: Weights, fitted_on: dict[str, Any]) -> None:

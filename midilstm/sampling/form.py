@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LOOP = 2.0  # bars: what goes round for longer is form
+
 
 def returns(ids: np.ndarray, span: int) -> np.ndarray:
     """Return how many ids ago each span of a piece int [n] last began, int [n - span + 1].
@@ -21,3 +23,18 @@ def returns(ids: np.ndarray, span: int) -> np.ndarray:
     same = np.diff(names[:count][order]) == 0
     back[order[1:][same]] = np.diff(order)[same]
     return back
+
+
+def longest_loop(ids: np.ndarray, ends: np.ndarray) -> int:
+    """Return the length of the longest stretch of at most LOOP bars going round, 0 for none.
+
+    It goes round three times or more. `ends` float [n] has the bars after each id.
+    """
+    best = 0
+    within = np.searchsorted(ends, ends + LOOP, side="right") - np.arange(len(ids))
+    for period in range(1, min(int(within.max(initial=1)), len(ids))):
+        breaks = np.flatnonzero(ids[period:] != ids[:-period])
+        edges = np.concatenate([[-1], breaks, [len(ids) - period]])
+        length = int(np.diff(edges).max()) - 1 + period
+        best = max(best, length) if length >= 3 * period else best
+    return best

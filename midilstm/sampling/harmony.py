@@ -41,6 +41,14 @@ def classes_of_key(name: str) -> Classes:
 
     Minor has its leading tone, too.
     """
+    return frozenset(np.flatnonzero(np.isfinite(weights_of_key(name))).tolist())
+
+
+def weights_of_key(name: str) -> np.ndarray:
+    """Return how much at home each pitch class is in a key, float [12].
+
+    It is 0 for the tonic, down to -1, and -inf for what is foreign.
+    """
     try:
         tonic, mode = name.split()
         found = Key(_flat(tonic), mode.lower())
@@ -48,8 +56,12 @@ def classes_of_key(name: str) -> Classes:
     except Exception as error:  # music21 has one for each way to be no key
         cure = "say for example 'D minor', 'Bb major' or 'auto'"
         raise InputError(f"--key={name} is no key that music21 knows: {cure}") from error
-    leading = (found.tonic.pitchClass - 1) % 12
-    return classes | {leading} if found.mode == "minor" else classes
+    tonic = found.tonic.pitchClass
+    if found.mode == "minor":
+        classes |= {(tonic - 1) % 12}
+    profile = PROFILES["minor" if (tonic + 3) % 12 in classes else "major"]
+    weights = np.roll(profile / profile.max() - 1, tonic)
+    return np.where(np.isin(np.arange(12), [*classes]), weights, -np.inf)
 
 
 def key_heard(counts: Sequence[float] | np.ndarray) -> str:

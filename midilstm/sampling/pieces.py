@@ -10,15 +10,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
+from midilstm import runs
 from midilstm import tokens as encodings
 from midilstm.files import InputError, printable
 from midilstm.midi import MidiError
+from midilstm.sampling import best
 from midilstm.sampling.choose import Knobs
 from midilstm.sampling.control import Control
 from midilstm.sampling.fitting import bars_of
-from midilstm.sampling.folder import Trained
+from midilstm.sampling.folder import Trained, read_people
 from midilstm.sampling.loop import Memory, generate
 from midilstm.sampling.options import LENGTHS, MOST
 from midilstm.tokens.vocabulary import Vocabulary
@@ -137,6 +140,35 @@ def draw_pieces(
         what = f"{late} of {len(seeds)} pieces were cut off at {most} tokens, before {length}"
         warn(f"{what}: the model does not move on in time")
     return [length.within(ids) for ids in found]
+
+
+def people_for(model: Trained) -> best.Ranges:
+    """Return the ranges of people's pieces under this model; raise InputError for none."""
+    path = model.checkpoint.parent / runs.PEOPLE
+    if ranges := read_people(path, model.network.digest):
+        return ranges
+    raise InputError(
+        f"--best needs what train.py measures at its end in {path.name}, and "
+        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again"
+    )
+
+
+def best_of(
+    made: Mapping[int, Sequence[str]], model: Trained, people: best.Ranges, number: int
+) -> dict[int, dict[str, Any]]:
+    """Return the verdicts of so many pieces of new tokens, by seed, the best first.
+
+    Print why the others fell.
+    """
+    known = model.vocabulary.ids
+    ids = [np.array([known[x] for x in tokens if x in known]) for tokens in made.values()]
+    past = Memory.begin(bars_of(model.vocabulary), model.memory) if model.memory else None
+    found = best.verdicts(ids, model.network, model.vocabulary, past, people)
+    order = sorted(zip(made, found, strict=True), key=lambda pair: pair[1].score)
+    for seed, verdict in order[number:]:
+        why = "; ".join(verdict.against) or "in people's ranges, but farther from their middles"
+        print(f"  left out --seed={seed}, score {verdict.score:.2f}: {why}")
+    return {seed: verdict.to_json() for seed, verdict in order[:number]}
 
 
 def warn(what: str) -> None:
