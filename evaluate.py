@@ -47,7 +47,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from midilstm import runs
-    from midilstm.evaluation import baseline, pieces, report
+    from midilstm.evaluation import baseline, passages, pieces, report
     from midilstm.evaluation.examine import examine
     from midilstm.files import printable, write_atomically
     from midilstm.sampling.fitting import bars_of
@@ -55,11 +55,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from midilstm.sampling.loop import Memory
 
     trained = open_model(arguments.model_dir, arguments.checkpoint)
-    settings = runs.load_settings(arguments.model_dir)
     asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.memory
     reading = {key: asked[key] for key in ("jobs", "max_file_seconds", "min_notes", "scheduler")}
     reading |= {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": trained.pedal}
-    own = None if arguments.other_corpus else settings
+    own = None if arguments.other_corpus else runs.load_settings(arguments.model_dir)
     corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
     print(printable(f"Evaluating {trained.checkpoint}"), flush=True)
     rng, other, third = (np.random.default_rng([arguments.seed, n]) for n in range(3))
@@ -76,6 +75,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         strength = None
         if arguments.generated:
             made, vocabulary = pieces.read_folder(arguments.generated, vocabulary, **reading)
+            passages.write_copies(arguments.generated, made, corpus.training, vocabulary)
         else:
             strength = arguments.memory if weights else 0.0
             past = Memory.begin(bars_of(vocabulary), weights, strength) if weights else None

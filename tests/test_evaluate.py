@@ -15,6 +15,8 @@ import evaluate
 import train
 from midilstm import tokens
 from midilstm.evaluation import baseline
+from midilstm.rendering.page import page_entry
+from midilstm.rendering.piece import read_timed
 from midilstm.tokens import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
@@ -27,6 +29,11 @@ TRAINING = [
 ]
 EPOCHS = 45
 LENGTH = 48
+
+
+def batched(numbers: list[float]) -> list[tuple[float, ...]]:
+    """Return notes, four numbers each."""
+    return [*zip(*(numbers[at::4] for at in range(4)), strict=True)]
 
 
 def random_piece(path: Path, seed: int) -> None:
@@ -123,6 +130,13 @@ def test_a_transposed_copy_is_memory_too(
     assert found["longest_transposed"]["semitones"] == -5
     assert found["grams"]["12"]["exact"]["value"] == 0
     assert "it has memorised" in result["verdict"]
+    copies = json.loads((tmp_path / "made" / "copies.json").read_text(encoding="utf-8"))
+    assert (copies["a.mid"]["piece"], copies["a.mid"]["tokens"]) == (name, LENGTH)
+    entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), copies)["copy"]
+    assert (entry["piece"], entry["semitones"]) == (name, -5)
+    assert (entry["start"], entry["end"]) == (0, LENGTH / 4)
+    (part,) = read_timed(trained / "data" / name).parts
+    assert sorted(batched(entry["parts"][0]["notes"])) == sorted(part.notes)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(

@@ -93,6 +93,13 @@ class Originals:
         return {"length": length, "start": start, **piece}
 
 
+def keys_of(pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
+    """Return each piece int [n] in all keys, in the order of SHIFTS."""
+    none = len(vocabulary)  # an id that no original has
+    tables = [np.append(vocabulary.transposed(shift), none) for shift in SHIFTS[1:]]
+    return [[ids, *(table[ids] for table in tables)] for ids in pieces.values()]
+
+
 def find_copies(
     training: Mapping[str, np.ndarray],
     sets: Mapping[str, Mapping[str, np.ndarray]],
@@ -104,12 +111,10 @@ def find_copies(
     A copy's `semitones` have to be added to it to give its original.
     """
     originals = Originals({name: ids[:-1] for name, ids in training.items()})
-    none = len(vocabulary)  # an id that no original has
-    tables = [np.append(vocabulary.transposed(shift), none) for shift in SHIFTS[1:]]
     result: dict[str, Any] = {"searched_pieces": len(training)}
     for group in (group for group in sets if group != "training"):
         names = list(sets[group])
-        keys = [[ids, *(table[ids] for table in tables)] for ids in sets[group].values()]
+        keys = keys_of(sets[group], vocabulary)
         facts: dict[str, Any] = {"pieces": len(names), "grams": {}}
         for length in LENGTHS:
             found = [np.array([originals.where(i, length) >= 0 for i in moved]) for moved in keys]

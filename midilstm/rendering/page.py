@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import quote
 from midilstm.files import printable, read_json
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
+from midilstm.rendering.copies import copy_of, read_copies
 from midilstm.rendering.piece import TimedPiece
 from midilstm.rendering.returns import returning_spans
 
@@ -20,14 +21,16 @@ LAYOUT = Path(__file__).with_suffix(".html")
 
 def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
     """Fill the layout with the pieces, in the order given."""
-    data = json.dumps({"title": title, "pieces": [page_entry(piece) for piece in pieces]})
+    copies = {folder: read_copies(folder) for folder in {piece.path.parent for piece in pieces}}
+    entries = [page_entry(piece, copies[piece.path.parent]) for piece in pieces]
+    data = json.dumps({"title": title, "pieces": entries})
     # A file name must not be able to close the script element that holds it.
     data = data.replace("<", "\\u003c")
     layout = LAYOUT.read_text(encoding="utf-8")
     return layout.replace("{{mark}}", MARK).replace("{{data}}", data).encode()
 
 
-def page_entry(piece: TimedPiece) -> dict[str, Any]:
+def page_entry(piece: TimedPiece, copies: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a piece; its notes: start s, end s, pitch, velocity."""
     path, made = piece.path, piece.path.stat().st_mtime
     sound = path.with_suffix(".wav")
@@ -43,6 +46,7 @@ def page_entry(piece: TimedPiece) -> dict[str, Any]:
         "returns": [(round(at, 3), round(end, 3), tint) for at, end, tint in returns],
         # Its bytes as a link, since a name may be no text.
         "sound": quote(os.fsencode(sound.name)) if fresh else None,
+        "copy": copy_of(piece, copies),
         "settings": read_settings(path.with_suffix(".json")),
         "parts": [
             vars(part) | {"notes": [round(number, 3) for note in part.notes for number in note]}

@@ -1,5 +1,6 @@
 """The listening page in a real Chromium, opened from disk."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -247,3 +248,27 @@ def test_nothing_overflows_a_phone(show: Show) -> None:
         assert page.execute_script("return document.querySelector('.sheet').clientWidth") >= 900
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_copied_passage_plays_here_and_in_the_training_piece(
+    show: Show, band: bytes, tmp_path: Path
+) -> None:
+    digest = hashlib.sha256(band).hexdigest()
+    played = [[0, 1, 69, 90, 0], [0.5, 0.6, 36, 90, -1]]
+    copy = {"sha256": digest, "piece": HOSTILE, "semitones": -2, "tokens": 16, "notes": played}
+    (tmp_path / "copies.json").write_text(json.dumps({"band.mid": {**copy, "bars": [1, 2]}}))
+    page = show(("band.mid", band))
+    told = find(page, ".copied p").text
+    assert "16 tokens from 0:02 to 0:04 stand in" in told
+    assert "2 semitones lower there" in told
+    _, here, there = page.find_elements("css selector", "button")
+    assert here.accessible_name == "Play As played here"
+    here.click()
+    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
+    there.click()
+    wait_until(page, "document.querySelectorAll('audio')[2].currentTime > 0.1")
+    lengths = page.execute_script(
+        "return [...document.querySelectorAll('audio')].slice(1).map((audio) => audio.duration)"
+    )
+    assert lengths == pytest.approx([3, 2], abs=0.01)  # with a second to ring
+    assert page.get_log("browser") == []

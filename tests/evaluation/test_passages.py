@@ -1,0 +1,42 @@
+"""A passage's place in bars, and its notes as they sound in the training piece."""
+
+import numpy as np
+import pytest
+from midi_bytes import notes, smf, timed
+
+from midilstm import midi
+from midilstm import tokens as encodings
+from midilstm.evaluation.passages import heard, where
+from midilstm.tokens.vocabulary import END, Vocabulary
+
+WALTZ = b"\0\xff\x58\x04\3\2\x18\x08" + b"\0\xff\x51\x03" + (500_000).to_bytes(3)
+BARS = [(beat, beat + 1, 60 + beat % 12) for beat in range(12)]
+
+
+def known(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
+    vocabulary = Vocabulary((END, *dict.fromkeys(tokens)), name)
+    return vocabulary, vocabulary.table(tokens)
+
+
+def test_a_passage_of_notes_is_eight_tokens_a_bar() -> None:
+    vocabulary, ids = known(["C4", "D4", "0.4.7", "E4"] * 4, "notes")
+    assert where(vocabulary, ids, 4, 8) == [0.5, 1.5]
+    played = heard(vocabulary, ids, 2, 2)
+    assert [(start, end, pitch) for start, end, pitch, *_ in played] == [
+        *((0, 0.25, 60), (0, 0.25, 64), (0, 0.25, 67), (0.25, 0.5, 64)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "bars"), [("remi", [1, 3]), ("tsd", [0.75, 2.25])])
+def test_of_a_band_it_states_what_held_before(name: str, bars: list[float]) -> None:
+    song = midi.read(smf(WALTZ + timed([]) + b"\0\xff\x2f\0", notes(*BARS, start=b"\0\xc0\x20")))
+    tokens = encodings.get(name).tokens_of(song)
+    vocabulary, ids = known(tokens, name)
+    mark = "Bar" if name == "remi" else "TimeShift"
+    marks = [i for i, token in enumerate(tokens) if token.startswith(mark)]
+    first, last = (marks[1], marks[3]) if name == "remi" else (marks[2] + 1, marks[8] + 1)
+    assert where(vocabulary, ids, first, last - first) == pytest.approx(bars)
+    played = heard(vocabulary, ids, first, last - first)
+    assert [pitch for _, _, pitch, *_ in played] == [63, 64, 65, 66, 67, 68]
+    assert [start for start, *_ in played] == [i * 0.5 for i in range(6)]
+    assert {program for *_, program in played} == {32}
