@@ -516,3 +516,67 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
     monkeypatch.setattr(model_folder, "load", load)
     with pytest.raises(InputError, match="damaged"):
         model_folder.open_model(folder / "model", "latest")
+def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture) -> None:
+    (plain,) = run("--chars=60", "--seed=3")
+    assert capsys.readouterr().out.endswith("\nListen: python render.py --page\n")
+    wishes = ("--chords=C Dm7", "--key=auto", "--control-strength=2", "--min-p=0.01")
+    (made,) = run("--chars=60", "--seed=3", *wishes, "--output-dir=my music")
+    told = capsys.readouterr().out
+    assert "(key " in told
+    assert told.endswith("\nListen: python render.py --page '--output-dir=my music'\n")
+    assert made["path"].stem.endswith("_min-p-0.01_key-auto_chords-C-Dm7_control-2_chars-60")
+    assert (made["key"], made["chords"], made["control_strength"]) == ("auto", "C Dm7", 2)
+    assert made["control_found"]["key"]
+    assert made["tokens"] != plain["tokens"]
+    (again,) = run(f"--like={made['path']}")
+    assert music(again) == music(made)
+    (off,) = run(f"--like={made['path']}", "--control-strength=0", "--min-p=0")
+    assert off["tokens"] == plain["tokens"]
+
+
+def test_a_piece_from_before_there_were_wishes_is_made_again(folder: Path) -> None:
+    (made,) = run("--chars=30", "--seed=3")
+    body = json.loads(made["path"].read_text("utf-8"))
+    for name in ("key", "chords", "instruments", "control_strength", "min_p"):
+        del body[name]
+    (folder / "old.json").write_text(json.dumps(body))
+    assert music(*run("--like=old.json")) == music(made)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--key=H minor", "no key that music21 knows"),
+        ("--chords=C X", "X in --chords is no chord"),
+        ("--instruments=piano", "it knows no instruments"),
+        ("--best=1", "run its train.py command again"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_one_sentence(
+    flag: str, told: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert told in refused(capsys, flag)
+
+
+def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    people = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]
+    model_folder.write_people(folder / "model", people)
+    before = {body["seed"]: music(body) for body in run("--chars=80", "--seed=5", "--count=6")}
+    capsys.readouterr()
+    kept = run("--chars=80", "--seed=5", "--count=6", "--best=2")
+    told = capsys.readouterr().out
+    assert [music(body) for body in kept] == [before[body["seed"]] for body in kept]
+    assert len(kept) == 2
+    fell = {
+        int(line.split("--seed=")[1].split(",")[0]) for line in told.splitlines() if "left" in line
+    }
+    assert fell | {body["seed"] for body in kept} == {5, 6, 7, 8, 9, 10}
+    assert "people's" in told
+    scores = [body["best"]["score"] for body in kept]
+    assert f"score {min(scores):.2f})" in told
+    assert "best" not in run("--chars=80", f"--seed={kept[0]['seed']}")[0]
+    with pytest.raises(SystemExit):
+        sample.main(["--count=2", "--best=3"])

@@ -165,7 +165,8 @@ def groups_of(names: str, known: set[int]) -> dict[str, frozenset[int]]:
     for name in (word.strip().lower() for word in names.split(",")):
         alike = {p for p in known if name and name in midi.instrument_name(p).lower()}
         family = {p for p in known if p >= 0 and FAMILIES[p // 8] == name}
-        found[name] = frozenset(family | alike)
+        is_drums = name in ("drums", "percussion")  # and not steel drums
+        found[name] = frozenset(known & {midi.DRUMS} if is_drums else family | alike)
         if not found[name]:
             have = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
             raise InputError(f"the model knows no instrument {name!r}: it knows {have}")

@@ -66,11 +66,11 @@ def weights_of_key(name: str) -> np.ndarray:
 
 def key_heard(counts: Sequence[float] | np.ndarray) -> str:
     """Name the key of pitch classes heard so often, float [12], as Krumhansl and Schmuckler do."""
-    found = []
+    found, away = [], np.asarray(counts, float) - np.mean(counts)
     for mode, profile in PROFILES.items():
         for tonic in range(12):
-            likeness = float(np.corrcoef(counts, np.roll(profile, tonic))[0, 1])
-            found.append((-1.0 if np.isnan(likeness) else likeness, -tonic, mode))
+            likeness = away @ np.roll(profile - profile.mean(), tonic) / profile.std()
+            found.append((round(float(likeness), 9), -tonic, mode))
     _, tonic, mode = max(found)
     return f"{Pitch(-tonic).name.replace('-', 'b')} {mode}"
 
