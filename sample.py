@@ -77,10 +77,8 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
     for seed in told or wanted:
         own: dict[str, Any] = {"seed": seed, "group": recipe.group_of(seed, seeds)}
-        if told:
-            own["best"] = told[seed]
-        if asked:
-            own["control_found"] = asked.found(found[seed], primer)
+        own |= {"best": told[seed]} if told else {}
+        own |= {"control_found": asked.found(found[seed], primer)} if asked else {}
         write(arguments, {**common, **own}, found[seed], trained)
     where = (
         [] if arguments.output_dir == Path("output") else [f"--output-dir={arguments.output_dir}"]

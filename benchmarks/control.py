@@ -61,6 +61,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=["D minor", "Eb major", "auto", "chords", "key, chords"],
     )
     add("--pieces", type=int, default=20, help="pieces each (20)")
+    add("--length", type=int, default=0, help="tokens of each (0 = as is typical)")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
 
@@ -148,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done = [(row["model"], row["wish"], row["strength"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
         trained, corpus = opened(*folders.split(","))
-        people = people_of(corpus, pieces.typical_length(corpus))
+        people = people_of(corpus, args.length or pieces.typical_length(corpus))
         for wish, strength in ((wish, strength) for wish in args.wishes for strength in STRENGTHS):
             if (name, wish, strength) in done:
                 continue

@@ -63,6 +63,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="results, a JSON line each")
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
     add("--pieces", type=int, default=60, help="pieces a setting (60)")
+    add("--length", type=int, default=0, help="tokens of each (0 = as is typical)")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
 
@@ -81,17 +82,18 @@ def people_of(corpus: Corpus, length: int) -> pieces.Pieces:
     return {name: ids[:-1][:length] for name, ids in {**corpus.held_out, **corpus.training}.items()}
 
 
-def beside(
-    trained: Trained, corpus: Corpus, knobs: Mapping[str, float], count: int
-) -> dict[str, Any]:
-    """Return what there is to say of drawn pieces beside people's."""
-    vocabulary, clock = trained.vocabulary, bars_of(trained.vocabulary)
-    length = pieces.typical_length(corpus)
+def drawn(trained: Trained, knobs: Mapping[str, float], count: int, length: int) -> pieces.Pieces:
+    """Return pieces drawn with knobs, of which `memory` is the strength of the memory."""
     knobs, past = dict(knobs), None
     strength = knobs.pop("memory", 1)
     if trained.memory:
-        past = Memory.begin(clock, trained.memory, strength)
-    made = pieces.sampled(trained.network, vocabulary, range(count), length, past, **knobs)
+        past = Memory.begin(bars_of(trained.vocabulary), trained.memory, strength)
+    return pieces.sampled(trained.network, trained.vocabulary, range(count), length, past, **knobs)
+
+
+def beside(trained: Trained, corpus: Corpus, made: pieces.Pieces, length: int) -> dict[str, Any]:
+    """Return what there is to say of drawn pieces beside people's."""
+    vocabulary, clock = trained.vocabulary, bars_of(trained.vocabulary)
     sets = {"generated": made, "training": people_of(corpus, length)}
     rng = np.random.default_rng(0)
     found = similarity.compare(sets, vocabulary, rng)
@@ -142,7 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if (name, knobs) in done:
                 continue
             began = time.perf_counter()
-            row = {"model": name, "knobs": knobs, **beside(trained, corpus, knobs, args.pieces)}
+            length = args.length or pieces.typical_length(corpus)
+            made = drawn(trained, knobs, args.pieces, length)
+            row = {"model": name, "knobs": knobs, **beside(trained, corpus, made, length)}
             before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
             write_atomically(args.out, before + json.dumps(row) + "\n")
             print(f"{name} {knobs}: {time.perf_counter() - began:.0f} s", flush=True)

@@ -36,7 +36,7 @@ MEASURES = {
     "loop": Measure(".0f", "tokens going round", less=True),
 }
 SPAN = 8  # ids that return
-SHORTEST, FEWEST = 64, 5  # ids of people's pieces that are measured, and pieces of that length
+SHORTEST, FEWEST = 32, 5  # ids of people's pieces that are measured, and pieces of that length
 MOST, MOST_AWAY = 30_000, 9.0  # ids of people's pieces, about; of a measure from the middle
 MIDDLE = (0.05, 0.5, 0.95)  # quantiles of people's: the range and its middle
 Ranges = dict[str, dict[str, list[float]]]  # length in ids → measure → low, middle, high

@@ -149,7 +149,8 @@ def people_for(model: Trained) -> best.Ranges:
         return ranges
     raise InputError(
         f"--best needs what train.py measures at its end in {path.name}, and "
-        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again"
+        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again, on "
+        f"{best.FEWEST} pieces of {best.SHORTEST} tokens at least"
     )
 
 

@@ -83,7 +83,8 @@ def test_chords_change_with_the_bar_and_hold_on_beats(vocabulary: Vocabulary) ->
     three = vocabulary.name == "remi"  # in 3/4, which every piece states
     made = heard(vocabulary, drawn(vocabulary, chords="C F#"))
     assert max(note.start for note in made) > 12
-    on, off = [], []
+    on: list[bool] = []
+    off: list[bool] = []
     for start, _, pitch, program in made:
         bar, beat = divmod(start, 3 if three else 4)
         tones = {0, 4, 7} if bar % 2 == 0 else {6, 10, 1}
@@ -117,8 +118,8 @@ def test_an_instrument_that_the_model_hardly_draws_is_waited_for_in_vain_no_long
         return scores
 
     monkeypatch.setattr(Indifferent, "step", step)
-    wishes = {"instruments": "piano, sax", "control_strength": 1.0}
-    made = heard(vocabulary, drawn(vocabulary, length=1500, **wishes))
+    tokens = drawn(vocabulary, length=1500, instruments="piano, sax", control_strength=1.0)
+    made = heard(vocabulary, tokens)
     assert {note.program for note in made} == {0, 65}
 
 

@@ -527,3 +527,31 @@ def test_what_goes_on_from_a_primer_has_its_place_tempo_and_instrument(tmp_path:
     tsd = TSD.continued(NOTE, ["Program_-1", "PitchDrum_36", *NOTE[1:]])
     assert tsd == ["Program_-1", *NOTE]  # the model went from drums to a pitch without a word
     assert TSD.continued(["Program_7", *NOTE], PRIMER) == ["Program_7", *NOTE]
+
+
+def test_a_token_sounds_pitch_classes_and_instruments_and_says_who_plays_unnamed() -> None:
+    assert REMI.sounds("Pitch_61") == ({1}, (), True)
+    assert REMI.sounds("Program_33") == ((set()), (33,), False)
+    merged = "PitchDrum_36 Velocity_63 Duration_0.6.12 Program_33"
+    assert TSD.sounds(merged) == (set(), (33,), True)
+    assert TSD.sounds("Program_-1 PitchDrum_36") == (set(), (-1,), False)
+    assert TSD.sounds("TimeShift_1.0.12") == (set(), (), False)
+
+
+@BOTH
+@pytest.mark.parametrize(("beats", "unit"), [(4, 4), (3, 4), (6, 8), (2, 2)])
+def test_a_clocks_place_is_where_the_next_note_is_played(name: str, beats: int, unit: int) -> None:
+    encoding = encodings.get(name)
+    tune = [(i * 0.75, i * 0.75 + 0.5, 60 + i) for i in range(20)]
+    file = smf(conductor((0, signature(beats, unit))), notes(*tune))
+    tokens = encoding.tokens_of(midi.read(file))
+    clock, bar = encoding.clock(), 4 * beats / unit if name == "remi" else 4.0
+    beat = 4 / unit if name == "remi" and unit != 2 else 1.0  # halves are counted in quarters
+    places = []
+    for token in tokens:
+        if token.startswith("Pitch"):
+            places.append(clock.place())
+        clock.tell(token)
+    quarters = [start for start, _, _ in tune]
+    assert [bars for bars, _ in places] == pytest.approx([start / bar for start in quarters])
+    assert [at for _, at in places] == pytest.approx([start % bar / beat for start in quarters])

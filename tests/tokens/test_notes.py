@@ -444,3 +444,13 @@ def test_a_note_that_would_leave_midi_stays_in_the_nearest_octave(
 def test_an_unknown_token_cannot_be_transposed(token: str) -> None:
     with pytest.raises(ValueError, match="neither a note"):
         NOTES.transpose(token, 1)
+
+
+def test_a_token_sounds_its_pitch_classes_an_eighth_of_a_bar_after_the_one_before() -> None:
+    assert NOTES.sounds("C#5").classes == {1}
+    assert NOTES.sounds("1.5.8").classes == {1, 5, 8}
+    assert NOTES.sounds("C#5").programs == ()
+    clock = NOTES.clock()
+    for step in range(20):
+        assert clock.place() == (step / 8, step / 2 % 4)
+        clock.tell("C#5")
