@@ -15,6 +15,7 @@ import evaluate
 import train
 from midilstm import tokens
 from midilstm.evaluation import baseline
+from midilstm.rendering.copies import read_copies
 from midilstm.rendering.page import page_entry
 from midilstm.rendering.piece import read_timed
 from midilstm.tokens import vocabulary as vocabularies
@@ -130,7 +131,7 @@ def test_a_transposed_copy_is_memory_too(
     assert found["longest_transposed"]["semitones"] == -5
     assert found["grams"]["12"]["exact"]["value"] == 0
     assert "it has memorised" in result["verdict"]
-    copies = json.loads((tmp_path / "made" / "copies.json").read_text(encoding="utf-8"))
+    copies = read_copies(tmp_path / "made")
     assert (copies["a.mid"]["piece"], copies["a.mid"]["tokens"]) == (name, LENGTH)
     entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), copies)["copy"]
     assert (entry["piece"], entry["semitones"]) == (name, -5)

@@ -15,10 +15,10 @@ import numpy as np
 from midilstm import midi
 from midilstm.evaluation.copying import LENGTHS, SHIFTS, Originals, keys_of
 from midilstm.evaluation.pieces import Pieces
-from midilstm.files import printable, write_atomically
+from midilstm.files import InputError, printable, write_atomically
 from midilstm.tokens.vocabulary import Vocabulary
 
-FILE = "copies.json"
+FILE, MARK = "copies.json", "by evaluate.py"
 LEAST = LENGTHS[-1]  # ids: what people share with each other is shorter, as a rule
 
 
@@ -40,8 +40,11 @@ def write_copies(folder: Path, made: Pieces, training: Pieces, vocabulary: Vocab
                 "bars": where(vocabulary, made[name], match["start"], length),
                 "notes": heard(vocabulary, original, match["piece_start"], length),
             }
-    write_atomically(folder / FILE, json.dumps(found, indent=1) + "\n")
-    print(printable(f"Wrote {folder / FILE}: copies are played beside their originals on the page"))
+    path = folder / FILE
+    if path.exists() and MARK.encode() not in path.read_bytes():
+        raise InputError(f"{path} is not evaluate.py's work and stays: move it away to write there")
+    write_atomically(path, json.dumps({"made": MARK, "copies": found}, indent=1) + "\n")
+    print(printable(f"Wrote {path}: the page plays copies beside their originals"))
 
 
 def where(vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int) -> list[float]:

@@ -25,8 +25,8 @@ def read_copies(folder: Path) -> dict[str, Any]:
             return {}
         with path.open("rb") as file:
             found = json.loads(file.read(midi.MAX_BYTES))
-        return {str(name): copy for name, copy in found.items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return {str(name): copy for name, copy in found["copies"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         print(printable(f"left out: {path} holds no copies ({error})."), file=sys.stderr)
         return {}
 

@@ -1,12 +1,16 @@
 """A passage's place in bars, and its notes as they sound in the training piece."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from midi_bytes import notes, smf, timed
 
 from midilstm import midi
 from midilstm import tokens as encodings
-from midilstm.evaluation.passages import heard, where
+from midilstm.evaluation.passages import heard, where, write_copies
+from midilstm.files import InputError
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 WALTZ = b"\0\xff\x58\x04\3\2\x18\x08" + b"\0\xff\x51\x03" + (500_000).to_bytes(3)
@@ -40,3 +44,19 @@ def test_of_a_band_it_states_what_held_before(name: str, bars: list[float]) -> N
     assert [pitch for _, _, pitch, *_ in played] == [63, 64, 65, 66, 67, 68]
     assert [start for start, *_ in played] == [i * 0.5 for i in range(6)]
     assert {program for *_, program in played} == {32}
+
+
+def test_a_file_of_that_name_that_is_somebody_elses_stays(tmp_path: Path) -> None:
+    vocabulary, ids = known(["C4", "D4", "0.4.7", "E4"] * 4, "notes")
+    tokens = [vocabulary.tokens[number] for number in ids]
+    encodings.write(tokens, tmp_path / "a.mid")
+    pieces = {"a.mid": ids}
+    training = {"b.mid": np.append(ids, 0)}
+    for _ in range(2):  # its own it replaces
+        write_copies(tmp_path, pieces, training, vocabulary)
+    found = json.loads((tmp_path / "copies.json").read_text())["copies"]["a.mid"]
+    assert (found["piece"], found["tokens"], found["bars"]) == ("b.mid", 16, [0, 3])
+    (tmp_path / "copies.json").write_text("mine")
+    with pytest.raises(InputError, match="stays"):
+        write_copies(tmp_path, pieces, training, vocabulary)
+    assert (tmp_path / "copies.json").read_text() == "mine"

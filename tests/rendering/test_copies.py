@@ -26,7 +26,7 @@ def test_a_copy_is_in_seconds_and_one_part_an_instrument(
     timed: Callable[..., TimedPiece], tmp_path: Path
 ) -> None:
     piece = timed(TUNE)
-    (tmp_path / "copies.json").write_text(json.dumps({"x.mid": copy()}))
+    (tmp_path / "copies.json").write_text(json.dumps({"copies": {"x.mid": copy()}}))
     found = copy_of(piece, read_copies(tmp_path))
     assert found is not None
     assert (found["start"], found["end"], found["seconds"]) == (2, 5, 2)
@@ -65,7 +65,7 @@ def test_a_broken_copy_is_left_out_and_named(
     assert "x.mid" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 9999])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 9999, '{"copies": 1}'])
 def test_a_broken_file_is_named_and_the_page_goes_on(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -256,7 +256,8 @@ def test_a_copied_passage_plays_here_and_in_the_training_piece(
     digest = hashlib.sha256(band).hexdigest()
     played = [[0, 1, 69, 90, 0], [0.5, 0.6, 36, 90, -1]]
     copy = {"sha256": digest, "piece": HOSTILE, "semitones": -2, "tokens": 16, "notes": played}
-    (tmp_path / "copies.json").write_text(json.dumps({"band.mid": {**copy, "bars": [1, 2]}}))
+    copies = {"copies": {"band.mid": {**copy, "bars": [1, 2]}}}
+    (tmp_path / "copies.json").write_text(json.dumps(copies))
     page = show(("band.mid", band))
     told = find(page, ".copied p").text
     assert "16 tokens from 0:02 to 0:04 stand in" in told
