@@ -32,9 +32,13 @@ MAX_PRIMER = 2**18  # tokens, which are heard one by one
 def read_primer(path: Path, trained: Trained) -> list[str]:
     """Return a file's tokens as the model's corpus was read; raise InputError for no music."""
     try:
-        return encodings.read(path, trained.vocabulary.name, pedal=trained.pedal)
+        tokens = encodings.read(path, trained.vocabulary.name, pedal=trained.pedal)
     except MidiError as error:
         raise InputError(f"{path} cannot be the primer: {error}") from error
+    found = trained.vocabulary.encoding.rebarred(tokens, trained.vocabulary.ids)
+    if found != tokens:
+        warn(f"the model knows not all of the meters of {path}: it hears one in their place")
+    return found
 
 
 def heard_ids(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:

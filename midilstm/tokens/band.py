@@ -6,7 +6,8 @@ time by shifts; `remi` by bars and positions, and holds tempos and time signatur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, reduce
 from importlib.metadata import version
 from itertools import groupby
@@ -20,7 +21,7 @@ from midilstm.midi import DRUMS
 from midilstm.tokens import grammar, meter
 from midilstm.tokens.encoding import Encoding, Sounds, split
 from midilstm.tokens.grammar import INCOMPLETE, UNNAMED, State
-from midilstm.tokens.meter import POSITIONS, SIGNATURES, Clock, beats_of, parts
+from midilstm.tokens.meter import POSITIONS, SIGNATURES, Clock, beats_of, parts, signature_of
 from midilstm.tokens.notes import nearest_pitch
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
@@ -155,6 +156,20 @@ class Band(Encoding):
         heard = (i for i, token in enumerate(tokens) if parts(token)[0] in ("Pitch", "PitchDrum"))
         first = next(heard, len(tokens))
         return [*self._stated([*split(primer), *tokens[:first]]), *tokens[first:]]
+
+    def rebarred(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
+        """Return the tokens of the same notes, all in the known meter nearest to the first strange.
+
+        They stay as they are where every meter is known, or none is.
+        """
+        said = [token for token in tokens if parts(token)[0] == "TimeSig"]
+        there = [signature_of(parts(token)[1]) for token in known if token.startswith("TimeSig")]
+        strange = [signature_of(parts(token)[1]) for token in said if token not in known]
+        if not strange or not there:
+            return list(tokens)
+        bar = strange[0][0] / strange[0][1]
+        nearest = min(there, key=lambda s: (abs(s[0] / s[1] - bar), s))
+        return self.tokens_of(replace(self.song_of(self.music(tokens)), signatures={0: nearest}))
 
     def _stated(self, tokens: Sequence[str]) -> list[str]:
         """Return what tokens state that holds after them, as a piece begins."""

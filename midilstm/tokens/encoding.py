@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -101,6 +101,10 @@ class Encoding(ABC):
 
     def continued(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
         """Return the tokens of a piece that goes on from a primer but does not hold it."""
+        return list(tokens)
+
+    def rebarred(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
+        """Return the tokens of the same notes in bars that known tokens can name."""
         return list(tokens)
 
     def follow(self, state: Any, token: str) -> Any:

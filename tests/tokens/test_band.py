@@ -555,3 +555,28 @@ def test_a_clocks_place_is_where_the_next_note_is_played(name: str, beats: int, 
     quarters = [start for start, _, _ in tune]
     assert [bars for bars, _ in places] == pytest.approx([start / bar for start in quarters])
     assert [at for _, at in places] == pytest.approx([start % bar / beat for start in quarters])
+
+
+@pytest.mark.parametrize(
+    ("meters", "known", "heard"),
+    [
+        ([(7, 8)], ["TimeSig_3/4", "TimeSig_4/4"], "TimeSig_3/4"),  # of two as near the smaller
+        ([(5, 4)], ["TimeSig_4/4", "TimeSig_3/4"], "TimeSig_4/4"),
+        ([(6, 8)], ["TimeSig_3/4", "TimeSig_4/4"], "TimeSig_3/4"),
+        ([(4, 4), (7, 8)], ["TimeSig_4/4"], "TimeSig_4/4"),
+    ],
+)
+def test_notes_in_a_strange_meter_keep_their_time_in_one_that_is_known(
+    meters: list[tuple[int, int]], known: list[str], heard: str
+) -> None:
+    tune = [(i * 0.5, i * 0.5 + 0.5, 60 + i % 12) for i in range(42)]
+    said = ((8.0 * number, signature(*meter)) for number, meter in enumerate(meters))
+    tokens = REMI.tokens_of(midi.read(smf(conductor(*said), notes(*tune))))
+    found = REMI.rebarred(tokens, known)
+    assert {token for token in found if token.startswith("TimeSig")} == {heard}
+    assert REMI.played(found) == REMI.played(tokens)
+    bars = found.count("Bar_None")
+    assert bars == np.ceil(21 / (4 if heard == "TimeSig_4/4" else 3))
+    assert REMI.rebarred(found, known) == found
+    assert REMI.rebarred(tokens, ["Bar_None"]) == tokens  # nothing to hear in its place
+    assert TSD.rebarred(NOTE, known) == [*NOTE]
