@@ -258,10 +258,14 @@ def test_a_copied_passage_plays_here_and_in_the_training_piece(
     copy = {"sha256": digest, "piece": HOSTILE, "semitones": -2, "tokens": 16, "notes": played}
     copies = {"copies": {"band.mid": {**copy, "bars": [1, 2]}}}
     (tmp_path / "copies.json").write_text(json.dumps(copies))
+    score = {"best": {"score": 0.35, "nats": 2.1}, "key": "D minor"}
+    (tmp_path / "band.json").write_text(json.dumps(score))
     page = show(("band.mid", band))
+    assert "D minor" in texts(page, "dd")
     told = find(page, ".copied p").text
     assert "16 tokens from 0:02 to 0:04 stand in" in told
     assert "2 semitones lower there" in told
+    assert find(page, "p.quiet:not(#summary)").text.endswith(" · score 0.35")
     _, here, there = page.find_elements("css selector", "button")
     assert here.accessible_name == "Play As played here"
     here.click()
