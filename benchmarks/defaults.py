@@ -1,4 +1,4 @@
-"""Ask which temperature, top-p and min-p give pieces that are nearest to people's.
+"""Ask which temperature and top-p give pieces that are nearest to people's.
 
     taskset -c 1 python benchmarks/defaults.py --out defaults.jsonl --model rags=MODEL,DATA
 
@@ -33,22 +33,15 @@ from midilstm.sampling.loop import Memory
 
 GRID: tuple[dict[str, float], ...] = (
     {},
-    {"temperature": 1.1, "min_p": 0.05},
     {"temperature": 0.95},
     {"temperature": 0.9},
     {"top_p": 0.98},
     {"top_p": 0.95},
     {"top_p": 0.9},
-    {"min_p": 0.01},
-    {"min_p": 0.02},
-    {"min_p": 0.05},
     # Rarer tokens left out alone; and with less of the memory, which was fitted at 1 / 1.
     {"top_p": 0.995},
-    {"min_p": 0.001},
-    {"min_p": 0.003},
     {"top_p": 0.98, "memory": 0.8},
     {"top_p": 0.95, "memory": 0.7},
-    {"min_p": 0.01, "memory": 0.7},
     {"temperature": 0.95, "memory": 0.9},
 )
 SHOWN = ("pitch range (semitones)", "pitch-class entropy (bits)", "scale consistency")

@@ -519,25 +519,25 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
 def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture) -> None:
     (plain,) = run("--chars=60", "--seed=3")
     assert capsys.readouterr().out.endswith("\nListen: python render.py --page\n")
-    wishes = ("--chords=C Dm7", "--key=auto", "--control-strength=2", "--min-p=0.01")
+    wishes = ("--chords=C Dm7", "--key=auto", "--control-strength=2", "--top-k=4")
     (made,) = run("--chars=60", "--seed=3", *wishes, "--output-dir=my music")
     told = capsys.readouterr().out
     assert "(key " in told
     assert told.endswith("\nListen: python render.py --page '--output-dir=my music'\n")
-    assert made["path"].stem.endswith("_min-p-0.01_key-auto_chords-C-Dm7_control-2_chars-60")
+    assert made["path"].stem.endswith("_top-k-4_key-auto_chords-C-Dm7_control-2_chars-60")
     assert (made["key"], made["chords"], made["control_strength"]) == ("auto", "C Dm7", 2)
     assert made["control_found"]["key"]
     assert made["tokens"] != plain["tokens"]
     (again,) = run(f"--like={made['path']}")
     assert music(again) == music(made)
-    (off,) = run(f"--like={made['path']}", "--control-strength=0", "--min-p=0")
+    (off,) = run(f"--like={made['path']}", "--control-strength=0", "--top-k=0")
     assert off["tokens"] == plain["tokens"]
 
 
 def test_a_piece_from_before_there_were_wishes_is_made_again(folder: Path) -> None:
     (made,) = run("--chars=30", "--seed=3")
     body = json.loads(made["path"].read_text("utf-8"))
-    for name in ("key", "chords", "instruments", "control_strength", "min_p"):
+    for name in ("key", "chords", "instruments", "control_strength"):
         del body[name]
     (folder / "old.json").write_text(json.dumps(body))
     assert music(*run("--like=old.json")) == music(made)

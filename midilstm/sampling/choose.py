@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +18,7 @@ class Knobs:
     multiplied by `repetition_penalty` (CTRL: Keskar et al. 2019, arXiv 1909.05858); all are divided
     by `temperature` (0: the likeliest is taken); the `top_k` likeliest stay (0: all do); of these
     the fewest that together have `top_p` of their sum (Holtzman et al. 2020, arXiv 1904.09751), and
-    those as likely as the last of them; and of these at least `min_p` times as likely as the
-    likeliest (Nguyen et al. 2024, arXiv 2407.01082). Only with `until_end` can a piece end.
+    those as likely as the last of them. Only with `until_end` can a piece end.
     """
 
     temperature: float = 1.0
@@ -28,7 +26,6 @@ class Knobs:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     until_end: bool = False
-    min_p: float = 0.0
 
 
 def race(rngs: Sequence[np.random.Generator], size: int) -> np.ndarray:
@@ -54,9 +51,6 @@ def choose_rows(
         scores /= knobs.temperature
         if knobs.top_k or knobs.top_p < 1:
             scores[scores < _least(scores, knobs)] = -np.inf
-        if knobs.min_p:
-            least = scores.max(axis=1, keepdims=True) + math.log(knobs.min_p)
-            scores[scores < least] = -np.inf
         scores += noise
     ids: np.ndarray = scores.argmax(axis=1)
     return ids

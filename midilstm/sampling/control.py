@@ -22,7 +22,7 @@ from midilstm.tokens.vocabulary import Vocabulary
 
 # Nats at strength 1 for each pitch class: foreign to the key or, off the beat, to a chord's scale;
 # in the key, times how far from home; and foreign to a chord on the beat.
-FOREIGN, HOME, CHORD = 1.5, 0.75, 2.0
+FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
 HEARD = 32  # pitch classes after which the key of a piece is known
 NEVER = 1e4  # nats: as good as endless, and yet one can be less unlikely than another
 REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond

@@ -39,7 +39,7 @@ def generate(
     END and the primer are fed first, also to `memory`, which is of one piece, not begun. What is
     likely say, in this order: the network; `memory`; `control`; END, which no piece begins with
     and only with `until_end` one ends with; `grammar`, whose rules a primer may break; and of the
-    knobs the repetition penalty, temperature, top-k, top-p and min-p. `control` makes for each
+    knobs the repetition penalty, temperature, top-k and top-p. `control` makes for each
     piece what bends its log probabilities and hears it; `until` a listener: told each new id, it
     says whether the piece is over before it (but the first stays). `progress` is told how many more
     tokens have been drawn. The same seeds give the same pieces, however many

@@ -23,7 +23,6 @@ BARS: Domain = ("a whole number from 1 to 10000", lambda x: 1 <= x <= 10_000)
 COUNT: Domain = ("a whole number from 1 to 100000", lambda x: 1 <= x <= 100_000)
 HEAT: Domain = ("0, nor from 0.01 to 100", lambda x: x == 0 or 0.01 <= x <= 100)
 SHARE: Domain = ("a share above 0, up to 1", lambda x: 0 < x <= 1)
-PART: Domain = ("a share from 0 up to 1", lambda x: 0 <= x <= 1)
 PENALTY: Domain = ("a number from 1 to 100", lambda x: 1 <= x <= 100)
 PULL: Domain = ("a number from 0 to 2", lambda x: 0 <= x <= 2)
 FORCE: Domain = ("a number from 0 to 4", lambda x: 0 <= x <= 4)
@@ -67,7 +66,6 @@ STEERING = (
     Option("temperature", float, 1.0, "above 1 wilder (0 = always the likeliest)", HEAT),
     Option("top_k", int, 0, "draw from so many likeliest (0 = off)", NATURAL, "top-k"),
     Option("top_p", float, 1.0, "draw from the likeliest of this mass (1.0 = off)", SHARE, "top-p"),
-    Option("min_p", float, 0.0, "at least this share of the likeliest's (0 = off)", PART, "min-p"),
     Option("repetition_penalty", float, 1.0, "against repeats (1.0 = off)", PENALTY, "penalty"),
     Option("memory", float, 1.0, "how strongly its past comes back (0 = off)", PULL, "memory"),
     Option("key", str, None, "such as 'D minor' (auto = its own; none = any)", SHORT, "key"),

@@ -25,7 +25,6 @@ from midilstm.sampling.options import KEPT, LENGTHS, stem_of
 LATER: dict[str, Any] = {
     **{"memory": 0, "memory_weights": None, "key": None, "chords": None, "instruments": None},
     "control_strength": 1,
-    "min_p": 0,
 }
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
