@@ -91,6 +91,7 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: tuple[Path, str]) ->
         "epoch-0003.keras",
         "epoch-0006.keras",
         "memory.json",
+        "people.json",
         "settings.json",
         "vocabulary.json",
     ]

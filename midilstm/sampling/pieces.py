@@ -153,8 +153,8 @@ def people_for(model: Trained) -> best.Ranges:
         return ranges
     raise InputError(
         f"--best needs what train.py measures at its end in {path.name}, and "
-        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again, on "
-        f"{best.FEWEST} pieces of {best.SHORTEST} tokens at least"
+        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again, without "
+        f"--no-memory, on {best.FEWEST} pieces of {best.SHORTEST} tokens at least"
     )
 
 
