@@ -152,9 +152,9 @@ def people_for(model: Trained) -> best.Ranges:
     if ranges := read_people(path, model.network.digest):
         return ranges
     raise InputError(
-        f"--best needs what train.py measures at its end in {path.name}, and "
-        f"{path.parent} has none for {model.checkpoint.name}: run its train.py command again, without "
-        f"--no-memory, on {best.FEWEST} pieces of {best.SHORTEST} tokens at least"
+        f"--best needs what train.py measures at its end in {path.name}, and {path.parent} has "
+        f"none for {model.checkpoint.name}: run its train.py command again, on at least "
+        f"{best.FEWEST} pieces of {best.SHORTEST} tokens and without --no-memory"
     )
 
 
