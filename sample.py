@@ -74,16 +74,16 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     drawn = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), asked)
     found = {seed: drawn[seeds.index(seed)] for seed in wanted}
     told = pieces.best_of(found, model, people, arguments.best) if people else {}
+    heard = [trained.vocabulary.tokens[number] for number in primer_ids]
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
     for seed in told or wanted:
         own: dict[str, Any] = {"seed": seed, "group": recipe.group_of(seed, seeds)}
         own |= {"best": told[seed]} if told else {}
-        own |= {"control_found": asked.found(found[seed], primer)} if asked else {}
+        own |= {"control_found": asked.found(found[seed], heard)} if asked else {}
         write(arguments, {**common, **own}, found[seed], trained)
-    where = (
-        [] if arguments.output_dir == Path("output") else [f"--output-dir={arguments.output_dir}"]
-    )
-    print(f"Listen: {shlex.join(['python', 'render.py', '--page', *where])}")
+    where = arguments.output_dir
+    words = ["--page", *([f"--output-dir={where}"] if where != Path("output") else [])]
+    print(printable(f"Listen: {shlex.join(['python', 'render.py', *words])}"))
 
 
 def write(
@@ -102,7 +102,7 @@ def write(
     told = [f"--seed={body['seed']}"] if arguments.count > 1 else []
     told += [f"score {body['best']['score']:.2f}"] if "best" in body else []
     told += [f"{name} {value}" for name, value in body.get("control_found", {}).items()]
-    print(f"Wrote {path}" + (f" ({', '.join(told)})" if told else ""))
+    print(printable(f"Wrote {path}") + (f" ({', '.join(told)})" if told else ""))
     if left_out:
         print(f"  left out {left_out} tokens that are no music")
 
