@@ -191,3 +191,19 @@ def test_no_wish_or_no_strength_is_no_control_but_nonsense_is_refused() -> None:
     assert control_of(NOTES, asked(key="C major", control_strength=0)) is None
     with pytest.raises(InputError):
         control_of(NOTES, asked(key="C mayor", control_strength=0))
+
+
+def test_after_a_primer_chords_begin_in_the_bar_of_the_first_new_note() -> None:
+    begun = ("Bar_None", "TimeSig_3/4", "Position_0", "Tempo_120.0", "Program_0")
+    primer = (*begun, "Pitch_55", *BODY[:2], "Bar_None", "Position_0", "Pitch_56", *BODY[:2])
+    tokens = drawn(REMI, primer, length=1200, chords="C F#")
+    made = heard(REMI, [*primer, *tokens])[2:]
+    first, tones = made[0].start // 3, ({0, 4, 7}, {6, 10, 1})
+    assert first >= 1
+    found = [
+        note.pitch % 12 in tones[int(note.start // 3 - first) % 2]
+        for note in made
+        if note.program >= 0 and note.start % 1 == 0
+    ]
+    assert len(found) > 20
+    assert np.mean(found) > 0.97
