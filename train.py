@@ -15,7 +15,10 @@ from midilstm.arguments import count, positive_int
 from midilstm.sampling import use_one_thread
 
 # The flags that the loop over epochs is made of.
-LOOP = ("model_dir", "epochs", "freq", "keep", "patience", "seed", "shuffle", "transpose")
+LOOP = (
+    *("model_dir", "epochs", "batch_size", "freq", "keep"),
+    *("patience", "seed", "shuffle", "transpose"),
+)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -32,6 +35,11 @@ def train(arguments: argparse.Namespace) -> None:
     length = sum(map(len, corpus.training.values()))
     report.require_batch(length, arguments.batch_size, arguments.seq_length)
     print(report.summary(corpus))
+    if arguments.worker:  # not the first of several, which alone writes
+        from midilstm.training import workers
+
+        workers.follow(vars(arguments), corpus, partial(build, arguments))
+        return
     with locked(arguments.model_dir, arguments.log_dir):
         continue_run(arguments, corpus)
 
@@ -40,17 +48,20 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     """Begin the run in the model folder, or go on with it."""
     from midilstm import runs
     from midilstm.sampling import folder
-    from midilstm.training import log, memory
+    from midilstm.training import log, meeting, memory
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
     settings = runs.settings_of(flags, len(corpus.vocabulary), corpus.described())
     if not arguments.force:
-        shape = (arguments.batch_size, arguments.seq_length)
+        shape = (arguments.lanes, arguments.seq_length)
         memory.require_memory(settings["network"], *shape, average=arguments.average)
     if arguments.fresh:
         runs.move_aside(model_dir, runs.FILES)
     done = runs.begin_or_resume(model_dir, settings)
+    best = runs.path_of(model_dir, "best")
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
+    if arguments.workers:
+        meeting.meet(flags, settings, {"done": done, "best": runs.scores(best)})
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
     checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
@@ -66,25 +77,38 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         return
 
     print("Starting TensorFlow ...", flush=True)
+    make_loop = loop_of(arguments)
     network = build(arguments, settings, corpus.vocabulary, done)
-    from midilstm.training import loop
-
-    own = {"log": kept, "network": network, "corpus": corpus, "done": done}
-    loop.Loop(**own, **{name: flags[name] for name in LOOP}).train()
+    checkpoints = [*runs.numbered(model_dir).values(), best]
+    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
+    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
+    make_loop(**own, **{name: flags[name] for name in LOOP}).train()
     remember()
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
     print(f"Done. Now: python sample.py {length_flag}{flag}")
 
 
+def loop_of(arguments: argparse.Namespace) -> Any:
+    """Return what makes the loop over epochs, of this machine alone or with others."""
+    import model  # noqa: F401 - the first to ask for TensorFlow: it knows how to keep it quiet
+    from midilstm.training import loop
+
+    if not arguments.workers:
+        return loop.Loop
+    from midilstm.training import workers
+
+    return partial(workers.Loop, team=workers.join(vars(arguments)))
+
+
 def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: int) -> Any:
     """Build the network with the weights of epoch `done`, of another model, or random ones."""
-    import model  # the first to ask for TensorFlow: it knows how to keep it quiet
+    import model
     from midilstm import runs
     from midilstm.training import weights
 
     weights.set_seed(arguments.seed)
-    shape = {"batch_size": arguments.batch_size, "sequence_length": arguments.seq_length}
+    shape = {"batch_size": arguments.lanes, "sequence_length": arguments.seq_length}
     network = model.build_model(**settings["network"], **shape)
     learning = {"average": arguments.average, "jit": arguments.jit}
     model.compile_for_training(network, arguments.learning_rate, **learning)
@@ -92,7 +116,7 @@ def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: i
     if done:
         print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
         weights.load(network, runs.path_of(arguments.model_dir, done))
-    elif arguments.start_from:
+    elif "start" in settings:
         print(
             weights.start_from(network, vocabulary, settings, partial(model.build_model, **shape))
         )
@@ -118,6 +142,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--memory", action=switch, default=True, help="fit how much comes back in new pieces")
     shared.add_learning_arguments(parser)
     shared.add_corpus_arguments(parser)
+    shared.add_worker_arguments(parser)
     if parser.parse_args(argv).classic:
         # The recipe of this family of programs: it learns its own pieces by heart.
         parser.set_defaults(layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
@@ -125,13 +150,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")
+    arguments.lanes = shared.lanes_of_a_worker(parser, arguments)
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     arguments = parse_args(argv)
-    return shared.run(lambda: train(arguments))
+    return shared.run(lambda: train(arguments), silent=arguments.worker > 0)
 
 
 if __name__ == "__main__":

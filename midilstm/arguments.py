@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import os
 import signal
@@ -97,6 +98,53 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scheduler", metavar="tcp://HOST:PORT", help=workers)
 
 
+def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of train.py that make it one of several workers."""
+    add = parser.add_argument_group("several machines").add_argument
+    addresses, number = _workers_of(os.environ.get("TF_CONFIG", "{}"))
+    every = "all workers, which share the lanes of a batch; the same on each (none = this alone)"
+    add("--workers", type=_addresses, default=addresses, metavar="HOST:PORT,...", help=every)
+    add("--worker", type=count, default=number, metavar="N", help="which of them this is, from 0")
+    seconds = number_from(1, 86_400, "a number of seconds from 1 to 86400")
+    add("--worker-timeout", type=seconds, default=30.0, help="seconds to wait for another worker")
+
+
+def lanes_of_a_worker(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Return a worker's share of a batch; refuse one without, and a number that no worker has."""
+    team = max(1, len(arguments.workers))
+    if arguments.worker >= team:
+        what = f"{team} --workers, 0 to {team - 1}" if team > 1 else "one without --workers"
+        parser.error(f"there is no --worker={arguments.worker} of {what}")
+    if arguments.batch_size % team:
+        lanes = f"--batch-size={arguments.batch_size} is the whole batch's"
+        parser.error(f"{lanes}, and cannot be divided among {team} workers")
+    return int(arguments.batch_size // team)
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    """Read HOST:PORT,HOST:PORT; one alone is no team."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for address in found:
+        host, _, port = address.rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 2**16):
+            raise argparse.ArgumentTypeError(f"{address} is not HOST:PORT")
+    if len({*found}) < len(found):
+        raise argparse.ArgumentTypeError(f"{text} names one worker twice")
+    return found if len(found) > 1 else ()
+
+
+def _workers_of(config: str) -> tuple[str, int]:
+    """Return what TF_CONFIG, TensorFlow's own convention, says: all addresses, and which it is."""
+    try:
+        said = json.loads(config)
+        chief, others = (said.get("cluster", {}).get(job, []) for job in ("chief", "worker"))
+        task = {"type": "worker", "index": 0, **said.get("task", {})}
+        first = {"chief": 0, "worker": len(chief)}[task["type"]]
+        return ",".join([*chief, *others]), first + int(task["index"])
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return f"TF_CONFIG={config}", 0  # which is refused as --workers would be
+
+
 def corpus_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that load_corpus takes beside the folder, under its names for them."""
     names: tuple[str, ...] = ("pedal", "validation", "seed", "group_versions", "bpe", "min_notes")
@@ -104,24 +152,16 @@ def corpus_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"name": arguments.encoding, **{name: getattr(arguments, name) for name in names}}
 
 
-def run(work: Callable[[], None]) -> int:
+def run(work: Callable[[], None], *, silent: bool = False) -> int:
     """Do a script's work: a person's mistake becomes one sentence and status 2, Ctrl-C 130.
 
-    Where whoever read the output has gone (| head), that is status 141, without a word.
+    Where whoever read the output has gone (| head), that is status 141, without a word. If
+    `silent`, only such sentences and warnings are shown.
     """
     _open_streams()
-    status, sentence = _outcome(work)
-    if work.__module__ == "__main__":  # the process ends now: there is nothing left to interrupt
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sentence:
-        with suppress(OSError):  # nobody may be there to read it
-            print(sentence, file=sys.stderr)
-    return status
-
-
-def _outcome(work: Callable[[], None]) -> tuple[int, str]:
-    """Do the work; return the exit status and what is to be said of it."""
-    script = Path(sys.argv[0]).name
+    if silent:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - never closed
+        sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True, errors="backslashreplace")
     try:
         work()
         sys.stdout.flush()
@@ -136,6 +176,13 @@ def _outcome(work: Callable[[], None]) -> tuple[int, str]:
     except KeyboardInterrupt:
         return 130, "Stopped."
     return 0, ""
+
+
+class _NoTerminal(io.TextIOWrapper):
+    """Standard error, on which no progress bar will draw."""
+
+    def isatty(self) -> bool:
+        return False
 
 
 def _open_streams() -> None:

@@ -15,16 +15,20 @@ def batch_count(length: int, batch_size: int, sequence_length: int) -> int:
 
 
 def batches(
-    ids: np.ndarray, batch_size: int, sequence_length: int, vocabulary_size: int
+    ids: np.ndarray,
+    batch_size: int,
+    sequence_length: int,
+    vocabulary_size: int,
+    which: slice = slice(None),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cut a stream int32 [N] into x int32 [B, T] and one-hot y float32 [B, T, V], the next ids.
 
-    Lane i of batch k + 1 goes on where lane i of batch k ended.
+    Lane i of batch k + 1 goes on where lane i of batch k ended. Only lanes `which` are returned.
     """
-    lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)
+    lanes = ids[: len(ids) // batch_size * batch_size].reshape(batch_size, -1)[which]
     for number in range(batch_count(len(ids), batch_size, sequence_length)):
         start, stop = number * sequence_length, (number + 1) * sequence_length
-        targets = np.zeros((batch_size, sequence_length, vocabulary_size), np.float32)
+        targets = np.zeros((len(lanes), sequence_length, vocabulary_size), np.float32)
         np.put_along_axis(targets, lanes[:, start + 1 : stop + 1, None], 1, axis=-1)
         yield lanes[:, start:stop], targets
 

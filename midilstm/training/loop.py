@@ -58,12 +58,14 @@ class Loop:
     log: Log
     done: int
     epochs: int
+    batch_size: int  # lanes of the whole batch, of which the network may be one worker's share
     freq: int  # epochs from one checkpoint to the next
     keep: int  # so many of the newest numbered checkpoints stay; 0: all
     patience: int  # stop after so many epochs without a better held-out loss; 0: never
     seed: int
     shuffle: bool  # the pieces come in a random order
     transpose: bool  # each piece comes in a random key
+    lanes = slice(None)  # those of the batch that this network trains
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
@@ -83,7 +85,7 @@ class Loop:
         Raise InputError when the numbers are no longer numbers, with the last whole epoch saved.
         """
         stream = sum(map(len, self._pieces))
-        steps = batches.batch_count(stream, *self.network.input_shape)
+        steps = batches.batch_count(stream, self.batch_size, self.network.input_shape[1])
         counts = {"total": steps * self.epochs, "initial": steps * self.done}
         try:
             with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
@@ -111,7 +113,8 @@ class Loop:
         stream = batches.epoch_stream(
             self._pieces, rng, shuffle=self.shuffle, transpositions=self._keys
         )
-        made = batches.batches(stream, *self.network.output_shape)
+        _, length, vocabulary = self.network.output_shape
+        made = batches.batches(stream, self.batch_size, length, vocabulary, self.lanes)
         for number, (x, y) in enumerate(batches.ahead(made), 1):
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
@@ -153,17 +156,19 @@ class Loop:
 
     def _save_if_best(self, row: Row) -> bool:
         if is_best := row.val_loss < self._best_loss:
-            weights.save(self.network, runs.path_of(self.model_dir, "best"), vars(row))
+            self._write(runs.path_of(self.model_dir, "best"))
             self._best_loss, self._best_epoch = row.val_loss, row.epoch
         return is_best
 
     def _save(self) -> Path:
-        path = runs.path_of(self.model_dir, self.done)
-        weights.save(self.network, path, vars(self.log.rows[-1]))
+        self._write(path := runs.path_of(self.model_dir, self.done))
         if self.keep:
             runs.keep_newest(self.model_dir, self.keep)
         self.log.draw()
         return path
+
+    def _write(self, path: Path) -> None:
+        weights.save(self.network, path, vars(self.log.rows[-1]))
 
     def _save_last(self) -> str:
         """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
