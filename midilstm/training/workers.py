@@ -6,7 +6,11 @@ So batches, masks of dropout and learning curve are those of one machine.
 """
 
 import math
+import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -26,6 +30,16 @@ with quiet():
 
     from midilstm.training import loop, weights
     from midilstm.training.scorer import Scorer
+
+# Ends a process that TensorFlow keeps from all else, its own threads too.
+WATCH = """
+import os, signal, sys, time
+pid, seconds, said = sys.argv[1:]
+time.sleep(float(seconds))
+if os.getppid() == int(pid):
+    print(said, file=sys.stderr, flush=True)
+    os.kill(int(pid), signal.SIGKILL)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +74,15 @@ def join(flags: Mapping[str, Any]) -> Team:
     """
     workers, worker, seconds = (flags[x] for x in ("workers", "worker", "worker_timeout"))
     before = signal.getsignal(signal.SIGTERM)
+    said = f"{Path(sys.argv[0]).name}: a worker ended before all had begun (--worker-timeout)"
+    watch = subprocess.Popen([sys.executable, "-c", WATCH, str(os.getpid()), str(seconds), said])
     cluster = tf.train.ClusterSpec({"worker": list(workers)})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type="worker", task_id=worker, rpc_layer="grpc"
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    watch.kill()
+    watch.wait()
     signal.signal(signal.SIGTERM, before)  # which the strategy makes do nothing
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=seconds)
     return Team(workers=workers, worker=worker, strategy=strategy, options=options)
@@ -158,8 +176,7 @@ class Loop(loop.Loop):
     team: Team
 
     def __post_init__(self) -> None:
-        """Share the network, and what all epochs share."""
-        share(self.network, self.team)
+        """Prepare what all epochs share."""
         super().__post_init__()
         self._scorer = SharedScorer(self.network, self.team)
         lanes = self.network.input_shape[0]
@@ -168,12 +185,23 @@ class Loop(loop.Loop):
     def train(self) -> None:
         """Train as one machine does; raise InputError where another worker dies or hangs."""
         try:
+            share(self.network, self.team)
             super().train()
         except tf.errors.OpError as error:
             raise InputError(
-                f"another worker has gone or hangs, in epoch {self.done + 1}, of which nothing is "
-                f"saved. {self._save_last()} The same commands go on from there"
+                f"{self._who(str(error))} has gone or hangs, in epoch {self.done + 1}, of which "
+                f"nothing is saved. {self._save_last()} The same commands go on from there"
             ) from error
+
+    def _who(self, error: str) -> str:
+        """Name the worker that an error of TensorFlow is about, as far as it says."""
+        others = {*range(len(self.team.workers))} - {self.team.worker}
+        if len(others) > 1:
+            others &= {int(number) for number in re.findall(r"/task:(\d+)", error)}
+        if len(others) != 1:
+            return "another worker"
+        (number,) = others
+        return f"worker {number} at {self.team.workers[number]}"
 
 
 @dataclass(kw_only=True)
