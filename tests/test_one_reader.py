@@ -26,7 +26,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     @contextmanager
     def here(parse: reading.Parse, *_: Any) -> Iterator[reading.Submit]:
-        yield lambda data: lambda: parse(data)
+        yield lambda _path, _key, data: lambda: parse(data or b"")
 
     monkeypatch.setattr(MidiEvent, "read", listen)
     monkeypatch.setattr(reading, "local_pool", here)

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import tokens as encodings
-from midilstm.corpus import reading, versions
+from midilstm.corpus import cluster, reading, remote, versions
 from midilstm.corpus.folder import find_files
 from midilstm.corpus.reading import Outcome, Piece, Refusal
 from midilstm.files import InputError
@@ -95,14 +95,17 @@ def load_corpus(
     encoding = encodings.get(name)
     if bpe and type(encoding).joins is Encoding.joins:
         raise InputError(f"--bpe has nothing to merge in --encoding={name}")
-    paths, report = _found(data_dir)
+    far = remote.listing(data_dir) if remote.url_of(data_dir) else {}
+    paths, report = _found(data_dir, far)
     parse = partial(reading.parse_bytes, name=name, pedal=pedal)
     workers = min(jobs or os.cpu_count() or 1, len(paths))
     pool = partial(reading.local_pool, parse, workers, max_file_seconds)
+    window = 64
     if scheduler:
-        pool = partial(reading.dask_cluster, parse, scheduler)
+        pool = partial(cluster.dask_cluster, name, pedal, max_file_seconds, scheduler)
+        window = cluster.WINDOW
     cache = reading.cache_for(data_dir, name, pedal=pedal)
-    outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool)
+    outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool, window=window, far=far)
     tokens, sizes = _gathered(outcomes, report, data_dir, min_notes)
     spans = {file: size.spans for file, size in sizes.items()}
     tunes = versions.groups(spans) if group_versions else []
@@ -116,10 +119,10 @@ def load_corpus(
     return Corpus(vocabulary, ids, held, report, sizes, tunes)
 
 
-def _found(data_dir: Path) -> tuple[list[Path], Report]:
-    if not data_dir.is_dir():
+def _found(data_dir: Path, far: Iterable[Path]) -> tuple[list[Path], Report]:
+    if not far and not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
-    paths, unread = find_files(data_dir)
+    paths, unread = find_files(data_dir, far)
     if not paths:
         others = "".join(f", but {len(files):,} {kind}" for kind, files in unread.items())
         raise InputError(

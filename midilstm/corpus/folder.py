@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 MIDI = (".mid", ".midi", ".kar", ".rmi", ".smf")
@@ -17,9 +18,12 @@ UNREAD = {
 _KINDS = {f".{ending}": kind for kind, endings in UNREAD.items() for ending in endings.split()}
 
 
-def find_files(folder: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """List the MIDI files below `folder`, and by kind the music that is none, hidden ones never."""
-    found: list[Path] = []
+def find_files(folder: Path, far: Iterable[Path] = ()) -> tuple[list[Path], dict[str, list[Path]]]:
+    """List the MIDI files below `folder`, and by kind the music that is none, hidden ones never.
+
+    `far` are the files below a folder behind a URL.
+    """
+    found = [path for path in far if not any(part.startswith(".") for part in path.parts)]
     visited: set[str] = set()
     unread: dict[str, list[Path]] = {}
 

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import stat
-import sys
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from math import inf
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
-from threading import current_thread, main_thread
+from types import MappingProxyType
 from typing import Any, cast, get_origin, get_type_hints
 
 from pebble import ProcessExpired, ProcessPool
 
 from midilstm import midi
 from midilstm import tokens as encodings
-from midilstm.corpus import versions
+from midilstm.corpus import remote, versions
 from midilstm.corpus.cache import Cache
-from midilstm.files import InputError
 from midilstm.tokens.notes import onset_tokens
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
-PACKAGE = Path(encodings.__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,12 @@ class Refusal:
 
 
 Result = Piece | Refusal
+TOO_LARGE = Refusal("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
 # A file, what became of it (a Path is the earlier file with the same music), and from the cache?
 Outcome = tuple[Path, Result | Path, bool]
 Parse = Callable[[bytes], Result]
 Wait = Callable[[], Result]
-Submit = Callable[[bytes], Wait]  # sends a file's bytes to a worker
+Submit = Callable[[Path, str, bytes | None], Wait]  # sends a file, its key and bytes to a worker
 Pool = Callable[[], AbstractContextManager[Submit]]
 
 
@@ -145,13 +140,13 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
-def _wait(future: Any, seconds: float, death: type[Exception]) -> Result:
+def _wait(future: Any, seconds: float) -> Result:
     """Return a worker's result; too much time, or the worker's death, costs the file."""
     try:
         return cast(Result, future.result())
     except TimeoutError:
         return Refusal("took too long", f"takes longer than {seconds:g} seconds", lasting=False)
-    except death as error:
+    except ProcessExpired as error:
         return Refusal("crashed the reader", f"ended the process that read it ({error})", False)
 
 
@@ -161,13 +156,13 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
     # Spawned, never forked: a fork of a process that holds TensorFlow's threads may hang.
     pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
 
-    def submit(data: bytes) -> Wait:
-        try:
-            with without_interrupts():  # the processes that this starts inherit it
-                future = pool.submit(parse, seconds, data)
-        except RuntimeError as error:  # as where the system allows no more of them
-            raise InputError(f"no process can be started that reads files ({error})") from error
-        return partial(_wait, future, seconds, ProcessExpired)
+    def submit(path: Path, _key: str, data: bytes | None = None) -> Wait:
+        read = read_bytes(path) if data is None else data
+        if isinstance(read, Refusal):
+            return partial(Refusal, read.reason, read.detail)
+        with without_interrupts():  # the processes that this starts inherit it
+            future = pool.submit(parse, seconds, read)
+        return partial(_wait, future, seconds)
 
     try:
         yield submit
@@ -196,61 +191,37 @@ def without_interrupts() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-@contextmanager
-def dask_cluster(parse: Parse, address: str) -> Iterator[Submit]:
-    """Parse on the workers of the Dask scheduler at `address`; InputError where none answers."""
-    try:
-        from distributed import Client, KilledWorker  # only those with a cluster install it
-
-        client = Client(address, timeout=10, set_as_default=False)
-    except ImportError as error:
-        raise InputError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
-    except (OSError, ValueError) as error:
-        start = "start one with 'dask scheduler', workers with 'dask worker' and what it prints"
-        raise InputError(f"no Dask scheduler answers at {address}: {start}") from error
-
-    def submit(data: bytes) -> Wait:
-        return partial(_wait, client.submit(parse, data, pure=False), inf, KilledWorker)
-
-    with client:
-        _ship(client)
-        yield submit
-
-
-def _ship(client: Any) -> None:
-    """Send this package to a cluster's workers, in place of an older one, and to later workers."""
-
-    def forget() -> None:
-        for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE.name]:
-            del sys.modules[name]
-
-    with tempfile.TemporaryDirectory(prefix=f"{PACKAGE.name}-") as folder:
-        # A name of its own each time, since Python remembers what it once found in a zip file.
-        name = str(Path(folder, Path(folder).name))
-        archive = shutil.make_archive(name, "zip", PACKAGE.parent, PACKAGE.name)
-        client.run(forget)
-        client.upload_file(archive)
-
-
-def _bytes(path: Path) -> bytes | Refusal:
+def read_bytes(path: Path) -> bytes | Refusal:
     """Return a file's bytes, or why it was not read."""
     try:
+        if remote.url_of(path):
+            data = remote.read(path, midi.MAX_BYTES + 1)
+            return data if len(data) <= midi.MAX_BYTES else TOO_LARGE
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe may never end
             return Refusal("cannot be read", "cannot be read (not a regular file)")
         with path.open("rb") as file:
             data = file.read(midi.MAX_BYTES + 1)
         if len(data) > midi.MAX_BYTES:
-            return Refusal("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
+            return TOO_LARGE
         return data
     except OSError as error:
-        return Refusal("cannot be read", f"cannot be read ({error.strerror})")
+        return Refusal("cannot be read", f"cannot be read ({error.strerror or error})")
 
 
 def parse_files(
-    paths: Iterable[Path], *, name: str, cache: Cache, pool: Pool, window: int = 64
+    paths: Iterable[Path],
+    *,
+    name: str,
+    cache: Cache,
+    pool: Pool,
+    window: int = 64,
+    far: Mapping[Path, str] = MappingProxyType({}),
 ) -> Iterator[Outcome]:
-    """Yield each file's outcome in the order of `paths`, with at most `window` files in memory."""
+    """Yield each file's outcome in the order of `paths`, with at most `window` files in memory.
+
+    `far` are files behind a URL, and what says which content each has.
+    """
     is_token = lru_cache(maxsize=2**16)(encodings.get(name).is_token)
     firsts: dict[str, Path] = {}  # hash of a file's bytes or of its tokens → the first such file
     pending: deque[tuple[Path, str, Result | Path | Wait]] = deque()
@@ -269,7 +240,8 @@ def parse_files(
     with cache, ExitStack() as stack:
         submit: Submit | None = None
         for path in paths:
-            data = _bytes(path)
+            # What lies far away is not read where it may be known already.
+            data = far[path].encode() if path in far else read_bytes(path)
             if isinstance(data, Refusal):
                 pending.append((path, "", data))
             elif (first := firsts.setdefault(key := _hash(data), path)) != path:
@@ -278,7 +250,7 @@ def parse_files(
                 pending.append((path, key, known))
             else:
                 submit = submit or stack.enter_context(pool())
-                pending.append((path, key, submit(data)))
+                pending.append((path, key, submit(path, key, None if path in far else data)))
             if len(pending) >= window:
                 yield settle(*pending.popleft())
         while pending:

@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -31,25 +31,31 @@ def meet(
     Raise InputError naming who is missing after --worker-timeout, or what differs.
     """
     workers, worker, seconds = (flags[x] for x in ("workers", "worker", "worker_timeout"))
-    said = {"facts": facts_of(flags, settings), "state": state, "nonce": uuid4().hex}
+    said = {"facts": facts_of(flags, settings), "state": state or {}, "nonce": uuid4().hex}
     end = time.monotonic() + seconds
     with _Desk(workers[worker], said) as desk:
         replies = [_ask(address, worker, end) for address in workers]
-        missing = [n for n, reply in enumerate(replies) if reply is None]
+        missing = [f"worker {n} at {workers[n]}" for n, reply in enumerate(replies) if not reply]
         if missing:
-            names = ", ".join(f"worker {n} at {workers[n]}" for n in missing)
             raise InputError(
-                f"{names} did not answer within {seconds:g} seconds (--worker-timeout): start the "
-                "same command there with its own --worker, and see that the port can be reached"
+                f"{', '.join(missing)} did not answer within {seconds:g} seconds "
+                "(--worker-timeout): start the same command there with its own --worker, "
+                "and see that its port can be reached"
             )
-        while len(desk.callers) < len(workers):  # or the slower ones would find nobody here
+        facts = [_facts(*pair) for pair in zip(workers, replies, strict=True)]
+        if replies[worker]["nonce"] != said["nonce"]:
+            raise InputError(
+                f"{workers[worker]} is another process than this one: give each machine the same "
+                f"--workers, and the number of its own address there (here it is {worker})"
+            )
+        while late := {*range(len(workers))} - desk.callers:  # they would find nobody here
             if time.monotonic() > end:
-                late = ", ".join(
-                    f"worker {n}" for n in sorted({*range(len(workers))} - desk.callers)
-                )
-                raise InputError(f"{late} cannot reach {workers[worker]}, worker {worker}")
+                names = ", ".join(f"worker {number}" for number in sorted(late))
+                raise InputError(f"{workers[worker]}, this worker, cannot be reached by {names}")
             time.sleep(PAUSE / 10)
-    return _compared(replies, workers, worker, said["nonce"])
+    for address, theirs in zip(workers, facts, strict=True):
+        _refuse_other(address, facts[worker], theirs)
+    return dict(replies[0]["state"])
 
 
 def facts_of(flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
@@ -61,29 +67,22 @@ def facts_of(flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps({name: value for part in parts for name, value in part.items()}))
 
 
-def _compared(replies: Any, workers: Sequence[str], worker: int, nonce: str) -> dict[str, Any]:
-    """Return the first worker's state, if all say the same as this one."""
-    try:
-        if replies[worker]["nonce"] != nonce:
-            raise InputError(
-                f"{workers[worker]} is another process than this one: give each machine the "
-                f"same --workers, and the number of its own address there (here --worker={worker})"
-            )
-        mine = replies[worker]["facts"]
-        for number, reply in enumerate(replies):
-            theirs = reply["facts"]
-            names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
-            if names:
-                said = (f"{x} is {mine.get(x)} here and {theirs.get(x)} there" for x in names)
-                raise InputError(
-                    f"worker {number} at {workers[number]} has begun differently: "
-                    f"{printable('; '.join(said))}. All workers need the same"
-                )
-        return dict(replies[0]["state"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("what answers on the ports of --workers is another program") from error
+def _facts(address: str, reply: Any) -> dict[str, Any]:
+    """Return the facts in a reply; raise InputError where it is not a worker's."""
+    kinds = {"facts": dict, "state": dict, "nonce": str}
+    if not isinstance(reply, dict) or {name: type(reply.get(name)) for name in kinds} != kinds:
+        raise InputError(f"what answers at {address} is another program, or version of this one")
+    return dict(reply["facts"])
+
+
+def _refuse_other(address: str, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+    if names:
+        said = (f"{name} is {mine.get(name)} here and {theirs.get(name)} there" for name in names)
+        raise InputError(
+            f"the worker at {address} has begun differently: {printable('; '.join(said))}. "
+            "All workers need the same"
+        )
 
 
 def split(address: str) -> tuple[str, int]:
@@ -97,10 +96,18 @@ def _ask(address: str, worker: int, end: float) -> Any:
     while (left := end - time.monotonic()) > 0:
         with suppress(OSError), socket.create_connection(split(address), min(left, 5)) as line:
             line.sendall(b"%d\n" % worker)
-            with line.makefile("rb") as file, suppress(ValueError):
-                return json.loads(file.readline(LARGEST))
+            with line.makefile("rb") as file:
+                if answer := file.readline(LARGEST):
+                    return _read(answer)
         time.sleep(PAUSE)
     return None
+
+
+def _read(answer: bytes) -> Any:
+    try:
+        return json.loads(answer) or "nothing"
+    except (ValueError, RecursionError):
+        return "no JSON"
 
 
 class _Desk:

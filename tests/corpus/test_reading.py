@@ -33,7 +33,7 @@ def parse(folder: Path, pool: reading.Pool | None = None) -> list[Outcome]:
 
 @contextmanager
 def here() -> Iterator[Submit]:
-    yield lambda data: partial(parse_notes, data)
+    yield lambda _path, _key, data: partial(parse_notes, data or b"")
 
 
 def processes(jobs: int = 1, seconds: float = 20, how: reading.Parse = parse_notes) -> reading.Pool:
