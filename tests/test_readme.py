@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-DASK = re.compile("dask |--scheduler")  # a cluster: tests/corpus/test_dask.py starts one so
+# Several machines: tests/corpus/test_dask.py, training/test_workers.py, test_deploy.py start them.
+CLUSTER = re.compile("dask |--scheduler|--workers|deploy/")
 READING = ["--jobs=1"]
 TINY = ["--batch-size=2", "--seq-length=8"]
 # What makes each script quick enough to test, after the README's own flags
@@ -49,7 +50,7 @@ def test_the_other_commands_work_one_after_another(
     monkeypatch.chdir(music.parent)
     (music.parent / "jazz").symlink_to(music)
     lines = [line for block in BLOCKS[2:] for line in block.splitlines()]
-    commands = [shlex.split(line) for line in lines if not DASK.search(line)]
+    commands = [shlex.split(line) for line in lines if not CLUSTER.search(line)]
     assert {script for _, script, *_ in commands} == {f"{name}.py" for name in QUICK}
     for _, script, *flags in commands:
         assert run(script.removesuffix(".py"), flags) == 0, shlex.join([script, *flags])

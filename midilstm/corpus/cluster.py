@@ -26,7 +26,7 @@ PATIENCE = 10.0  # seconds for a scheduler to answer, and to have a worker
 PACKAGE = Path(reading.__file__).parent.parent
 INSTALL = "pip install -r requirements-dask.txt"
 
-File = tuple[str, str, bytes | None]  # its path, its key, and its bytes where a worker needs them
+File = tuple[Path, str, bytes | None]  # its path, its key, and its bytes where a worker needs them
 How = tuple[str, bool, float]  # encoding, pedal, seconds a file
 
 
@@ -100,7 +100,7 @@ class _Batches:
 
     def submit(self, path: Path, key: str, _data: bytes | None) -> Wait:
         batch = self._open
-        batch.files.append((_name(path), key, None))
+        batch.files.append((path, key, None))
         if len(batch.files) == BATCH:
             self._send()
         return partial(self._wait, batch, len(batch.files) - 1)
@@ -110,7 +110,8 @@ class _Batches:
         self._open = _Batch()
 
     def _task(self, files: list[File]) -> Any:
-        return self._client.submit(parse_there, files, self._how, pure=False)
+        named = [(_name(path), key, data) for path, key, data in files]
+        return self._client.submit(parse_there, named, self._how, pure=False)
 
     def _wait(self, batch: _Batch, number: int) -> Result:
         if batch is self._open:
@@ -125,16 +126,14 @@ class _Batches:
             futures = [self._task([file]) for file in batch.files]
             found = [(self._gathered(future) or [_crashed()])[0] for future in futures]
         unread = [number for number, result in enumerate(found) if result is None]
-        if unread:  # no folder is shared: the bytes go along
-            files = [self._with_bytes(batch.files[number]) for number in unread]
-            again = _Batch(files, self._task(files))
-            for number, result in zip(unread, self._results(again), strict=True):
-                found[number] = result
+        read = {number: reading.read_bytes(batch.files[number][0]) for number in unread}
+        sent: list[File] = [
+            (*batch.files[n][:2], data) for n, data in read.items() if isinstance(data, bytes)
+        ]
+        again = iter(self._results(_Batch(sent, self._task(sent))) if sent else ())
+        for number, data in read.items():  # no folder is shared: the bytes went along
+            found[number] = data if isinstance(data, Refusal) else next(again)
         return cast(list[Result], found)
-
-    def _with_bytes(self, file: File) -> File:
-        data = reading.read_bytes(Path(file[0]))
-        return (*file[:2], b"" if isinstance(data, Refusal) else data)
 
     def _gathered(self, future: Any) -> list[Result | None] | None:
         """Return a task's results; None where it ended its workers."""

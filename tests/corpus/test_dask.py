@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,10 +111,17 @@ def test_two_workers_give_the_bytes_of_the_serial_run(
     cluster.worker()
     cluster.worker("--nanny")
     expected = corpus_bytes(many, None)
-    sent: list[Path] = []
-    monkeypatch.setattr(dask_room._Batches, "_with_bytes", lambda _, file: sent.append(file))
+    sent: list[bytes | None] = []
+    task = dask_room._Batches._task
+
+    def noted(batches: Any, files: Any) -> Any:
+        sent.extend(data for _, _, data in files)
+        return task(batches, files)
+
+    monkeypatch.setattr(dask_room._Batches, "_task", noted)
     assert corpus_bytes(many, cluster.address) == expected
-    assert not sent  # they share the folder
+    assert len(sent) == FILES + 1
+    assert not any(sent)  # they share the folder
 
 
 def test_workers_without_the_folder_are_sent_its_files(

@@ -1,0 +1,142 @@
+"""Time a training step on one core, on two with two threads, and with two workers, a core each.
+
+Processes are pinned with taskset (Linux). Each mode runs alone, round after round, so that a busy
+machine slows all modes alike. See scaling.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the root's modules are one folder up from this script
+
+SIZES: dict[str, dict[str, Any]] = {
+    "default": {"units": 256, "layers": 2},
+    "three layers": {"units": 256, "layers": 3},
+    "512 units": {"units": 512, "layers": 2},
+    "512 units, three layers": {"units": 512, "layers": 3},
+}
+LENGTH, VOCABULARY, WARM = 64, 400, 3
+MODES = ("one core", "two threads", "two workers", "two workers, no exchange")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    show_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_defaults)
+    add = parser.add_argument
+    add("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help="which")
+    add("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE", help="which")
+    add("--lanes", nargs="+", type=int, default=[16], help="lanes of the whole batch")
+    add("--rounds", type=int, default=3, help="runs of each mode")
+    add("--steps", type=int, default=20, help="timed steps a run")
+    add("--port", type=int, default=9600, help="the first of two free ports")
+    add("--child", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def time_steps(job: dict[str, Any]) -> dict[str, Any]:
+    """Train random batches, alone or as one of several workers; return medians in milliseconds."""
+    import model
+    from midilstm.training import workers
+
+    flags = {"workers": job["workers"], "worker": job["worker"], "worker_timeout": 60}
+    team = workers.join(flags) if job["workers"] else None
+    sizes = {"vocabulary_size": VOCABULARY, "units": job["units"], "layers": job["layers"]}
+    sizes |= {"batch_size": job["lanes"], "sequence_length": LENGTH}
+    network = model.build_model(**sizes, dropout=0.3, input_dropout=0.3)
+    model.compile_for_training(network, 3e-3, average=0.98)
+    if team:
+        workers.share(network, team)
+    if job["alone"]:  # the same work, and none of it goes anywhere
+        mute: Any = Mute(job["workers"])
+        network.train_on_batch = workers._make_step(network, mute)
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, VOCABULARY, (job["lanes"], LENGTH)).astype("int32")
+    y = np.eye(VOCABULARY, dtype="float32")[rng.integers(0, VOCABULARY, x.shape)]
+    every: dict[str, list[float]] = {"ms": [], "processor_ms": [], "bytes": []}
+    for _ in range(WARM + job["steps"]):
+        began, busy, bytes_before = time.perf_counter(), time.process_time(), loopback_bytes()
+        network.train_on_batch(x, y)
+        every["ms"].append(1e3 * (time.perf_counter() - began))
+        every["processor_ms"].append(1e3 * (time.process_time() - busy))
+        every["bytes"].append(loopback_bytes() - bytes_before)
+    medians = {name: statistics.median(values[WARM:]) for name, values in every.items()}
+    return {**medians, "parameters": network.count_params()}
+
+
+class Mute:
+    """A team that adds nothing up."""
+
+    def __init__(self, workers: Sequence[str]) -> None:
+        self.workers = workers
+
+    def add(self, values: Any) -> Any:
+        return values
+
+    def gather(self, values: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.concat([values] * len(self.workers), 0)
+
+
+def loopback_bytes() -> int:
+    """Return the bytes that this machine has sent to itself (Linux)."""
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    return sum(int(line.split()[9]) for line in lines if line.strip().startswith("lo:"))
+
+
+def run(mode: str, size: dict[str, Any], lanes: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Run one mode in processes of its own; return the slowest worker's medians."""
+    count = 2 if mode.startswith("two workers") else 1
+    alone = mode.endswith("no exchange")
+    addresses = [f"127.0.0.1:{args.port + n}" for n in range(count)] if count > 1 else []
+    job = {**size, "workers": addresses, "alone": alone, "steps": args.steps}
+    processes = []
+    for number in range(count):
+        job |= {"worker": number, "lanes": lanes // count}
+        cores = "0,1" if mode == "two threads" else str(number)
+        command = ["taskset", "-c", cores, sys.executable, __file__, f"--child={json.dumps(job)}"]
+        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        processes.append(start(command, env=quiet, text=True))
+    said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
+    return max(said, key=lambda one: one["ms"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table row for each size, number of lanes and mode, the fastest of all rounds."""
+    args = parse_args(argv)
+    if args.child:
+        print(json.dumps(time_steps(json.loads(args.child))))
+        return
+    print("| network | lanes | mode | ms a step | processor ms | MB sent | efficiency |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for name in args.sizes:
+        for lanes in args.lanes:
+            found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
+            for _ in range(args.rounds):
+                for mode in args.modes:
+                    found[mode].append(run(mode, SIZES[name], lanes, args))
+            best = {mode: min(runs, key=lambda one: one["ms"]) for mode, runs in found.items()}
+            for mode, one in best.items():
+                row = [name, lanes, mode, f"{one['ms']:.1f}", f"{one['processor_ms']:.1f}"]
+                megabytes = one["bytes"] / 2e6 if mode == "two workers" else 0
+                share = best["one core"]["ms"] / one["ms"] / 2 if "one core" in best else 0
+                row += [f"{megabytes:.1f}", f"{share:.2f}" if mode != "one core" else ""]
+                print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
