@@ -128,14 +128,17 @@ def _make_step(network: keras.Model, team: Team) -> Any:
         first, *others = tape.gradient(loss, variables)
         logs = [loss, tf.reduce_mean(tf.cast(hits, tf.float32)) / count]
         flat = tf.concat([tf.reshape(g, [-1]) for g in (*others, tf.stack(logs))], 0)
-        return first.values, first.indices, flat
+        # Its rows and their ids in one message.
+        ids = tf.bitcast(tf.cast(first.indices, tf.int32), tf.float32)
+        return tf.concat([first.values, ids[:, None]], 1), flat
 
     @tf.function
     def step(x: Any, y: Any) -> Any:
-        rows, ids, flat = differentiate(x, y)
-        flat = team.add(flat)
+        rows, flat = differentiate(x, y)
+        flat, rows = team.add(flat), team.gather(rows)
         # The embedding's by row, as on one machine: Adam squares them before it adds them up.
-        rows = tf.IndexedSlices(team.gather(rows), team.gather(ids), variables[0].shape)
+        ids = tf.bitcast(rows[:, -1], tf.int32)
+        rows = tf.IndexedSlices(rows[:, :-1], ids, variables[0].shape)
         sizes = [int(np.prod(v.shape)) for v in variables[1:]]
         *parts, logs = tf.split(flat, [*sizes, 2])
         shaped = [tf.reshape(g, v.shape) for g, v in zip(parts, variables[1:], strict=True)]
