@@ -48,7 +48,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     """Begin the run in the model folder, or go on with it."""
     from midilstm import runs
     from midilstm.sampling import folder
-    from midilstm.training import log, meeting, memory
+    from midilstm.training import log, memory
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
     settings = runs.settings_of(flags, len(corpus.vocabulary), corpus.described())
@@ -61,6 +61,8 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     best = runs.path_of(model_dir, "best")
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     if arguments.workers:
+        from midilstm.training import meeting
+
         meeting.meet(flags, settings, {"done": done, "best": runs.scores(best)})
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list

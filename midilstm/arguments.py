@@ -101,7 +101,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of train.py that make it one of several workers."""
     add = parser.add_argument_group("several machines").add_argument
-    addresses, number = _workers_of(os.environ.get("TF_CONFIG", "{}"))
+    addresses, number = _workers_of(os.environ.get("TF_CONFIG") or "{}")
     every = "all workers, which share the lanes of a batch; the same on each (none = this alone)"
     add("--workers", type=_addresses, default=addresses, metavar="HOST:PORT,...", help=every)
     add("--worker", type=count, default=number, metavar="N", help="which of them this is, from 0")

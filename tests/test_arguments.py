@@ -1,6 +1,7 @@
 """The command line that the doors share, and how they end."""
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -129,3 +130,67 @@ def test_an_interrupt_ends_it_whenever_it_comes(music: Path, seconds: float) -> 
         _, error = door.communicate(timeout=30)
     assert door.returncode in (130, 0)
     assert "Traceback" not in error
+    # While a process begins or ends, Python itself answers: a worker that is being started by a
+    # traceback of its own, an interpreter that is being left by dying of the signal.
+    assert door.returncode in (130, -signal.SIGINT, 0)
+    assert 'preprocess.py", line' not in error
+
+
+def config(task: str, index: int, **cluster: list[str]) -> str:
+    return json.dumps({"cluster": cluster, "task": {"type": task, "index": index}})
+
+
+A, B, C = "a:9400", "b:9400", "[::1]:9400"
+
+
+@pytest.mark.parametrize(
+    ("said", "flags", "workers", "worker", "lanes"),
+    [
+        ("", "", (), 0, 16),
+        ("", f"--workers={A},{B} --worker=1", (A, B), 1, 8),
+        ("", f"--workers={A}", (), 0, 16),  # one is none
+        (config("worker", 1, worker=[A, B]), "", (A, B), 1, 8),
+        (config("worker", 0, chief=[A], worker=[B]), "", (A, B), 1, 8),
+        (config("chief", 0, chief=[A], worker=[B, C, "d:1"]), "", (A, B, C, "d:1"), 0, 4),
+        (config("worker", 0, worker=[A]), "", (), 0, 16),
+        (config("worker", 1, worker=[A, B]), f"--workers={B},{C} --worker=0", (B, C), 0, 8),
+    ],
+)
+def test_workers_are_said_by_flags_or_as_tensorflow_does(
+    said: str,
+    flags: str,
+    workers: tuple[str, ...],
+    worker: int,
+    lanes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", said)
+    arguments = train.parse_args(flags.split())
+    assert (arguments.workers, arguments.worker, arguments.lanes) == (workers, worker, lanes)
+
+
+@pytest.mark.parametrize(
+    ("said", "flags", "reason"),
+    [
+        ("", f"--workers={A},{B} --worker=2", "no --worker=2 of 2 --workers, 0 to 1"),
+        ("", "--worker=1", "no --worker=1 of one without --workers"),
+        ("", f"--workers={A},{B},{C}", "cannot be divided among 3 workers"),
+        ("", f"--workers={A},b", "b is not HOST:PORT"),
+        ("", f"--workers={A},b:99999", "b:99999 is not HOST:PORT"),
+        ("", f"--workers={A},{A}", "names one worker twice"),
+        (config("ps", 0, worker=[A, B], ps=[C]), "", "is not HOST:PORT"),
+        ("{nonsense", "", "TF_CONFIG={nonsense is not HOST:PORT"),
+        (config("worker", 5, worker=[A, B]), "", "no --worker=5"),
+    ],
+)
+def test_wrong_workers_are_refused(
+    said: str,
+    flags: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", said)
+    with pytest.raises(SystemExit):
+        train.parse_args(flags.split())
+    assert reason in capsys.readouterr().err
