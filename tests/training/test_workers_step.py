@@ -46,7 +46,7 @@ def test_a_worker_drops_of_its_lanes_what_one_machine_would() -> None:
 def test_two_workers_step_as_one_does_on_the_lanes_of_both(average: float) -> None:
     def build(lanes: int) -> keras.Model:
         weights.set_seed(0)
-        sizes = {"embedding_size": 6, "units": 5, "layers": 2, "dropout": 0.0}
+        sizes: Any = {"embedding_size": 6, "units": 5, "layers": 2, "dropout": 0.0}
         network = model.build_model(9, batch_size=lanes, sequence_length=4, **sizes)
         model.compile_for_training(network, 1e-2, average=average)
         return network
