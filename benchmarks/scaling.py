@@ -40,6 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rounds", type=int, default=3, help="runs of each mode")
     add("--steps", type=int, default=20, help="timed steps a run")
     add("--port", type=int, default=9600, help="the first of two free ports")
+    add("--paper", action="store_true", help="measure nothing: print the model on paper")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -115,11 +116,46 @@ def run(mode: str, size: dict[str, Any], lanes: int, args: argparse.Namespace) -
     return max(said, key=lambda one: one["ms"])
 
 
+# Milliseconds, three layers of 256, measured on a free machine: see scaling.md.
+FIXED_MS, LANE_MS, MEGABYTE_MS = 8.3, 8.64, 3.1
+MASK_MS = 0.47  # dropout's random numbers for a lane of another worker
+DENSE, ROW = 1_940_880, 513  # parameters but the embedding's; numbers that each token adds
+
+
+def megabytes(workers: int, lanes: int) -> float:
+    """Return what a worker of so many lanes sends a step: a ring's share of sums, and rows."""
+    sums = 2 * (workers - 1) / workers * DENSE
+    rows = (workers - 1) * lanes * LENGTH * ROW
+    return 4 * (sums + rows) / 1e6
+
+
+def on_paper(workers: int, lanes: int, gigabits: float) -> float:
+    """Return how many times the tokens a second of one worker so many train, of `lanes` each."""
+    sent = megabytes(workers, lanes)
+    step = FIXED_MS + LANE_MS * lanes + MASK_MS * (workers - 1) * lanes
+    step += sent * max(MEGABYTE_MS, 8 / gigabits)
+    return workers * lanes / step / (lanes * workers / (FIXED_MS + LANE_MS * lanes * workers))
+
+
+def print_paper() -> None:
+    """Print speed against one worker with the whole batch, by workers, batch and network."""
+    print("| workers | lanes each | whole batch | MB sent | 1 Gbit/s | 10 Gbit/s | 100 Gbit/s |")
+    print("|---|---|---|---|---|---|---|")
+    for workers in (2, 4, 8, 16, 32, 64):
+        for lanes in sorted({max(1, 64 // workers), 16, 64}):
+            speeds = [f"{on_paper(workers, lanes, speed):.1f}" for speed in (1, 10, 100)]
+            row = [workers, lanes, workers * lanes, f"{megabytes(workers, lanes):.0f}", *speeds]
+            print("| " + " | ".join(map(str, row)) + " |")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table row for each size, number of lanes and mode, the fastest of all rounds."""
     args = parse_args(argv)
     if args.child:
         print(json.dumps(time_steps(json.loads(args.child))))
+        return
+    if args.paper:
+        print_paper()
         return
     print("| network | lanes | mode | ms a step | processor ms | MB sent | efficiency |")
     print("|---|---|---|---|---|---|---|", flush=True)
