@@ -118,7 +118,6 @@ def run(mode: str, size: dict[str, Any], lanes: int, args: argparse.Namespace) -
 
 # Milliseconds, three layers of 256, measured on a free machine: see scaling.md.
 FIXED_MS, LANE_MS, MEGABYTE_MS = 8.3, 8.64, 3.1
-MASK_MS = 0.47  # dropout's random numbers for a lane of another worker
 DENSE, ROW = 1_940_880, 513  # parameters but the embedding's; numbers that each token adds
 
 
@@ -132,8 +131,7 @@ def megabytes(workers: int, lanes: int) -> float:
 def on_paper(workers: int, lanes: int, gigabits: float) -> float:
     """Return how many times the tokens a second of one worker so many train, of `lanes` each."""
     sent = megabytes(workers, lanes)
-    step = FIXED_MS + LANE_MS * lanes + MASK_MS * (workers - 1) * lanes
-    step += sent * max(MEGABYTE_MS, 8 / gigabits)
+    step = FIXED_MS + LANE_MS * lanes + sent * max(MEGABYTE_MS, 8 / gigabits)
     return workers * lanes / step / (lanes * workers / (FIXED_MS + LANE_MS * lanes * workers))
 
 

@@ -93,7 +93,7 @@ def share(network: keras.Model, team: Team) -> None:
     lanes = network.input_shape[0]
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            layer.call = partial(_drop, layer, lanes * len(team.workers), lanes * team.worker)
+            layer.call = partial(_drop, layer, lanes * team.worker)
     network.train_on_batch = _make_step(network, team)
     values = weights.snapshot(network)
     # As whole numbers, of which zeros change no bit.
@@ -104,13 +104,25 @@ def share(network: keras.Model, team: Team) -> None:
     weights.restore(network, [part.view(v.dtype).reshape(v.shape) for part, v in parts])
 
 
-def _drop(layer: Any, lanes: int, first: int, inputs: Any, training: bool = False) -> Any:
-    """Drop of these lanes [b, T, D] what one machine would drop of them among all `lanes`."""
+def _drop(layer: Any, first: int, inputs: Any, training: bool = False) -> Any:
+    """Drop of lanes [b, T, D], which begin at `first`, what one machine would drop of them.
+
+    Philox, TensorFlow's generator, can begin anywhere: each count gives four numbers.
+    """
     if not training:
         return inputs
-    ones = tf.ones([lanes, *inputs.shape[1:]])
-    mask = keras.random.dropout(ones, layer.rate, seed=layer.seed_generator)
-    return inputs * mask[first : first + inputs.shape[0]]
+    seed = tf.cast(layer.seed_generator.next() % (tf.int32.max - 1), tf.int32)  # as Keras does
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    size = int(np.prod(inputs.shape))
+    counts, rest = divmod(first * size // inputs.shape[0], 4)
+    drawn = tf.raw_ops.StatelessRandomUniformV2(
+        shape=[rest + size],
+        key=key,
+        counter=counter + tf.constant([counts, 0], tf.uint64),
+        alg=tf.random.Algorithm.PHILOX.value,
+    )
+    is_kept = tf.reshape(drawn[rest:], inputs.shape) >= layer.rate
+    return tf.where(is_kept, inputs * (1 / (1 - layer.rate)), 0.0)
 
 
 def _make_step(network: keras.Model, team: Team) -> Any:
