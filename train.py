@@ -66,7 +66,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         meeting.meet(flags, settings, {"done": done, "best": runs.scores(best)})
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
-    checkpoints = [*runs.numbered(model_dir).values(), runs.path_of(model_dir, "best")]
+    checkpoints = [*runs.numbered(model_dir).values(), best]
     rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
     if not log.is_of(log_dir, rows):
         runs.move_aside(log_dir, log.FILES)
@@ -81,9 +81,7 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     print("Starting TensorFlow ...", flush=True)
     make_loop = loop_of(arguments)
     network = build(arguments, settings, corpus.vocabulary, done)
-    checkpoints = [*runs.numbered(model_dir).values(), best]
-    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
-    own = {"log": log.Log(log_dir, done, rows), "network": network, "corpus": corpus, "done": done}
+    own = {"log": kept, "network": network, "corpus": corpus, "done": done}
     make_loop(**own, **{name: flags[name] for name in LOOP}).train()
     remember()
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"

@@ -162,6 +162,18 @@ def run(work: Callable[[], None], *, silent: bool = False) -> int:
     if silent:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - never closed
         sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True, errors="backslashreplace")
+    status, sentence = _outcome(work)
+    if work.__module__ == "__main__":  # the process ends now: there is nothing left to interrupt
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sentence:
+        with suppress(OSError):  # nobody may be there to read it
+            print(sentence, file=sys.stderr)
+    return status
+
+
+def _outcome(work: Callable[[], None]) -> tuple[int, str]:
+    """Do the work; return the exit status and what is to be said of it."""
+    script = Path(sys.argv[0]).name
     try:
         work()
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from midilstm.files import InputError, open_regular, read_json, write_atomically
 SETTINGS, VOCABULARY, MEMORY = "settings.json", "vocabulary.json", "memory.json"
 PEOPLE = "people.json"
 FILES = ("epoch-*.keras", "best.keras", "damaged-*.keras", VOCABULARY, SETTINGS, MEMORY, PEOPLE)
-SCORES = "scores.json"  # inside a checkpoint, never to be parted: its epoch's row in the log
+SCORES = checkpoints.SCORES  # inside a checkpoint, never to be parted: its epoch's row in the log
 PARTS = ("network", "training", "corpus")  # of the settings
 # The flags of train.py that settings are made of.
 NETWORK = ("embedding_size", "units", "layers", "dropout", "input_dropout")

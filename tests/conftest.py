@@ -1,5 +1,6 @@
 """Music for the tests, made here."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 
 from midilstm import tokens as encodings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background: tests interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 

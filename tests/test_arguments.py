@@ -130,10 +130,6 @@ def test_an_interrupt_ends_it_whenever_it_comes(music: Path, seconds: float) -> 
         _, error = door.communicate(timeout=30)
     assert door.returncode in (130, 0)
     assert "Traceback" not in error
-    # While a process begins or ends, Python itself answers: a worker that is being started by a
-    # traceback of its own, an interpreter that is being left by dying of the signal.
-    assert door.returncode in (130, -signal.SIGINT, 0)
-    assert 'preprocess.py", line' not in error
 
 
 def config(task: str, index: int, **cluster: list[str]) -> str:

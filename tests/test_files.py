@@ -123,6 +123,8 @@ def test_json_of_ours_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"more than 0\.5 MiB"):
         (tmp_path / "a.json").write_text(" " * (2**19 + 1))
         read_json(tmp_path / "a.json", 2**19)
+
+
 def test_a_file_system_without_locks_is_no_hindrance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

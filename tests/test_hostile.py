@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import sample
 from midilstm import runs
 from midilstm.sampling import options
 from midilstm.sampling.loop import GROUP
+from midilstm.sampling.memory import Weights
 from midilstm.tokens.vocabulary import END, Vocabulary
 
 SIZES = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
@@ -30,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "training": {"pedal": True, "encoding": "notes", "seed": 0},
     "corpus": {"pieces": 2, "tokens": 9, "held_out": ["a.mid"], "sha256": "ab"},
 }
-PULLS = dict.fromkeys(["delay", "bias", "second", "length", "short", "distance", "network"], 0.5)
+PULLS = {field.name: 0.5 for field in fields(Weights)}
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 LAYERS: dict[str, tuple[str, str, list[tuple[int, ...]]]] = {
     "embedding": ("embedding", "vars", [(5, 4)]),

@@ -200,6 +200,8 @@ def test_a_run_starts_from_no_damaged_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is damaged: start from another"):
         runs.base(tmp_path, SETTINGS)
     assert set(runs.base(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {"checkpoint", "sha256"}
+
+
 def test_a_clock_that_is_set_back_costs_no_run_that_was_moved_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import MappingProxyType
 from typing import Any, cast, get_origin, get_type_hints
 
@@ -22,6 +23,7 @@ from midilstm import midi
 from midilstm import tokens as encodings
 from midilstm.corpus import remote, versions
 from midilstm.corpus.cache import Cache
+from midilstm.files import InputError
 from midilstm.tokens.notes import onset_tokens
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
@@ -160,8 +162,11 @@ def local_pool(parse: Parse, jobs: int, seconds: float) -> Iterator[Submit]:
         read = read_bytes(path) if data is None else data
         if isinstance(read, Refusal):
             return partial(Refusal, read.reason, read.detail)
-        with without_interrupts():  # the processes that this starts inherit it
-            future = pool.submit(parse, seconds, read)
+        try:
+            with without_interrupts():  # the processes that this starts inherit it
+                future = pool.submit(parse, seconds, read)
+        except RuntimeError as error:  # as where the system allows no more of them
+            raise InputError(f"no process can be started that reads files ({error})") from error
         return partial(_wait, future, seconds)
 
     try:

@@ -1,7 +1,6 @@
 """copies.json beside the pieces → what of them stands in a training piece. Knows no tokens."""
 
 import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from midilstm import midi
-from midilstm.files import printable
+from midilstm.files import printable, read_json
 from midilstm.rendering.piece import MAX_SECONDS, TimedPiece
 
 FILE = "copies.json"  # as evaluate.py --generated=FOLDER writes it
@@ -21,12 +19,10 @@ def read_copies(folder: Path) -> dict[str, Any]:
     """Return the copies by file name, none where there is no such file; name a broken one."""
     path = folder / FILE
     try:
-        if not path.is_file():
-            return {}
-        with path.open("rb") as file:
-            found = json.loads(file.read(midi.MAX_BYTES))
-        return {str(name): copy for name, copy in found["copies"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {**read_json(path)["copies"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(printable(f"left out: {path} holds no copies ({error})."), file=sys.stderr)
         return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from midilstm import runs
-from midilstm.files import InputError, write_atomically
+from midilstm.files import InputError, read_json, write_atomically
 from midilstm.sampling import best, fitting
 from midilstm.sampling.fitting import bars_of
 from midilstm.sampling.loop import Memory
@@ -81,9 +82,15 @@ def fit_memory(
 
     Beside it stand people's ranges, which `sample.py --best` holds new pieces against.
     """
-    trained, path = open_model(folder, None), folder / runs.MEMORY
+    path = folder / runs.MEMORY
+    try:
+        known = read_memory(path)[1]
+    except InputError:
+        known = {}
+        path.unlink()  # it is damaged, and made again
+    trained = open_model(folder, None)
     digest = trained.network.digest
-    if read_memory(path)[1].get("weights_sha256") == digest:
+    if known.get("weights_sha256") == digest:
         write_people(folder, [*held_out, *pieces])
         return
     lengths = sorted(len(ids) - 1 for ids in held_out)
@@ -97,8 +104,10 @@ def fit_memory(
 
 def write_people(folder: Path, pieces: Sequence[np.ndarray]) -> None:
     """Write the ranges of people's pieces, each with its end, unless they are there."""
-    trained, path = open_model(folder, None), folder / runs.PEOPLE
-    if read_people(path, trained.network.digest) is None:
+    trained, path, known = open_model(folder, None), folder / runs.PEOPLE, None
+    with suppress(InputError):  # it is damaged, and made again
+        known = read_people(path, trained.network.digest)
+    if known is None:
         past = Memory.begin(bars_of(trained.vocabulary), trained.memory) if trained.memory else None
         order = np.random.default_rng(0).permutation(len(pieces))
         music = [pieces[number][:-1] for number in order]
@@ -110,12 +119,12 @@ def write_people(folder: Path, pieces: Sequence[np.ndarray]) -> None:
 def read_people(path: Path, digest: str) -> best.Ranges | None:
     """Read people's ranges; None where there are none for the network of this digest."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_json(path, 2**16)
         ranges = best.ranges_from_json(body["ranges"])
         return ranges if body["weights_sha256"] == digest else None
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} holds no ranges that train.py measured ({error}); remove it, and the train.py "
             "command of this model measures them again"

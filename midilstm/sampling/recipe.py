@@ -26,6 +26,7 @@ LATER: dict[str, Any] = {
     **{"memory": 0, "memory_weights": None, "key": None, "chords": None, "instruments": None},
     "control_strength": 1,
 }
+MAX_BYTES = 2**26  # of a piece's JSON
 LIBRARIES = ("numpy", "music21", "miditok", "symusic")  # what shapes a piece's bytes
 
 
@@ -53,8 +54,7 @@ def recipe_of(
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read a piece's JSON; raise InputError where it is not one that sample.py wrote."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        body = {**LATER, **body}  # as before there was any
+        body = {**LATER, **read_json(path, MAX_BYTES)}  # as before there was any
         if not (wrong := next(_mistakes(body), "")):
             return dict(body)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -92,7 +92,7 @@ def test_merged_pieces_are_the_same_music_in_fewer_tokens(name: str, tmp_path: P
 
 def test_merges_travel_with_the_vocabulary(tmp_path: Path) -> None:
     pairs = (("Velocity_79", "Duration_1.0.12"),)
-    Vocabulary((END, "Velocity_79 Duration_1.0.12"), "tsd", pairs).save(tmp_path / "v.json")
+    Vocabulary((END, *pairs[0], " ".join(pairs[0])), "tsd", pairs).save(tmp_path / "v.json")
     loaded = Vocabulary.load(tmp_path / "v.json")
     assert loaded.merges == pairs
     assert loaded.spelled(["Pitch_60", "Velocity_79", "Duration_1.0.12"]) == [

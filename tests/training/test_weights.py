@@ -150,6 +150,8 @@ def test_a_hostile_checkpoint_is_refused_before_keras_reads_it(
     with pytest.raises(InputError, match=r"epoch-0001\.keras (is damaged|has weights)") as refused:
         weights.load(network, path)
     assert said in str(refused.value)
+
+
 def test_a_checkpoint_that_cannot_be_read_back_replaces_none(
     tmp_path: Path, small: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
