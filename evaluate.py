@@ -75,7 +75,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         strength = None
         if arguments.generated:
             made, vocabulary = pieces.read_folder(arguments.generated, vocabulary, **reading)
-            passages.write_copies(arguments.generated, made, corpus.training, vocabulary)
+            passages.write_copies(arguments.generated, made, corpus, vocabulary)
         else:
             strength = arguments.memory if weights else 0.0
             past = Memory.begin(bars_of(vocabulary), weights, strength) if weights else None

@@ -70,10 +70,10 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     most = "at most " if arguments.until_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
     what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
-    print(f"Sampling {what}", flush=True)
+    print(printable(f"Sampling {what}"), flush=True)
     drawn = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), asked)
     found = {seed: drawn[seeds.index(seed)] for seed in wanted}
-    told = pieces.best_of(found, model, people, arguments.best) if people else {}
+    told = choose(arguments, model, people, found) if people else {}
     heard = [trained.vocabulary.tokens[number] for number in primer_ids]
     common = recipe.recipe_of(argv, vars(arguments), trained, primer)
     for seed in told or wanted:
@@ -84,6 +84,19 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     where = arguments.output_dir
     words = ["--page", *([f"--output-dir={where}"] if where != Path("output") else [])]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', *words])}"))
+
+
+def choose(
+    arguments: argparse.Namespace, model: Any, people: Any, found: Mapping[int, list[str]]
+) -> dict[int, dict[str, Any]]:
+    """Return the verdicts of the best pieces by seed; of the others, print why they fell."""
+    from midilstm.evaluation import passages
+    from midilstm.sampling import pieces
+
+    ids = {seed: model.vocabulary.table(tokens) for seed, tokens in found.items()}
+    made = {seed: numbers[numbers >= 0] for seed, numbers in ids.items()}
+    copied = passages.copied(arguments.data_dir, model, made)
+    return pieces.best_of(made, model, people, arguments.best, copied)
 
 
 def write(

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.defaults import SHOWN, beside, drawn, opened
 from midilstm.evaluation import copying, pieces
+from midilstm.evaluation.passages import long_copies
 from midilstm.sampling.best import verdicts
 from midilstm.sampling.fitting import bars_of
 from midilstm.sampling.loop import Memory
@@ -44,9 +45,10 @@ def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list
     length = length or pieces.typical_length(corpus)
     made = dict(drawn(trained, {}, count, length))
     past = Memory.begin(bars_of(trained.vocabulary), trained.memory) if trained.memory else None
-    judged = verdicts(
-        [*made.values()], trained.network, trained.vocabulary, past, people_for(trained)
-    )
+    music, people = [*made.values()], people_for(trained)
+    long = long_copies(made, corpus, trained.vocabulary)
+    known = [long[seed].tokens if seed in long else 0 for seed in made]
+    judged = verdicts(music, trained.network, trained.vocabulary, past, people, known)
     order = sorted(zip(made, judged, strict=True), key=lambda pair: pair[1].score)
     inside = sum(not verdict.against for verdict in judged)
     print(f"{name}: {inside} of {count} within people's ranges")

@@ -15,6 +15,8 @@ from fake_network import FakeNetwork
 import model
 import sample
 from midilstm import runs, tokens
+from midilstm.corpus.corpus import Corpus, Report
+from midilstm.evaluation import passages
 from midilstm.files import InputError, write_atomically
 from midilstm.midi import program_of
 from midilstm.sampling import folder as model_folder
@@ -470,6 +472,20 @@ def test_a_piece_is_made_without_tensorflow_and_notes_without_miditok(folder: Pa
     assert not {"tensorflow", "keras", "miditok"} & set(loaded)
 
 
+def test_the_best_are_no_copies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [body["tokens"] for body in run("--chars=80", "--seed=5", "--count=2")]
+    vocabulary = Vocabulary(TOKENS)
+    music = {"a.mid": np.append(vocabulary.table(made[0])[20:60], 0)}
+    music |= {f"{n}.mid": np.append(np.arange(40 * n, 40 * n + 40) % 4 + 1, 0) for n in range(1, 8)}
+    corpus = Corpus(vocabulary, music, {}, Report(0, {}), {})
+    monkeypatch.setattr(passages, "load_music", lambda *_, **__: (corpus, []))
+    model_folder.write_people(folder / "model", list(music.values()))
+    kept = run("--chars=80", "--seed=5", "--count=2", "--best=2", "--data-dir=music")
+    found = {body["seed"]: body["best"] for body in kept}
+    assert found[5]["copied"] >= 40
+    assert f"{found[5]['copied']} tokens in a row of a training piece" in found[5]["against"]
+
+
 @pytest.mark.parametrize("blocks", [0, 1])
 def test_a_full_disk_leaves_no_half_a_piece(folder: Path, blocks: int) -> None:
     script = Path(sample.__file__)
@@ -516,6 +532,8 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
     monkeypatch.setattr(model_folder, "load", load)
     with pytest.raises(InputError, match="damaged"):
         model_folder.open_model(folder / "model", "latest")
+
+
 def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture) -> None:
     (plain,) = run("--chars=60", "--seed=3")
     assert capsys.readouterr().out.endswith("\nListen: python render.py --page\n")
@@ -567,7 +585,8 @@ def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
     before = {body["seed"]: music(body) for body in run("--chars=80", "--seed=5", "--count=6")}
     capsys.readouterr()
     kept = run("--chars=80", "--seed=5", "--count=6", "--best=2")
-    told = capsys.readouterr().out
+    told, careful = capsys.readouterr()
+    assert "--best cannot tell copies, for data does not hold the music" in careful
     assert [music(body) for body in kept] == [before[body["seed"]] for body in kept]
     assert len(kept) == 2
     fell = {

@@ -1,45 +1,103 @@
 """What generated files share with training pieces, saved for the listening page. Samples nothing.
 
-copies.json has, by file, the longest run that stands in a training piece in any key: where it is,
-and the notes of the training piece's passage, so that the page needs no corpus.
+copies.json has, by file, the longest run that stands in a training piece in any key, where it is
+longer than people's: its place, and the notes of the training piece's passage, so that the page
+needs no corpus.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from midilstm import midi
+from midilstm import midi, runs
+from midilstm.corpus.corpus import Corpus
 from midilstm.evaluation.copying import LENGTHS, SHIFTS, Originals, keys_of
-from midilstm.evaluation.pieces import Pieces
+from midilstm.evaluation.pieces import Pieces, load_music
 from midilstm.files import InputError, printable, write_atomically
+from midilstm.sampling.folder import Trained
+from midilstm.sampling.pieces import warn
 from midilstm.tokens.vocabulary import Vocabulary
 
+Name = TypeVar("Name")  # a file's, or a seed
 FILE, MARK = "copies.json", "by evaluate.py"
-LEAST = LENGTHS[-1]  # ids: what people share with each other is shorter, as a rule
+LEAST = LENGTHS[-1]  # ids: less is no copy
 
 
-def write_copies(folder: Path, made: Pieces, training: Pieces, vocabulary: Vocabulary) -> None:
-    """Write the copies in a folder's files, ids without ends; training pieces have theirs."""
-    originals = Originals({name: ids[:-1] for name, ids in training.items()})
-    found = {}
-    for name, keys in zip(made, keys_of(made, vocabulary), strict=True):
-        lengths = originals.longest(keys)
-        key, length = int(lengths.argmax()), int(lengths.max())
-        if length >= LEAST:
-            match = originals.match(keys[key], length)
-            original = training[match["piece"]]
-            found[name] = {
-                "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
-                "piece": match["piece"],
-                "semitones": SHIFTS[key],
-                "tokens": length,
-                "bars": where(vocabulary, made[name], match["start"], length),
-                "notes": heard(vocabulary, original, match["piece_start"], length),
-            }
+class Copy(NamedTuple):
+    """The longest run of a piece that stands in a training piece, `semitones` higher."""
+
+    tokens: int
+    semitones: int
+    start: int
+    piece: str
+    piece_start: int
+
+
+def long_copies(
+    made: Mapping[Name, np.ndarray], corpus: Corpus, vocabulary: Vocabulary
+) -> dict[Name, Copy]:
+    """Return, by name, the copies in pieces, ids without ends, that are longer than people's.
+
+    People's are what held-out pieces of the length share with training pieces, but for one in 20.
+    """
+    originals = Originals({name: ids[:-1] for name, ids in corpus.training.items()})
+    length = max(map(len, made.values()), default=0)
+    people = {name: ids[:-1][:length] for name, ids in corpus.held_out.items()}
+    shared = [found.tokens for found in _longest(people, originals, vocabulary)]
+    usual = int(np.quantile(shared, 0.95, method="higher")) if shared else 0
+    every = zip(made, _longest(made, originals, vocabulary), strict=True)
+    return {name: found for name, found in every if found.tokens >= max(LEAST, usual + 1)}
+
+
+def copied(data_dir: Path, model: Trained, made: Mapping[int, np.ndarray]) -> list[int | None]:
+    """Return how many ids of each piece are a long copy, of the music that a model was trained on.
+
+    It is 0 for none. Where that music is not in the folder, say so, and return None for each.
+    """
+    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint.parent)
+    reading = {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": model.pedal}
+    try:
+        corpus, _ = load_music(data_dir, settings, vocabulary, **reading)
+    except InputError:
+        where = f"{data_dir} does not hold the music that the model was trained on (--data-dir)"
+        warn(f"--best cannot tell copies, for {where}")
+        return [None] * len(made)
+    found = long_copies(made, corpus, vocabulary)
+    return [found[name].tokens if name in found else 0 for name in made]
+
+
+def _longest(
+    pieces: Mapping[Any, np.ndarray], originals: Originals, vocabulary: Vocabulary
+) -> Iterator[Copy]:
+    """Yield each piece's longest run in an original, in any key."""
+    keys = keys_of(pieces, vocabulary)
+    lengths = originals.longest([ids for moved in keys for ids in moved])
+    for moved, row in zip(keys, lengths.reshape(-1, len(SHIFTS)), strict=True):
+        key = int(row.argmax())
+        match = originals.match(moved[key], int(row[key]))
+        place = (match["start"], match["piece"], match["piece_start"])
+        yield Copy(match["length"], SHIFTS[key], *place)
+
+
+def write_copies(folder: Path, made: Pieces, corpus: Corpus, vocabulary: Vocabulary) -> None:
+    """Write the long copies in a folder's files, ids without ends."""
+    found = {
+        name: {
+            "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+            "piece": copy.piece,
+            "semitones": copy.semitones,
+            "tokens": copy.tokens,
+            "bars": where(vocabulary, made[name], copy.start, copy.tokens),
+            "notes": heard(vocabulary, corpus.training[copy.piece], copy.piece_start, copy.tokens),
+        }
+        for name, copy in long_copies(made, corpus, vocabulary).items()
+    }
     path = folder / FILE
     if path.exists() and MARK.encode() not in path.read_bytes():
         raise InputError(f"{path} is not evaluate.py's work and stays: move it away to write there")

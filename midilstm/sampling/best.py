@@ -108,11 +108,13 @@ class Verdict:
         return {"score": round(self.score, 3), **told, "against": "; ".join(self.against) or None}
 
 
-def judge(measures: Mapping[str, float], length: int, ranges: Ranges) -> Verdict:
+def judge(
+    measures: Mapping[str, float], length: int, ranges: Ranges, copied: int | None = None
+) -> Verdict:
     """Hold a piece of `length` ids against people's ranges at the length nearest to that.
 
     The score is the mean distance from people's middles, 1 at an end of a range, and 1 more for
-    each measure beyond.
+    each measure beyond, and for a long copy, of so many ids (0 for none, None for not known).
     """
     near = min(ranges, key=lambda size: abs(np.log(int(size) / length)))
     away, against = [], []
@@ -125,6 +127,10 @@ def judge(measures: Mapping[str, float], length: int, ranges: Ranges) -> Verdict
         if value > high or (value < low and not less):
             usual = f"{low:{digits}} to {high:{digits}}"
             against.append(f"{value:{digits}} {words}, people's {usual}")
+    if copied:
+        against.append(f"{copied} tokens in a row of a training piece")
+    if copied is not None:
+        measures = {**measures, "copied": copied}
     return Verdict(float(np.mean(away)) + len(against), measures, tuple(against))
 
 
@@ -134,11 +140,13 @@ def verdicts(
     vocabulary: Vocabulary,
     memory: Memory | None,
     ranges: Ranges,
+    copied: Sequence[int | None],
 ) -> list[Verdict]:
-    """Judge pieces int [n] without ends."""
+    """Judge pieces int [n] without ends, of which so many ids each are a long copy."""
     nats = costs(network, pieces, memory)
     rows = [measured(*pair, vocabulary) for pair in zip(pieces, nats, strict=True)]
-    return [judge(row, len(ids), ranges) for row, ids in zip(rows, pieces, strict=True)]
+    every = zip(rows, pieces, copied, strict=True)
+    return [judge(row, len(ids), ranges, long) for row, ids, long in every]
 
 
 def ranges_from_json(found: object) -> Ranges:

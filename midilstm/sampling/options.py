@@ -83,8 +83,9 @@ LENGTH = (
 )
 PIECES = (
     Option("seed", int, None, "makes the piece repeatable (none = drawn, printed)", SEED),
-    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", POSITIVE, kept=False),
-    Option("best", int, None, "keep so many of --count (none = all)", POSITIVE, kept=False),
+    Option("count", int, 1, "pieces, with seeds --seed, --seed + 1, ...", COUNT, kept=False),
+    Option("best", int, None, "keep so many of --count (none = all)", COUNT, kept=False),
+    Option("data_dir", Path, Path("data"), "the model's own music, for --best", kept=False),
     Option("like", Path, None, "JSON of a piece to make again; flags change it", kept=False),
     Option("bpm", float, None, "quarter notes a minute (none = model's)", TEMPO),
     Option("instrument", str, None, "General MIDI name or number (none = model's)"),

@@ -159,16 +159,19 @@ def people_for(model: Trained) -> best.Ranges:
 
 
 def best_of(
-    made: Mapping[int, Sequence[str]], model: Trained, people: best.Ranges, number: int
+    made: Mapping[int, np.ndarray],
+    model: Trained,
+    people: best.Ranges,
+    number: int,
+    copied: Sequence[int | None],
 ) -> dict[int, dict[str, Any]]:
-    """Return the verdicts of so many pieces of new tokens, by seed, the best first.
+    """Return the verdicts of so many pieces of new ids, by seed, the best first.
 
-    Print why the others fell.
+    Print why the others fell; `copied` has the ids of each piece's long copy, as far as known.
     """
-    known = model.vocabulary.ids
-    ids = [np.array([known[x] for x in tokens if x in known]) for tokens in made.values()]
     past = Memory.begin(bars_of(model.vocabulary), model.memory) if model.memory else None
-    found = best.verdicts(ids, model.network, model.vocabulary, past, people)
+    music = [*made.values()]
+    found = best.verdicts(music, model.network, model.vocabulary, past, people, copied)
     order = sorted(zip(made, found, strict=True), key=lambda pair: pair[1].score)
     for seed, verdict in order[number:]:
         why = "; ".join(verdict.against) or "in people's ranges, but farther from their middles"

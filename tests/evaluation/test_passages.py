@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from midi_bytes import notes, smf, timed
 
 from midilstm import midi
 from midilstm import tokens as encodings
-from midilstm.evaluation.passages import heard, where, write_copies
+from midilstm.corpus.corpus import Corpus, Report
+from midilstm.evaluation.passages import Copy, heard, long_copies, where, write_copies
 from midilstm.files import InputError
 from midilstm.tokens.vocabulary import END, Vocabulary
 
@@ -20,6 +22,27 @@ BARS = [(beat, beat + 1, 60 + beat % 12) for beat in range(12)]
 def known(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
     vocabulary = Vocabulary((END, *dict.fromkeys(tokens)), name)
     return vocabulary, vocabulary.table(tokens)
+
+
+def corpus_of(training: Any, held_out: Any, vocabulary: Vocabulary) -> Corpus:
+    ended, heard = ({k: np.append(ids, 0) for k, ids in of.items()} for of in (training, held_out))
+    return Corpus(vocabulary, ended, heard, Report(0, {}), {})
+
+
+def test_a_long_copy_is_longer_than_what_people_share() -> None:
+    rng = np.random.default_rng(0)
+    names = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")
+    vocabulary = Vocabulary((END, *(f"{name}4" for name in names)), "notes")
+    random = [rng.integers(1, 12, 60) for _ in range(5)]
+    made = {"same": np.r_[random[2][:20], random[0][5:25]], "new": random[3]}
+    made["moved"] = np.r_[random[2][:9], random[1][10:50] + 1]  # a semitone higher
+    training = {"a": random[0], "b": random[1]}
+    found = long_copies(made, corpus_of(training, {}, vocabulary), vocabulary)
+    assert found == {"same": Copy(20, 0, 20, "a", 5), "moved": Copy(40, -1, 9, "b", 10)}
+    for shared, kept in ((19, {"same"}), (20, set())):
+        people = {"c": np.r_[random[4], random[0][5 : 5 + shared]][-40:]}
+        corpus = corpus_of(training, people, vocabulary)
+        assert set(long_copies({"same": made["same"]}, corpus, vocabulary)) == kept
 
 
 def test_a_passage_of_notes_is_eight_tokens_a_bar() -> None:
@@ -51,12 +74,12 @@ def test_a_file_of_that_name_that_is_somebody_elses_stays(tmp_path: Path) -> Non
     tokens = [vocabulary.tokens[number] for number in ids]
     encodings.write(tokens, tmp_path / "a.mid")
     pieces = {"a.mid": ids}
-    training = {"b.mid": np.append(ids, 0)}
+    corpus = corpus_of({"b.mid": ids}, {}, vocabulary)
     for _ in range(2):  # its own it replaces
-        write_copies(tmp_path, pieces, training, vocabulary)
+        write_copies(tmp_path, pieces, corpus, vocabulary)
     found = json.loads((tmp_path / "copies.json").read_text())["copies"]["a.mid"]
     assert (found["piece"], found["tokens"], found["bars"]) == ("b.mid", 16, [0, 3])
     (tmp_path / "copies.json").write_text("mine")
     with pytest.raises(InputError, match="stays"):
-        write_copies(tmp_path, pieces, training, vocabulary)
+        write_copies(tmp_path, pieces, corpus, vocabulary)
     assert (tmp_path / "copies.json").read_text() == "mine"

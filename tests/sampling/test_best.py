@@ -17,7 +17,7 @@ from midilstm.tokens.vocabulary import END, Vocabulary
 
 LETTERS = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "0.4.7"))
 NETWORK = cast(Any, FakeNetwork())
-PAST = Memory.begin(bars_of(LETTERS), Weights(1.0, 1, -1, 0.5, 0.5, 0.1, -0.1))
+PAST = Memory.begin(bars_of(LETTERS), Weights(1.0, 1, -1, 0.5, 0.5, 0.1, 0, -0.1))
 RANGES: best.Ranges = {
     "64": {"nats": [1.0, 2, 4], "returns": [0.0, 0, 0], "semitones": [5, 9, 12], "loop": [0, 0, 6]},
     "512": {
@@ -83,6 +83,9 @@ def test_a_score_is_how_far_from_the_middle_and_one_for_each_range_left() -> Non
     assert chaos.score == pytest.approx((2 + 2) / 3 + 2)
     stuck = best.judge({**usual, "loop": 8}, 80, RANGES)
     assert (stuck.score, stuck.against) == (1, ("8 tokens going round, people's 0 to 6",))
+    copy = best.judge(usual, 80, RANGES, 20)
+    assert (copy.score, copy.against) == (1, ("20 tokens in a row of a training piece",))
+    assert best.judge(usual, 80, RANGES, 0).to_json()["copied"] == 0
     assert len(best.judge(usual, 400, RANGES).against) == 1  # nothing returns, and it is long
     told = chaos.to_json()
     assert told["against"] == "; ".join(chaos.against)
