@@ -106,6 +106,7 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: tuple[Path, str]) ->
     assert said.splitlines()[-1] == "Done. Now: python sample.py --chars=100"
 
 
+@pytest.mark.slow
 def test_killed_between_checkpoints_it_goes_on_bit_for_bit(
     finished: tuple[Path, str], folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
