@@ -72,7 +72,9 @@ def key_heard(counts: Sequence[float] | np.ndarray) -> str:
             likeness = away @ np.roll(profile - profile.mean(), tonic) / profile.std()
             found.append((round(float(likeness), 9), -tonic, mode))
     _, tonic, mode = max(found)
-    return f"{Pitch(-tonic).name.replace('-', 'b')} {mode}"
+    named = Pitch(-tonic), Pitch(-tonic).getEnharmonic()  # Ab major, but G# minor
+    usual = min(named, key=lambda pitch: abs(Key(pitch.name, mode).sharps))
+    return f"{usual.name.replace('-', 'b')} {mode}"
 
 
 def chords_of(figures: str) -> tuple[Chord, ...]:

@@ -5,7 +5,7 @@ import pytest
 from music21 import note, stream
 
 from midilstm.files import InputError
-from midilstm.sampling.harmony import chords_of, classes_of_key, key_heard, weights_of_key
+from midilstm.sampling.harmony import PROFILES, chords_of, classes_of_key, key_heard, weights_of_key
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,11 @@ def test_the_key_heard_is_music21s(tonic: int, steps: tuple[int, ...]) -> None:
         found.mode,
     )
     assert key_heard(np.zeros(12))  # of nothing, any
+
+
+def test_a_key_has_the_name_of_fewer_accidentals() -> None:
+    assert key_heard(np.roll(PROFILES["major"], 8)) == "Ab major"
+    assert key_heard(np.roll(PROFILES["minor"], 8)) == "G# minor"
 
 
 def test_chords_are_read_as_they_are_written() -> None:
