@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from midilstm import arguments as shared
-from midilstm.arguments import count, positive_int
 from midilstm.sampling import use_one_thread
-
-# The flags that the loop over epochs is made of.
-LOOP = (
-    *("model_dir", "epochs", "batch_size", "freq", "keep"),
-    *("patience", "seed", "shuffle", "transpose"),
-)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -39,9 +32,9 @@ def train(arguments: argparse.Namespace) -> None:
         from midilstm.training import workers
 
         workers.follow(vars(arguments), corpus, partial(build, arguments))
-        return
-    with locked(arguments.model_dir, arguments.log_dir):
-        continue_run(arguments, corpus)
+    else:
+        with locked(arguments.model_dir, arguments.log_dir):
+            continue_run(arguments, corpus)
 
 
 def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
@@ -58,19 +51,15 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     if arguments.fresh:
         runs.move_aside(model_dir, runs.FILES)
     done = runs.begin_or_resume(model_dir, settings)
-    best = runs.path_of(model_dir, "best")
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     if arguments.workers:
         from midilstm.training import meeting
 
-        meeting.meet(flags, settings, {"done": done, "best": runs.scores(best)})
+        best = runs.scores(runs.path_of(model_dir, "best"))
+        meeting.meet(flags, settings, {"done": done, "best": best})
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
     remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
-    checkpoints = [*runs.numbered(model_dir).values(), best]
-    rows = [row for row in map(runs.scores, checkpoints) if "epoch" in row]
-    if not log.is_of(log_dir, rows):
-        runs.move_aside(log_dir, log.FILES)
-    kept = log.Log(log_dir, done, rows)
+    kept = log.resume(log_dir, done, runs.all_scores(model_dir))
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
@@ -79,10 +68,9 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
         return
 
     print("Starting TensorFlow ...", flush=True)
-    make_loop = loop_of(arguments)
+    begin = loop_of(arguments)
     network = build(arguments, settings, corpus.vocabulary, done)
-    own = {"log": kept, "network": network, "corpus": corpus, "done": done}
-    make_loop(**own, **{name: flags[name] for name in LOOP}).train()
+    begin(flags, log=kept, network=network, corpus=corpus, done=done).train()
     remember()
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
@@ -95,10 +83,10 @@ def loop_of(arguments: argparse.Namespace) -> Any:
     from midilstm.training import loop
 
     if not arguments.workers:
-        return loop.Loop
+        return loop.Loop.of
     from midilstm.training import workers
 
-    return partial(workers.Loop, team=workers.join(vars(arguments)))
+    return partial(workers.Loop.of, team=workers.join(vars(arguments)))
 
 
 def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: int) -> Any:
@@ -117,9 +105,8 @@ def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: i
         print(f"Going on from {runs.path_of(arguments.model_dir, done)}")
         weights.load(network, runs.path_of(arguments.model_dir, done))
     elif "start" in settings:
-        print(
-            weights.start_from(network, vocabulary, settings, partial(model.build_model, **shape))
-        )
+        begin = partial(model.build_model, **shape)
+        print(weights.start_from(network, vocabulary, settings, begin))
     return network
 
 
@@ -127,19 +114,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_defaults)
-    add, switch = parser.add_argument, argparse.BooleanOptionalAction
-    add("--epochs", type=positive_int, default=100, help="passes over the music")
-    add("--freq", type=positive_int, default=10, help="epochs between checkpoints")
-    add("--keep", type=count, default=0, help="numbered checkpoints that stay (0 = all)")
-    music = "train on music21's Bach chorales, kept in demo/, or on all its scores, in demo-all/"
-    add("--demo", nargs="?", const="chorales", choices=("chorales", "all"), help=music)
-    add("--start-from", metavar="FOLDER", help="begin with the weights of the model in there")
-    add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
-    add("--force", action="store_true", help="try it with less memory than it is thought to take")
-    add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
-    add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
-    add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
-    add("--memory", action=switch, default=True, help="fit how much comes back in new pieces")
+    shared.add_run_arguments(parser)
     shared.add_learning_arguments(parser)
     shared.add_corpus_arguments(parser)
     shared.add_worker_arguments(parser)

@@ -98,6 +98,24 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scheduler", metavar="tcp://HOST:PORT", help=workers)
 
 
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of train.py that say how long it trains, from where, and where it saves."""
+    add = parser.add_argument
+    add("--epochs", type=positive_int, default=100, help="passes over the music")
+    add("--freq", type=positive_int, default=10, help="epochs between checkpoints")
+    add("--keep", type=count, default=0, help="numbered checkpoints that stay (0 = all)")
+    music = "train on music21's Bach chorales, kept in demo/, or on all its scores, in demo-all/"
+    add("--demo", nargs="?", const="chorales", choices=("chorales", "all"), help=music)
+    add("--start-from", metavar="FOLDER", help="begin with the weights of the model in there")
+    add("--fresh", action="store_true", help="move the model folder's run aside, begin again")
+    add("--force", action="store_true", help="try it with less memory than it is thought to take")
+    add("--classic", action="store_true", help="learn by heart: three layers, one key, one order")
+    add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
+    add("--log-dir", type=Path, default=Path("logs"), help="training.csv and .png")
+    on_or_off = argparse.BooleanOptionalAction
+    add("--memory", action=on_or_off, default=True, help="fit how much comes back in new pieces")
+
+
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of train.py that make it one of several workers."""
     add = parser.add_argument_group("several machines").add_argument

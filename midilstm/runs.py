@@ -81,6 +81,12 @@ def scores(checkpoint: Path) -> dict[str, float]:
         return {}  # saved without any, or damaged, which reading its weights will report
 
 
+def all_scores(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of the log that a folder's checkpoints hold."""
+    rows = map(scores, [*numbered(folder).values(), path_of(folder, "best")])
+    return [row for row in rows if "epoch" in row]
+
+
 def held_out_loss(checkpoint: Path) -> float | None:
     """Return the held-out loss, nats a token, that training saved in a checkpoint, if any."""
     return scores(checkpoint).get("val_loss")

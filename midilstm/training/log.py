@@ -1,13 +1,14 @@
 """What a log folder holds: training.csv and its picture. Knows no network and no music."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from matplotlib.figure import Figure  # the object interface: no display is looked for
 
+from midilstm import runs
 from midilstm.files import atomic_path, open_regular, write_atomically
 
 MAX_BYTES = 2**26
@@ -68,6 +69,13 @@ class Log:
             axes.legend(frameon=False)
         with atomic_path(self._png) as partial:
             figure.savefig(partial, dpi=120)
+
+
+def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> Log:
+    """Return the log of the run of `known` rows, up to `epoch`; move that of another run aside."""
+    if not is_of(folder, known):
+        runs.move_aside(folder, FILES)
+    return Log(folder, epoch, known)
 
 
 def is_of(folder: Path, known: Iterable[Mapping[str, float]]) -> bool:

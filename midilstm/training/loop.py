@@ -4,10 +4,11 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -66,6 +67,12 @@ class Loop:
     shuffle: bool  # the pieces come in a random order
     transpose: bool  # each piece comes in a random key
     lanes = slice(None)  # those of the batch that this network trains
+
+    @classmethod
+    def of(cls, flags: Mapping[str, Any], **own: Any) -> Self:
+        """Begin with those of train.py's flags that a loop is made of, and what is its own."""
+        known = {field.name: flags[field.name] for field in fields(cls) if field.name in flags}
+        return cls(**{**known, **own})
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,6 @@ def follow(flags: Mapping[str, Any], corpus: Corpus, build: Callable[..., keras.
     done, best = chief["done"], chief["best"]
     if done >= flags["epochs"]:
         return
-    own = {name: flags[name] for name in (f.name for f in fields(loop.Loop)) if name in flags}
-    own |= {"keep": 0, "team": join(flags), "network": build(settings, corpus.vocabulary, 0)}
-    log = Unwritten(flags["log_dir"], done)
-    Follower(**own, corpus=corpus, log=log, done=done, best=best).train()
+    own: dict[str, Any] = {"keep": 0, "team": join(flags), "done": done, "best": best}
+    own |= {"corpus": corpus, "log": Unwritten(flags["log_dir"], done)}
+    Follower.of(flags, **own, network=build(settings, corpus.vocabulary, 0)).train()
