@@ -63,7 +63,6 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
-        kept.draw()  # as that run may have been stopped before it did
         remember()
         return
 

@@ -72,10 +72,13 @@ class Log:
 
 
 def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> Log:
-    """Return the log of the run of `known` rows, up to `epoch`; move that of another run aside."""
+    """Return the log of the run of `known` rows, up to `epoch`, drawn; move another run's aside."""
     if not is_of(folder, known):
         runs.move_aside(folder, FILES)
-    return Log(folder, epoch, known)
+    log = Log(folder, epoch, known)
+    if log.rows:
+        log.draw()  # as that run may have been stopped before it did
+    return log
 
 
 def is_of(folder: Path, known: Iterable[Mapping[str, float]]) -> bool:
