@@ -11,7 +11,6 @@ each; lines already in the file are not run again. `--table` prints a file's tab
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ from benchmarks import quality
 from benchmarks.defaults import opened, people_of
 from midilstm.evaluation import pieces, similarity
 from midilstm.evaluation.statistics import scale_consistency
-from midilstm.files import write_atomically
 from midilstm.sampling.choose import Knobs
 from midilstm.sampling.control import Control
 from midilstm.sampling.fitting import bars_of
@@ -156,8 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             began = time.perf_counter()
             row = {"model": name, "wish": wish, "strength": strength}
             row |= one_row(trained, people, wish, strength, args.pieces)
-            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
-            write_atomically(args.out, before + json.dumps(row) + "\n")
+            quality.add_row(args.out, row)
             print(f"{name}, {wish}, {strength:g}: {time.perf_counter() - began:.0f} s", flush=True)
     if args.table:
         print(*table(quality.rows(args.out)), sep="\n")

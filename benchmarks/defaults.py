@@ -11,7 +11,6 @@ setting; settings already in the file are not run again. `--table` prints a file
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ from benchmarks import quality
 from midilstm import runs
 from midilstm.corpus.corpus import Corpus
 from midilstm.evaluation import form, pieces, similarity, statistics
-from midilstm.files import write_atomically
 from midilstm.sampling.fitting import bars_of
 from midilstm.sampling.folder import Trained, open_model
 from midilstm.sampling.loop import Memory
@@ -140,8 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             length = args.length or pieces.typical_length(corpus)
             made = drawn(trained, knobs, args.pieces, length)
             row = {"model": name, "knobs": knobs, **beside(trained, corpus, made, length)}
-            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
-            write_atomically(args.out, before + json.dumps(row) + "\n")
+            quality.add_row(args.out, row)
             print(f"{name} {knobs}: {time.perf_counter() - began:.0f} s", flush=True)
     if args.table:
         print(*table(quality.rows(args.out)), sep="\n")

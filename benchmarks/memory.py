@@ -241,8 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with tempfile.TemporaryDirectory() as scratch:
                 place = (args.models or Path(scratch)) / "-".join(map(str, row["run"]))
                 row |= {"seed": seed, **one_run(corpus, seed, place, args)}
-            before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
-            write_atomically(args.out, before + json.dumps(row) + "\n")
+            quality.add_row(args.out, row)
             print(f"{name}, {args.encoding}, seed {seed}: {row['seconds']['all']} s", flush=True)
     if args.table:
         rows = quality.rows(args.out)

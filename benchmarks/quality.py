@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train as trainer
 from midilstm.corpus import corpus as corpora
+from midilstm.files import write_atomically
 from midilstm.tokens import vocabulary as vocabularies
 
 BATCH, LENGTH = 16, 64
@@ -258,6 +259,12 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Write a result behind those in a file."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_atomically(path, before + json.dumps(row) + "\n")
+
+
 def table(results: list[dict[str, Any]]) -> str:
     """Return a Markdown table: the best held-out nats by recipe and corpus, mean and each seed."""
     corpora = sorted({row["corpus"] for row in results})
@@ -323,8 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing; print and draw what is asked for."""
     args = parse_args(argv)
     for row in runs(args):
-        with args.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(args.out, row)
         print(
             f"{row['corpus']}  {row['recipe']}  seed {row['seed']}  {row['best']:.3f}", flush=True
         )

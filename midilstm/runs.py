@@ -87,11 +87,6 @@ def all_scores(folder: Path) -> list[dict[str, float]]:
     return [row for row in rows if "epoch" in row]
 
 
-def held_out_loss(checkpoint: Path) -> float | None:
-    """Return the held-out loss, nats a token, that training saved in a checkpoint, if any."""
-    return scores(checkpoint).get("val_loss")
-
-
 def is_whole(checkpoint: Path) -> bool:
     """Read a checkpoint back and hold it against its checksums."""
     try:

@@ -115,7 +115,7 @@ def test_a_checkpoint_is_chosen_by_epoch_or_word(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_has_no_held_out_loss(tmp_path: Path) -> None:
-    assert runs.held_out_loss(touch(tmp_path, "a.keras") / "a.keras") is None
+    assert runs.scores(touch(tmp_path, "a.keras") / "a.keras").get("val_loss") is None
 
 
 def whole(folder: Path, *names: str) -> Path:
@@ -126,7 +126,7 @@ def whole(folder: Path, *names: str) -> Path:
 
 
 def test_scores_come_from_the_checkpoint_and_none_from_a_strange_one(tmp_path: Path) -> None:
-    assert runs.held_out_loss(whole(tmp_path, "a.keras") / "a.keras") == 1.5
+    assert runs.scores(whole(tmp_path, "a.keras") / "a.keras").get("val_loss") == 1.5
     for text in ("[1]", "1", '{"val_loss": []}', "NaN", "[" * 5):
         with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
             archive.writestr(runs.SCORES, text)

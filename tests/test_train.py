@@ -226,7 +226,7 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 3
     best = folder / "model" / "best.keras"
-    assert runs.held_out_loss(best) == pytest.approx(min(losses), abs=1e-6)
+    assert runs.scores(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
     assert weights(best) == weights(runs.path_of(folder / "model", len(losses) - 2))
     assert (folder / "model" / "memory.json").exists()
     said = "Stopped: no better held-out loss for 2 epochs"
@@ -242,7 +242,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert not (folder / "model" / "best.keras").exists()
     memory = json.loads((folder / "model" / "memory.json").read_text())
     assert memory["fitted_on"]["checkpoint"] == "epoch-0001"
-    assert runs.held_out_loss(folder / "model" / "epoch-0001.keras") is None
+    assert runs.scores(folder / "model" / "epoch-0001.keras").get("val_loss") is None
 
 
 def test_too_little_music_names_both_numbers_and_the_flags(

@@ -45,14 +45,14 @@ def generate(
     tokens have been drawn. The same seeds give the same pieces, however many
     cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
     """
-    lanes, stopped, begun = network.lanes(), Event(), [END_ID, *primer]
+    lanes, begun = network.lanes(), [END_ID, *primer]
     for number in begun[:-1]:
         lanes.step(np.array([number]))
         if memory:
             memory.hear(np.array([number]))
     state = grammar.listen(primer) if grammar else 0
 
-    def draw(seeds: Sequence[int]) -> list[list[int]]:
+    def draw(seeds: Sequence[int], stopped: Event) -> list[list[int]]:
         pieces, rows = [], [0] * len(seeds)
         for seed in seeds:
             listener = until() if until else None
@@ -66,10 +66,19 @@ def generate(
                 break
         return [piece.ids[len(begun) :] for piece in pieces]
 
+    return _in_groups(draw, seeds)
+
+
+def _in_groups(
+    draw: Callable[[Sequence[int], Event], list[list[int]]], seeds: Sequence[int]
+) -> list[list[int]]:
+    """Draw the pieces of all seeds, a group a core; whoever draws stops at the event."""
     parts = [seeds[start : start + GROUP] for start in range(0, len(seeds), GROUP)]
+    stopped = Event()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         try:
-            return [piece for pieces in pool.map(draw, parts) for piece in pieces]
+            drawn = pool.map(lambda part: draw(part, stopped), parts)
+            return [piece for pieces in drawn for piece in pieces]
         except BaseException:  # Ctrl-C reaches this thread only, and leaving waits for the others
             stopped.set()
             raise
