@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from midilstm import arguments as shared
+from midilstm import cli as shared
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--temperature", type=shared.temperature, default=1.0, help="of the pieces to sample")
     add("--top-p", type=shared.mass, default=1.0, help="of the pieces to sample (1.0 = off)")
     strength = "how strongly a piece's past pulls on what is sampled (0 = off, 1 = as fitted)"
-    add("--memory", type=shared.number_from(0, 2, "from 0 to 2"), default=1.0, help=strength)
+    add("--memory", type=shared.bounded_number(0, 2, "from 0 to 2"), default=1.0, help=strength)
     shared.add_reading_arguments(parser)
     return parser.parse_args(argv)
 
@@ -46,13 +46,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Measure all that the folders allow, print it, and write it where --json says."""
     import numpy as np
 
-    from midilstm import runs
-    from midilstm.evaluation import baseline, passages, pieces, report
-    from midilstm.evaluation.examine import examine
-    from midilstm.files import printable, write_atomically
-    from midilstm.sampling.fitting import bars_of
-    from midilstm.sampling.folder import open_model
-    from midilstm.sampling.loop import Memory
+    from midilstm import model_dir as runs
+    from midilstm.evaluation import baseline, passages, report
+    from midilstm.evaluation import piece_sets as pieces
+    from midilstm.evaluation.examine import compare_to_reference
+    from midilstm.fileio import printable, write_atomically
+    from midilstm.generation.generate import MatchModel
+    from midilstm.generation.loaded_model import open_model
+    from midilstm.repetition.fit import bars_per_token
 
     trained = open_model(arguments.model_dir, arguments.checkpoint)
     asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.memory
@@ -78,14 +79,16 @@ def evaluate(arguments: argparse.Namespace) -> None:
             passages.write_copies(arguments.generated, made, corpus, vocabulary)
         else:
             strength = arguments.memory if weights else 0.0
-            past = Memory.begin(bars_of(vocabulary), weights, strength) if weights else None
+            past = (
+                MatchModel.begin(bars_per_token(vocabulary), weights, strength) if weights else None
+            )
             seeds = range(arguments.seed, arguments.seed + arguments.samples)
             length = arguments.length or pieces.typical_length(corpus)
             knobs = {"temperature": arguments.temperature, "top_p": arguments.top_p}
             made = pieces.sampled(trained.network, vocabulary, seeds, length, past, **knobs)
         length = arguments.length or int(np.median([len(ids) for ids in made.values()]))
         result["generated"] = {"pieces": len(made), "length": length, "memory": strength}
-        result |= examine(made, length, corpus, vocabulary, other, third)
+        result |= compare_to_reference(made, length, corpus, vocabulary, other, third)
     result["verdict"] = report.verdict(result)
     report.show(result)
     if arguments.json:

@@ -1,8 +1,8 @@
 """The network as the card draws it, and how it is compiled; knows no MIDI and no files."""
 
-from midilstm.training import quiet
+from midilstm.training import suppress_stderr
 
-with quiet():
+with suppress_stderr():
     import keras
     import tensorflow as tf
 
@@ -38,7 +38,7 @@ def build_model(
 
 
 def compile_for_training(
-    network: keras.Model, learning_rate: float, *, average: float = 0.0, jit: bool = False
+    network: keras.Model, learning_rate: float, *, ema: float = 0.0, jit: bool = False
 ) -> None:
     """Give the network its loss, its accuracy and an Adam with all its variables made.
 
@@ -46,7 +46,7 @@ def compile_for_training(
     `jit` compiles the whole step with XLA, without a GPU; otherwise only the LSTMs' recurrence is.
     """
     network.compile(
-        optimizer=keras.optimizers.Adam(learning_rate, use_ema=average > 0, ema_momentum=average),
+        optimizer=keras.optimizers.Adam(learning_rate, use_ema=ema > 0, ema_momentum=ema),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # cuDNN's is no XLA

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from midilstm import arguments as shared
+from midilstm import cli as shared
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -19,18 +19,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    shared.add_corpus_arguments(parser)
+    shared.add_data_arguments(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
     return parser.parse_args(argv)
 
 
 def report(arguments: argparse.Namespace) -> None:
     """Read the folder, split its pieces, cut them into batches, and print what that gives."""
-    from midilstm.corpus.corpus import load_corpus
-    from midilstm.corpus.report import facts, print_report
-    from midilstm.files import write_atomically
+    from midilstm.data.dataset import load_dataset
+    from midilstm.data.report import facts, print_report
+    from midilstm.fileio import write_atomically
 
-    corpus = load_corpus(arguments.data_dir, **shared.corpus_keywords(arguments))
+    corpus = load_dataset(arguments.data_dir, **shared.data_keywords(arguments))
     found = facts(corpus, arguments.batch_size, arguments.seq_length)
     print_report(found)
     if arguments.report:

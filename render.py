@@ -17,8 +17,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from midilstm import arguments as shared
-from midilstm.files import InputError
+from midilstm import cli as shared
+from midilstm.fileio import InputError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,17 +47,17 @@ def render(arguments: argparse.Namespace) -> None:
 
     from midilstm.rendering import write_marked
     from midilstm.rendering.audio import render_audio
-    from midilstm.rendering.form import draw_form
+    from midilstm.rendering.musicxml import write_score
     from midilstm.rendering.page import build_page
-    from midilstm.rendering.piece import TimedPiece, read_timed, readable_pieces
-    from midilstm.rendering.roll import draw_piano_roll
-    from midilstm.rendering.score import write_score
+    from midilstm.rendering.piano_roll import draw_piano_roll
+    from midilstm.rendering.self_similarity import draw_self_similarity
+    from midilstm.rendering.timeline import TimedPiece, read_timed, readable_pieces
 
     chosen: dict[str, Callable[[TimedPiece], bytes]] = {}
     if arguments.piano_roll:
         chosen[".png"] = draw_piano_roll
     if arguments.form:
-        chosen[".form.png"] = draw_form
+        chosen[".form.png"] = draw_self_similarity
     if arguments.audio:
         chosen[".wav"] = partial(render_audio, soundfont=arguments.soundfont)
     if arguments.musicxml:

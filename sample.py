@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from midilstm import arguments as shared
-from midilstm.files import InputError, printable
-from midilstm.sampling import options, use_one_thread
+from midilstm import cli as shared
+from midilstm.fileio import InputError, printable
+from midilstm.generation import options, use_one_thread
 
 
 def parse_args(
@@ -38,27 +38,30 @@ def parse_args(
 def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     """Open the model, hear the primer, draw the pieces, keep the best, and write them."""
     use_one_thread()  # before NumPy is there
+    from midilstm.generation import constraints as control
+    from midilstm.generation import length as pieces
+    from midilstm.generation import loaded_model as folder
+    from midilstm.generation import metadata as recipe
     from midilstm.midi import instrument_name, program_of
-    from midilstm.sampling import control, folder, pieces, recipe
 
-    like = recipe.read_recipe(arguments.like) if arguments.like else None
+    like = recipe.read_metadata(arguments.reproduce) if arguments.reproduce else None
     if like:
         arguments = parse_args(argv, like)
     if arguments.instrument is not None:
         arguments.instrument = instrument_name(program_of(arguments.instrument))
     model = folder.open_model(arguments.model_dir, arguments.checkpoint)
     if like and like["weights_sha256"] != model.network.digest:
-        pieces.warn(f"{model.checkpoint} has other weights than made {arguments.like}")
-    people = pieces.people_for(model) if arguments.best else None
+        pieces.warn(f"{model.checkpoint} has other weights than made {arguments.reproduce}")
+    people = pieces.reference_for(model) if arguments.best else None
     trained = replace(model, memory=recipe.memory_for(arguments.memory, model, like))
-    asked = control.control_of(trained.vocabulary, vars(arguments))
+    asked = control.parse_constraints(trained.vocabulary, vars(arguments))
 
     primer: list[str] = like["primer_tokens"] if like else []
     if arguments.primer:
         primer = pieces.read_primer(arguments.primer, trained)
     if arguments.include_primer and not primer:
         raise InputError("there is no music for --include-primer to include: give a --primer")
-    primer_ids = pieces.heard_ids(primer, trained.vocabulary)
+    primer_ids = pieces.encode_primer(primer, trained.vocabulary)
 
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(2**32)
@@ -67,7 +70,7 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         seeds = range(like["group"]["seed"], sum(like["group"].values()))
     length = pieces.Length(vars(arguments), primer, trained)
     many = f"{arguments.count} pieces of " if arguments.count > 1 else ""
-    most = "at most " if arguments.until_end else ""
+    most = "at most " if arguments.stop_at_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
     what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
     print(printable(f"Sampling {what}"), flush=True)
@@ -75,11 +78,11 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     found = {seed: drawn[seeds.index(seed)] for seed in wanted}
     told = choose(arguments, model, people, found) if people else {}
     heard = [trained.vocabulary.tokens[number] for number in primer_ids]
-    common = recipe.recipe_of(argv, vars(arguments), trained, primer)
+    common = recipe.build_metadata(argv, vars(arguments), trained, primer)
     for seed in told or wanted:
-        own: dict[str, Any] = {"seed": seed, "group": recipe.group_of(seed, seeds)}
+        own: dict[str, Any] = {"seed": seed, "group": recipe.rng_batch_of(seed, seeds)}
         own |= {"best": told[seed]} if told else {}
-        own |= {"control_found": asked.found(found[seed], heard)} if asked else {}
+        own |= {"constraint_report": asked.found(found[seed], heard)} if asked else {}
         write(arguments, {**common, **own}, found[seed], trained)
     where = arguments.output_dir
     words = ["--page", *([f"--output-dir={where}"] if where != Path("output") else [])]
@@ -91,9 +94,9 @@ def choose(
 ) -> dict[int, dict[str, Any]]:
     """Return the verdicts of the best pieces by seed; of the others, print why they fell."""
     from midilstm.evaluation import passages
-    from midilstm.sampling import pieces
+    from midilstm.generation import length as pieces
 
-    ids = {seed: model.vocabulary.table(tokens) for seed, tokens in found.items()}
+    ids = {seed: model.vocabulary.ids_of(tokens) for seed, tokens in found.items()}
     made = {seed: numbers[numbers >= 0] for seed, numbers in ids.items()}
     copied = passages.copied(arguments.data_dir, model, made)
     return pieces.best_of(made, model, people, arguments.best, copied)
@@ -103,18 +106,18 @@ def write(
     arguments: argparse.Namespace, body: dict[str, Any], tokens: list[str], trained: Any
 ) -> None:
     """Write a piece that goes on from the primer with new tokens, and its JSON."""
-    from midilstm.sampling import recipe
+    from midilstm.generation import metadata as recipe
 
     primer = body["primer_tokens"]
     if arguments.include_primer:
         tokens = primer + tokens
     elif primer:
-        tokens = trained.vocabulary.encoding.continued(tokens, primer)
+        tokens = trained.vocabulary.encoding.with_header(tokens, primer)
     body["tokens"] = tokens
     path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
     told = [f"--seed={body['seed']}"] if arguments.count > 1 else []
     told += [f"score {body['best']['score']:.2f}"] if "best" in body else []
-    told += [f"{name} {value}" for name, value in body.get("control_found", {}).items()]
+    told += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]
     print(printable(f"Wrote {path}") + (f" ({', '.join(told)})" if told else ""))
     if left_out:
         print(f"  left out {left_out} tokens that are no music")

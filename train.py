@@ -10,56 +10,57 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from midilstm import arguments as shared
-from midilstm.sampling import use_one_thread
+from midilstm import cli as shared
+from midilstm.generation import use_one_thread
 
 
 def train(arguments: argparse.Namespace) -> None:
     """Load the corpus, begin or resume the run in the model folder, and train."""
     use_one_thread()  # in NumPy, which draws pieces: TensorFlow has threads of its own
-    from midilstm.corpus import demo, report
-    from midilstm.corpus.corpus import load_corpus
-    from midilstm.files import locked
+    from midilstm.data import demo, report
+    from midilstm.data.dataset import load_dataset
+    from midilstm.fileio import exclusive_lock
 
     if arguments.demo:
         arguments.data_dir = demo.make(arguments.jobs, arguments.demo)
-    music = shared.corpus_keywords(arguments)
-    corpus = load_corpus(arguments.data_dir, transpose=arguments.transpose, **music)
+    music = shared.data_keywords(arguments)
+    corpus = load_dataset(arguments.data_dir, transpose=arguments.transpose, **music)
     length = sum(map(len, corpus.training.values()))
     report.require_batch(length, arguments.batch_size, arguments.seq_length)
     print(report.summary(corpus))
     if arguments.worker:  # not the first of several, which alone writes
-        from midilstm.training import workers
+        from midilstm.training import distributed as workers
 
         workers.follow(vars(arguments), corpus, partial(build, arguments))
     else:
-        with locked(arguments.model_dir, arguments.log_dir):
+        with exclusive_lock(arguments.model_dir, arguments.log_dir):
             continue_run(arguments, corpus)
 
 
 def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     """Begin the run in the model folder, or go on with it."""
-    from midilstm import runs
-    from midilstm.sampling import folder
-    from midilstm.training import log, memory
+    from midilstm import model_dir as runs
+    from midilstm.generation import loaded_model as folder
+    from midilstm.training import log
+    from midilstm.training import ram as memory
 
     model_dir, log_dir, flags = arguments.model_dir, arguments.log_dir, vars(arguments)
-    settings = runs.settings_of(flags, len(corpus.vocabulary), corpus.described())
+    settings = runs.build_settings(flags, len(corpus.vocabulary), corpus.metadata())
     if not arguments.force:
         shape = (arguments.lanes, arguments.seq_length)
-        memory.require_memory(settings["network"], *shape, average=arguments.average)
+        memory.check_ram(settings["network"], *shape, ema=arguments.ema)
     if arguments.fresh:
-        runs.move_aside(model_dir, runs.FILES)
+        runs.archive_run(model_dir, runs.FILES)
     done = runs.begin_or_resume(model_dir, settings)
     corpus.vocabulary.save(model_dir / runs.VOCABULARY)
     if arguments.workers:
-        from midilstm.training import meeting
+        from midilstm.training import rendezvous as meeting
 
         best = runs.scores(runs.path_of(model_dir, "best"))
         meeting.meet(flags, settings, {"done": done, "best": best})
     pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
-    remember = partial(folder.fit_memory, model_dir, *pieces) if arguments.memory else list
-    kept = log.resume(log_dir, done, runs.all_scores(model_dir))
+    remember = partial(folder.fit_match_model, model_dir, *pieces) if arguments.memory else list
+    kept = log.resume(log_dir, done, runs.metric_history(model_dir))
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
@@ -83,7 +84,7 @@ def loop_of(arguments: argparse.Namespace) -> Any:
 
     if not arguments.workers:
         return loop.Loop.of
-    from midilstm.training import workers
+    from midilstm.training import distributed as workers
 
     return partial(workers.Loop.of, team=workers.join(vars(arguments)))
 
@@ -91,13 +92,13 @@ def loop_of(arguments: argparse.Namespace) -> Any:
 def build(arguments: argparse.Namespace, settings: Any, vocabulary: Any, done: int) -> Any:
     """Build the network with the weights of epoch `done`, of another model, or random ones."""
     import model
-    from midilstm import runs
+    from midilstm import model_dir as runs
     from midilstm.training import weights
 
     weights.set_seed(arguments.seed)
     shape = {"batch_size": arguments.lanes, "sequence_length": arguments.seq_length}
     network = model.build_model(**settings["network"], **shape)
-    learning = {"average": arguments.average, "jit": arguments.jit}
+    learning = {"ema": arguments.ema, "jit": arguments.jit}
     model.compile_for_training(network, arguments.learning_rate, **learning)
     print(f"{network.count_params():,} parameters")
     if done:
@@ -115,12 +116,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_defaults)
     shared.add_run_arguments(parser)
     shared.add_learning_arguments(parser)
-    shared.add_corpus_arguments(parser)
+    shared.add_data_arguments(parser)
     shared.add_worker_arguments(parser)
     if parser.parse_args(argv).classic:
         # The recipe of this family of programs: it learns its own pieces by heart.
         parser.set_defaults(layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
-        parser.set_defaults(transpose=False, shuffle=False, average=0.0)
+        parser.set_defaults(transpose=False, shuffle=False, ema=0.0)
     arguments = parser.parse_args(argv)
     if arguments.demo and arguments.data_dir != parser.get_default("data_dir"):
         parser.error("--demo brings its own music: leave out --data-dir")

@@ -20,8 +20,8 @@ import numpy as np
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from midilstm import midi
-from midilstm import tokens as encodings
-from midilstm.tokens.meter import COMMON_TIME
+from midilstm import tokenizers as encodings
+from midilstm.tokenizers.meter import COMMON_TIME
 
 NAMES = ("tsd", "remi")
 RESOLUTIONS = (4, 6, 8, 12, 16, 24, 48)  # candidates for positions in a quarter note
@@ -43,14 +43,14 @@ def by_part(notes: list[tuple[int, int, float, float]]) -> dict[Part, np.ndarray
     return {part: np.array(sorted(rows)) for part, rows in parts.items()}
 
 
-def source(song: midi.Song) -> dict[Part, np.ndarray]:
+def source(song: midi.Score) -> dict[Part, np.ndarray]:
     """Return the notes of a song by part."""
     quarter = song.ticks_per_quarter
     notes = ((n.program, n.pitch, n.start / quarter, n.length / quarter) for n in song.notes)
     return by_part(list(notes))
 
 
-def beat_of(song: midi.Song) -> float:
+def beat_of(song: midi.Score) -> float:
     """Return the milliseconds of a quarter note at the first tempo."""
     return 60_000 / (song.tempos[min(song.tempos)] if song.tempos else midi.BPM)
 
@@ -90,7 +90,7 @@ def alone(rows: np.ndarray) -> np.ndarray:
 def round_trip(path: Path, name: str, folder: Path) -> dict[str, Any]:
     """Return what came back of one file in one encoding."""
     song, encoding = midi.read(path), encodings.get(name)
-    tokens = encoding.tokens_of(song)
+    tokens = encoding.encode(song)
     left_out = encoding.write(tokens, folder / "again.mid")
     before, after, beat = source(song), written(folder / "again.mid"), beat_of(song)
     errors, back = [np.zeros((0, 2))], 0
@@ -99,19 +99,19 @@ def round_trip(path: Path, name: str, folder: Path) -> dict[str, Any]:
         back += min(len(rows), len(found))
         if len(rows) == len(found):
             errors.append(beat * np.abs(rows - found)[alone(rows)])
-    again = midi.read(folder / "again.mid")
+    repeated_mask = midi.read(folder / "again.mid")
     return {
         "notes": len(song.notes),
         "tokens": len(tokens),
         "left out": left_out,
         "share": back / len(song.notes),
         "errors": np.concatenate(errors),
-        "signatures": meters(song) == meters(again),
-        "tempo": tempo_error(song, again),
+        "signatures": meters(song) == meters(repeated_mask),
+        "tempo": tempo_error(song, repeated_mask),
     }
 
 
-def meters(song: midi.Song) -> list[tuple[float, tuple[int, int]]]:
+def meters(song: midi.Score) -> list[tuple[float, tuple[int, int]]]:
     """Return where in quarters each other time signature begins; 4/4 where none is given."""
     found = [(0.0, COMMON_TIME)] if min(song.signatures, default=1) else []
     for tick, signature in sorted(song.signatures.items()):
@@ -120,7 +120,7 @@ def meters(song: midi.Song) -> list[tuple[float, tuple[int, int]]]:
     return found
 
 
-def tempo_error(before: midi.Song, after: midi.Song) -> float:
+def tempo_error(before: midi.Score, after: midi.Score) -> float:
     """Return the largest share by which a tempo changed; infinity where one is missing."""
     old, new = (
         [bpm for _, bpm in sorted(song.tempos.items())] or [midi.BPM] for song in (before, after)

@@ -17,13 +17,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
-from benchmarks.defaults import SHOWN, beside, drawn, opened
-from midilstm.evaluation import copying, pieces
+from benchmarks.defaults import SHOWN, beside, drawn, open_checkpoint
+from midilstm.evaluation import copying
+from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation.passages import long_copies
-from midilstm.sampling.best import verdicts
-from midilstm.sampling.fitting import bars_of
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.pieces import people_for
+from midilstm.evaluation.ranking import verdicts
+from midilstm.generation.generate import MatchModel
+from midilstm.generation.length import reference_for
+from midilstm.repetition.fit import bars_per_token
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,11 +42,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list[str]:
     """Return a model's rows of the table: people's pieces, the first, and the best."""
-    trained, corpus = opened(*folders.split(","))
+    trained, corpus = open_checkpoint(*folders.split(","))
     length = length or pieces.typical_length(corpus)
     made = dict(drawn(trained, {}, count, length))
-    past = Memory.begin(bars_of(trained.vocabulary), trained.memory) if trained.memory else None
-    music, people = [*made.values()], people_for(trained)
+    past = (
+        MatchModel.begin(bars_per_token(trained.vocabulary), trained.memory)
+        if trained.memory
+        else None
+    )
+    music, people = [*made.values()], reference_for(trained)
     long = long_copies(made, corpus, trained.vocabulary)
     known = [long[seed].tokens if seed in long else 0 for seed in made]
     judged = verdicts(music, trained.network, trained.vocabulary, past, people, known)
@@ -54,12 +59,12 @@ def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list
     print(f"{name}: {inside} of {count} within people's ranges")
     lines: list[str] = []
     for what, names in (("first", [*made][:best]), ("best", [seed for seed, _ in order[:best]])):
-        some = {seed: made[seed] for seed in names}
-        found = beside(trained, corpus, some, length)
+        subsample = {seed: made[seed] for seed in names}
+        found = beside(trained, corpus, subsample, length)
         rng = np.random.default_rng(0)
-        copied = copying.find_copies(corpus.training, {"generated": some}, trained.vocabulary, rng)[
-            "generated"
-        ]
+        copied = copying.copy_report(
+            corpus.training, {"generated": subsample}, trained.vocabulary, rng
+        )["generated"]
         groups = [("people", "training")] if not lines else []
         for label, group in (*groups, (f"{what} {best}", "generated")):
             mine, of = group == "generated", found["form"][group]

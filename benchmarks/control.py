@@ -22,15 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from benchmarks.defaults import opened, people_of
-from midilstm.evaluation import pieces, similarity
-from midilstm.evaluation.statistics import scale_consistency
-from midilstm.sampling.choose import Knobs
-from midilstm.sampling.control import Control
-from midilstm.sampling.fitting import bars_of
-from midilstm.sampling.folder import Trained
-from midilstm.sampling.harmony import classes_of_key, key_heard
-from midilstm.sampling.loop import Memory, generate
+from benchmarks.defaults import open_checkpoint, people_of
+from midilstm.evaluation import piece_sets as pieces
+from midilstm.evaluation import similarity
+from midilstm.evaluation.features import scale_consistency
+from midilstm.generation.constraints import Constraints
+from midilstm.generation.generate import MatchModel, generate
+from midilstm.generation.harmony import classes_of_key, estimate_key
+from midilstm.generation.loaded_model import LoadedModel
+from midilstm.generation.sampler import SamplingConfig
+from midilstm.repetition.fit import bars_per_token
 
 WISHES: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
@@ -64,25 +65,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def drawn(trained: Trained, control: Control, count: int, length: int) -> list[list[int]]:
+def drawn(trained: LoadedModel, control: Constraints, count: int, length: int) -> list[list[int]]:
     """Draw pieces with the wishes, with the memory, as sample.py does."""
-    clock, vocabulary = bars_of(trained.vocabulary), trained.vocabulary
+    clock, vocabulary = bars_per_token(trained.vocabulary), trained.vocabulary
     rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
-    rules["memory"] = Memory.begin(clock, trained.memory) if trained.memory else None
+    rules["memory"] = MatchModel.begin(clock, trained.memory) if trained.memory else None
     rules["control"] = control.begin if control.strength else None
-    return generate(trained.network, range(count), length, Knobs(), **rules)
+    return generate(trained.network, range(count), length, SamplingConfig(), **rules)
 
 
-def facts_of(ids: Sequence[int], control: Control) -> dict[str, float]:
+def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
     """Return shares of a piece's pitch classes, and how many instruments play as was asked."""
     listener, counts = control.begin(), np.zeros(12)
     on: list[bool] = []
     off: list[bool] = []
     programs: set[int] = set()
     for number in ids:
-        bars, beat = listener.clock.place()  # a pitch never moves on by itself
+        bars, beat = listener.clock.position()  # a pitch never moves on by itself
         listener.hear(number)
-        sounds = control.encoding.sounds(control.tokens[number])
+        sounds = control.encoding.content(control.tokens[number])
         programs |= {listener.program} if sounds.plays and listener.program is not None else set()
         programs |= {*sounds.programs}
         for x in sounds.classes:
@@ -91,10 +92,10 @@ def facts_of(ids: Sequence[int], control: Control) -> dict[str, float]:
                 chord = control.chords[int(bars + 1e-6) % len(control.chords)]
                 where = on if abs(beat - round(beat)) < 1e-6 else off
                 where.append(x in (chord.tones if where is on else chord.scale))
-    key = control.key if control.key not in (None, "auto") else key_heard(counts)
+    key = control.key if control.key not in (None, "auto") else estimate_key(counts)
     found = {
         "in_key": float(counts[sorted(classes_of_key(key))].sum() / counts.sum()),
-        "key_heard": float(key_heard(counts) == key),
+        "estimate_key": float(estimate_key(counts) == key),
         "on": float(np.mean(on)) if on else np.nan,
         "off": float(np.mean(off)) if off else np.nan,
     }
@@ -105,10 +106,12 @@ def facts_of(ids: Sequence[int], control: Control) -> dict[str, float]:
     return found
 
 
-def one_row(trained: Trained, people: pieces.Pieces, wish: str, strength: float, count: int) -> Any:
+def one_row(
+    trained: LoadedModel, people: pieces.Pieces, wish: str, strength: float, count: int
+) -> Any:
     """Return what pieces drawn with a wish are like, means over pieces."""
     asked = dict.fromkeys(("key", "chords", "instruments")) | WISHES[wish]
-    control = Control(trained.vocabulary, {**asked, "control_strength": strength})
+    control = Constraints(trained.vocabulary, {**asked, "control_strength": strength})
     length = max(map(len, people.values()))
     made = drawn(trained, control, count, length)
     facts = [facts_of(ids, control) for ids in made]
@@ -130,7 +133,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     heads += ["all play", "others", "MGEval"]
     lines = [f"| | strength | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
     for row in rows:
-        names = ("in_key", "key_heard", "one_scale", "on", "off", "all_play", "others")
+        names = ("in_key", "estimate_key", "one_scale", "on", "off", "all_play", "others")
         found = [row.get(name, np.nan) for name in names]
         cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in found]
         low, high = row["mgeval"]["interval"]
@@ -146,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     done = [(row["model"], row["wish"], row["strength"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
-        trained, corpus = opened(*folders.split(","))
+        trained, corpus = open_checkpoint(*folders.split(","))
         people = people_of(corpus, args.length or pieces.typical_length(corpus))
         for wish, strength in ((wish, strength) for wish in args.wishes for strength in STRENGTHS):
             if (name, wish, strength) in done:

@@ -22,12 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from midilstm import runs
-from midilstm.corpus.corpus import Corpus
-from midilstm.evaluation import form, pieces, similarity, statistics
-from midilstm.sampling.fitting import bars_of
-from midilstm.sampling.folder import Trained, open_model
-from midilstm.sampling.loop import Memory
+from midilstm import model_dir as runs
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation import features as statistics
+from midilstm.evaluation import piece_sets as pieces
+from midilstm.evaluation import repetition_stats as form
+from midilstm.evaluation import similarity
+from midilstm.generation.generate import MatchModel
+from midilstm.generation.loaded_model import LoadedModel, open_model
+from midilstm.repetition.fit import bars_per_token
 
 GRID: tuple[dict[str, float], ...] = (
     {},
@@ -59,7 +62,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def opened(model: str, data: str) -> tuple[Trained, Corpus]:
+def open_checkpoint(model: str, data: str) -> tuple[LoadedModel, Dataset]:
     """Open a model folder and the music it was trained on."""
     trained = open_model(Path(model), None)
     settings = runs.load_settings(Path(model))
@@ -68,30 +71,34 @@ def opened(model: str, data: str) -> tuple[Trained, Corpus]:
     return trained, pieces.load_music(Path(data), settings, trained.vocabulary, **reading)[0]
 
 
-def people_of(corpus: Corpus, length: int) -> pieces.Pieces:
+def people_of(corpus: Dataset, length: int) -> pieces.Pieces:
     """Return all of people's pieces, held out or not, cut to a length, without ends."""
     return {name: ids[:-1][:length] for name, ids in {**corpus.held_out, **corpus.training}.items()}
 
 
-def drawn(trained: Trained, knobs: Mapping[str, float], count: int, length: int) -> pieces.Pieces:
+def drawn(
+    trained: LoadedModel, knobs: Mapping[str, float], count: int, length: int
+) -> pieces.Pieces:
     """Return pieces drawn with knobs, of which `memory` is the strength of the memory."""
     knobs, past = dict(knobs), None
     strength = knobs.pop("memory", 1)
     if trained.memory:
-        past = Memory.begin(bars_of(trained.vocabulary), trained.memory, strength)
+        past = MatchModel.begin(bars_per_token(trained.vocabulary), trained.memory, strength)
     return pieces.sampled(trained.network, trained.vocabulary, range(count), length, past, **knobs)
 
 
-def beside(trained: Trained, corpus: Corpus, made: pieces.Pieces, length: int) -> dict[str, Any]:
+def beside(
+    trained: LoadedModel, corpus: Dataset, made: pieces.Pieces, length: int
+) -> dict[str, Any]:
     """Return what there is to say of drawn pieces beside people's."""
-    vocabulary, clock = trained.vocabulary, bars_of(trained.vocabulary)
+    vocabulary, clock = trained.vocabulary, bars_per_token(trained.vocabulary)
     sets = {"generated": made, "training": people_of(corpus, length)}
     rng = np.random.default_rng(0)
     found = similarity.compare(sets, vocabulary, rng)
     rhythm = vocabulary.encoding.keeps_rhythm
     features = statistics.OF_PITCHES | (statistics.OF_RHYTHM if rhythm else {})
     heard = {group: pieces.listen(of, vocabulary, rng) for group, of in sets.items()}
-    ours, theirs = (statistics.measured(features, heard[group]) for group in sets)
+    ours, theirs = (statistics.feature_matrix(features, heard[group]) for group in sets)
     far = {}
     for name in features:
         if spread := float(np.nanstd(theirs[name])):
@@ -119,7 +126,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             cells += [f"{np.mean(list(row['far'].values())):.2f}" if mine else "–"]
             cells += [f"{row['statistics'][name][of]['value']:.3g}" for name in SHOWN]
             cells += [f"{known['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
-            cells += [f"{known['end_in_a_loop']} of {known['pieces']}"]
+            cells += [f"{known['n_ending_in_loop']} of {known['pieces']}"]
             what = (knobs or "1 / 1") if mine else "people"
             lines.append(f"| {model}: {what} | {' | '.join(cells)} |")
     return lines
@@ -130,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     done = [(row["model"], row["knobs"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
-        trained, corpus = opened(*folders.split(","))
+        trained, corpus = open_checkpoint(*folders.split(","))
         for knobs in GRID:
             if (name, knobs) in done:
                 continue

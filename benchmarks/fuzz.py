@@ -32,10 +32,15 @@ except ImportError:
 
 READERS = ["midilstm", *(["music21.midi"] if "midi" in sys.argv else [])]  # it takes a while
 with atheris.instrument_imports(include=READERS):
-    from midilstm import checkpoints, midi, runs, tokens
-    from midilstm.files import InputError
-    from midilstm.sampling import folder, network, options, recipe
-    from midilstm.tokens.vocabulary import Vocabulary
+    from midilstm import checkpoint as checkpoints
+    from midilstm import midi
+    from midilstm import model_dir as runs
+    from midilstm import tokenizers as tokens
+    from midilstm.fileio import InputError
+    from midilstm.generation import loaded_model as folder
+    from midilstm.generation import metadata as recipe
+    from midilstm.generation import network, options
+    from midilstm.tokenizers.vocabulary import Vocabulary
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
@@ -56,33 +61,33 @@ def read_midi(data: bytes) -> None:
     """Read MIDI, as every encoding."""
     song = midi.read(data)
     for name in tokens.ENCODINGS:
-        tokens.get(name).tokens_of(song)
+        tokens.get(name).encode(song)
 
 
 def read_vocabulary(data: bytes) -> None:
     """Read a vocabulary, and ask what sampling asks of it."""
     found = Vocabulary.load(written(edited(VOCABULARIES, data), runs.VOCABULARY))
     found.grammar()
-    found.spelled(found.tokens[1:])
-    found.encoding.played(found.tokens[1:])
+    found.apply_merges(found.tokens[1:])
+    found.encoding.timed_notes(found.tokens[1:])
 
 
 def read_settings(data: bytes) -> None:
     """Read settings, and hold them against those of another run."""
     written(edited([SETTINGS], data), runs.SETTINGS)
     found = runs.load_settings(PLACE)
-    runs.refuse_other_run(PLACE, found, SETTINGS)
+    runs.check_same_run(PLACE, found, SETTINGS)
 
 
-def read_recipe(data: bytes) -> None:
+def read_metadata(data: bytes) -> None:
     """Read a piece's JSON and take its values for flags."""
-    body = recipe.read_recipe(written(edited([RECIPE], data), "piece.json"))
+    body = recipe.read_metadata(written(edited([RECIPE], data), "piece.json"))
     options.parse(argparse.ArgumentParser(), [], body)
 
 
-def read_memory(data: bytes) -> None:
+def read_match_model(data: bytes) -> None:
     """Read a model's memory."""
-    folder.read_memory(written(edited([MEMORY], data), runs.MEMORY))
+    folder.read_match_model(written(edited([MEMORY], data), runs.MEMORY))
 
 
 def read_keras(data: bytes) -> None:
@@ -115,7 +120,7 @@ def edited(bodies: list[Any], data: bytes) -> bytes:
 def anything(source: Any, level: int = 0) -> Any:
     """Return a JSON value of any kind."""
     kind = source.ConsumeIntInRange(0, 9 if level < 3 else 7)
-    some = range(source.ConsumeIntInRange(0, 4)) if kind > 7 else ()
+    subsample = range(source.ConsumeIntInRange(0, 4)) if kind > 7 else ()
     match kind:
         case 0:
             return source.ConsumeInt(9)
@@ -126,9 +131,9 @@ def anything(source: Any, level: int = 0) -> Any:
         case 3:
             return source.ConsumeUnicode(12)
         case 8:
-            return [anything(source, level + 1) for _ in some]
+            return [anything(source, level + 1) for _ in subsample]
         case 9:
-            return {source.ConsumeUnicode(5): anything(source, level + 1) for _ in some}
+            return {source.ConsumeUnicode(5): anything(source, level + 1) for _ in subsample}
     return VALUES[source.ConsumeIntInRange(0, len(VALUES) - 1)]
 
 
@@ -194,8 +199,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "midi": (read_midi, songs),
     "vocabulary": (read_vocabulary, lambda: [json.dumps(v).encode() for v in VOCABULARIES]),
     "settings": (read_settings, lambda: [json.dumps(SETTINGS).encode()]),
-    "recipe": (read_recipe, lambda: [json.dumps(RECIPE).encode()]),
-    "memory": (read_memory, lambda: [json.dumps(MEMORY).encode()]),
+    "recipe": (read_metadata, lambda: [json.dumps(RECIPE).encode()]),
+    "memory": (read_match_model, lambda: [json.dumps(MEMORY).encode()]),
     "keras": (read_keras, lambda: [hdf5(), archive(hdf5())]),
 }
 VALUES = (None, True, False, -1, 0, "", "notes", "remi", *SONG, "<end>", "0.4.7", "C4", "\x1b[2J")

@@ -23,15 +23,16 @@ def kinds_of(token: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print nats a note by kind of token, and their sum."""
-    from midilstm import runs
-    from midilstm.evaluation import likelihood, pieces
-    from midilstm.sampling import network
-    from midilstm.tokens.vocabulary import Vocabulary
+    from midilstm import model_dir as runs
+    from midilstm.evaluation import likelihood
+    from midilstm.evaluation import piece_sets as pieces
+    from midilstm.generation import network
+    from midilstm.tokenizers.vocabulary import Vocabulary
 
     arguments = evaluate.parse_args(argv)
     checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
-    vocabulary = Vocabulary.of_network(arguments.model_dir / runs.VOCABULARY, settings["network"])
+    vocabulary = Vocabulary.load_for(arguments.model_dir / runs.VOCABULARY, settings["network"])
     how = {"name": vocabulary.name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
     corpus, _ = pieces.load_music(arguments.data_dir, settings, vocabulary, **how)
     held_out, loaded = corpus.held_out, network.load(checkpoint, settings["network"])

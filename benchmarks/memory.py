@@ -1,6 +1,6 @@
 """Measure what the memory of the piece is worth: nats, form, copying, and likeness to people's.
 
-    taskset -c 1 python benchmarks/memory.py --out memory.jsonl --corpus rags=FOLDER
+    taskset -c 1 python benchmarks/memory.py --out match_model.jsonl --corpus rags=FOLDER
 
 Each run trains the recipe of train.py with averaged weights (quality.py), keeps the best held-out
 epoch, fits the memory's weights on training pieces, and sets network and best n-gram, each without
@@ -25,15 +25,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from midilstm.corpus.corpus import Corpus, load_corpus
-from midilstm.evaluation import baseline, copying, form, pieces, similarity
-from midilstm.files import write_atomically
-from midilstm.sampling import network as networks
-from midilstm.sampling.fitting import bars_of, fit
-from midilstm.sampling.form import returns
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.memory import Weights
-from midilstm.sampling.network import Network
+from midilstm.data.dataset import Dataset, load_dataset
+from midilstm.evaluation import baseline, copying, similarity
+from midilstm.evaluation import piece_sets as pieces
+from midilstm.evaluation import repetition_stats as form
+from midilstm.fileio import write_atomically
+from midilstm.generation import network as networks
+from midilstm.generation.generate import MatchModel
+from midilstm.generation.network import Network
+from midilstm.repetition.fit import bars_per_token, fit
+from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.metrics import returns
 
 SPANS = ("4", "8", "16", "32")
 LONG, FEW = 5, 16  # times as long as usual, and how many such pieces: does form drift?
@@ -58,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def trained(corpus: Corpus, seed: int, steps: int, place: Path) -> tuple[Network, dict[str, Any]]:
+def trained(corpus: Dataset, seed: int, steps: int, place: Path) -> tuple[Network, dict[str, Any]]:
     """Train the recipe; return the best epoch's averaged weights and what is known of them.
 
     Both are kept in the folder `place`; what is there already is not trained again.
@@ -83,13 +85,13 @@ def trained(corpus: Corpus, seed: int, steps: int, place: Path) -> tuple[Network
 
 
 def drawn(
-    network: Network, corpus: Corpus, weights: Weights, args: argparse.Namespace
+    network: Network, corpus: Dataset, weights: MatchWeights, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Return form, copies and likeness of pieces drawn without and with memory."""
-    vocabulary, clock = corpus.vocabulary, bars_of(corpus.vocabulary)
+    vocabulary, clock = corpus.vocabulary, bars_per_token(corpus.vocabulary)
     length = pieces.typical_length(corpus)
     found: dict[str, Any] = {"length": length}
-    for name, past in (("without", None), ("with", Memory.begin(clock, weights))):
+    for name, past in (("without", None), ("with", MatchModel.begin(clock, weights))):
         began = time.process_time()
         seeds = range(args.pieces)
         made = pieces.sampled(network, vocabulary, seeds, length, past, top_p=args.top_p)
@@ -100,7 +102,7 @@ def drawn(
         rng = np.random.default_rng(0)
         two = {"generated": sets["generated"], "training": people}
         alike = similarity.compare(two, vocabulary, rng)["similarity"]["mean_overlap"]
-        copied = copying.find_copies(corpus.training, sets, vocabulary, rng)
+        copied = copying.copy_report(corpus.training, sets, vocabulary, rng)
         found[name] = {
             "form": form.compare({**sets, "people": people}, clock, rng),
             "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
@@ -119,7 +121,7 @@ def last_fifth(of: pieces.Pieces) -> float:
     return fmean(part.mean() for part in parts if len(part))
 
 
-def one_run(corpus: Corpus, seed: int, place: Path, args: argparse.Namespace) -> dict[str, Any]:
+def one_run(corpus: Dataset, seed: int, place: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train in a folder, unless that is done, fit, score and draw; return a row."""
     began = time.perf_counter()
     network, facts = trained(corpus, seed, args.steps, place)
@@ -136,13 +138,13 @@ def one_run(corpus: Corpus, seed: int, place: Path, args: argparse.Namespace) ->
     return {**row, "seconds": taken}
 
 
-def load(folders: str, seed: int, args: argparse.Namespace) -> Corpus:
+def load(folders: str, seed: int, args: argparse.Namespace) -> Dataset:
     """Read folders as one, with every token in every key, as train.py does."""
     with tempfile.TemporaryDirectory() as place:
         for number, folder in enumerate(folders.split(",")):
             Path(place, str(number)).symlink_to(Path(folder).resolve())
         how: dict[str, Any] = {"name": args.encoding, "bpe": args.bpe, "jobs": 1}
-        return load_corpus(Path(place), seed=seed, transpose=True, **how)
+        return load_dataset(Path(place), seed=seed, transpose=True, **how)
 
 
 def nats_table(rows: list[dict[str, Any]]) -> list[str]:
@@ -158,7 +160,7 @@ def nats_table(rows: list[dict[str, Any]]) -> list[str]:
         for row in here:
             mine, theirs = row["scores"]["held_out"], row["ngram_baseline"]
             four = (mine, mine["with_memory"], theirs["best"], theirs["with_memory"]["best"])
-            ways.append([of["nats_a_token"]["value"] for of in four])
+            ways.append([of["nll_per_token"]["value"] for of in four])
         means = [fmean(way) for way in zip(*ways, strict=True)]
         cells = [
             f"**{mean:.3f}** ({', '.join(f'{nats:.3f}' for nats in way)})"
@@ -199,8 +201,8 @@ def other_table(rows: list[dict[str, Any]]) -> list[str]:
         made, people = on["form"]["generated"], on["form"]["people"]
         ends = row["drawn"]["last_fifth"]
         cells = [f"{ends[of]:.2f}" for of in ("long", "people")]
-        cells += [f"{made['end_in_a_loop']} of {made['pieces']}"]
-        for key in ("longest_loop", "longest_return"):
+        cells += [f"{made['n_ending_in_loop']} of {made['pieces']}"]
+        for key in ("longest_loop", "longest_repeat"):
             cells += [f"{of[key]['value']:.0f} (to {of[key]['most']})" for of in (made, people)]
         for size in ("4", "8"):
             ways = [on["copied"]["generated"], off["copied"]["generated"]]

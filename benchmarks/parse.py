@@ -18,7 +18,8 @@ from pathlib import Path
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from midilstm import midi, tokens
+from midilstm import midi
+from midilstm import tokenizers as tokens
 
 PARSE = "music21 converter.parse"
 Readers = dict[str, Callable[[Path], object]]
@@ -72,9 +73,9 @@ def music21_events(path: Path) -> list:
 
 def seconds(reader: Callable[[Path], object], path: Path) -> float:
     """Return the processor seconds that one reading takes."""
-    begun = time.process_time()
+    body_state = time.process_time()
     reader(path)
-    return time.process_time() - begun
+    return time.process_time() - body_state
 
 
 def measure(paths: list[Path], by_name: Readers) -> tuple[list[dict[str, float]], list[str]]:
@@ -146,20 +147,20 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     by_name = readers()
     for name in tokens.ENCODINGS:  # no file should pay for what is made once
-        tokens.get(name).tokens_of(midi.Song(480, (midi.Note(0, 480, 60),)))
+        tokens.get(name).encode(midi.Score(480, (midi.Note(0, 480, 60),)))
     rows: list[dict[str, float]] = []
     folders = {}
     for folder in args.folders:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
         paths = paths[:: args.every]
-        measured, refused = measure(paths, by_name)
+        feature_matrix, refused = measure(paths, by_name)
         print(*refused, sep="\n", end="\n" if refused else "")
-        if not measured:
+        if not feature_matrix:
             print(f"{folder} holds no MIDI file that every reader can read", file=sys.stderr)
             return 2
-        rows += measured
-        folders[f"{folder} ({len(measured)} files)"] = {
-            name: compare(measured, name)["parse, of sums"] for name in tokens.ENCODINGS
+        rows += feature_matrix
+        folders[f"{folder} ({len(feature_matrix)} files)"] = {
+            name: compare(feature_matrix, name)["parse, of sums"] for name in tokens.ENCODINGS
         }
     result = {name: compare(rows, name) for name in by_name}
     show(f"{len(rows)} files; times that the parse takes", result)

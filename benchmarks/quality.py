@@ -21,9 +21,9 @@ from typing import Any
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train as trainer
-from midilstm.corpus import corpus as corpora
-from midilstm.files import write_atomically
-from midilstm.tokens import vocabulary as vocabularies
+from midilstm.data import dataset as corpora
+from midilstm.fileio import write_atomically
+from midilstm.tokenizers import vocabulary as vocabularies
 
 BATCH, LENGTH = 16, 64
 # What train.py does when nothing is asked for, but for the number of steps.
@@ -35,8 +35,8 @@ RECIPE, CLASSIC = (
     {"clip": 0.0, **{name: getattr(trainer.parse_args(flags), name) for name in SHAPING}}
     for flags in ([], ["--classic"])
 )
-RECIPE["average"] = 0.98  # how much of the exponential average of the weights a step keeps
-CLASSIC["average"] = 0.0
+RECIPE["ema"] = 0.98  # how much of the exponential average of the weights a step keeps
+CLASSIC["ema"] = 0.0
 # One change at a time; what build_model has no setting for is built in `variant` below.
 CHANGES: dict[str, dict[str, Any]] = {
     "recipe": {},
@@ -56,7 +56,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "learning rate 0.001": {"learning_rate": 1e-3},
     "warm-up over 100 steps": {"warm_up": 100},
     "cosine decay": {"decay": True},
-    "weights not averaged": {"average": 0.0},
+    "weights not averaged": {"ema": 0.0},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "layer normalisation": {"norm": True},
     "residual connections": {"residual": True},
@@ -67,7 +67,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dropout the same at every step": {"locked": True},
     "512 units, dropout 0.5, longer average": {
         **{"units": 512, "dropout": 0.5, "input_dropout": 0.5},
-        "average": 0.99,
+        "ema": 0.99,
     },
 }
 
@@ -143,7 +143,7 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
         )
     model.compile_for_training(network, change["learning_rate"])
     # Another of the same kind: averages have to be asked for before its variables are made.
-    how = {"use_ema": True, "ema_momentum": change["average"]} if change["average"] else {}
+    how = {"use_ema": True, "ema_momentum": change["ema"]} if change["ema"] else {}
     network.optimizer = keras.optimizers.Adam(change["learning_rate"], **how)
     network.optimizer.build(network.trainable_variables)
     network.optimizer.clipnorm = change["clip"] or None
@@ -174,16 +174,16 @@ def train(
     """
     import numpy as np
 
-    from midilstm.corpus import batches
+    from midilstm.data import batches
     from midilstm.training import weights
-    from midilstm.training.scorer import Scorer
+    from midilstm.training.heldout import HeldOutEvaluator
 
     keys = None
     if change["transpose"]:
         keys = np.array([corpus.vocabulary.transposed(k) for k in vocabularies.KEYS])
     pieces, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     count = batches.batch_count(sum(map(len, pieces)), BATCH, LENGTH)
-    scorer, curve = Scorer(network), []
+    scorer, curve = HeldOutEvaluator(network), []
     for epoch in range(-(-steps // count)):
         rng = np.random.default_rng([seed, epoch + 1])
         stream = batches.epoch_stream(pieces, rng, shuffle=change["shuffle"], transpositions=keys)
@@ -211,7 +211,7 @@ def best_ngram(corpus: Any) -> dict[str, Any]:
     tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]
     best, _ = baseline.best_ngram(baseline.ngrams(training, held_out, tables))
     name = f"{best.facts['order']}-gram, Kneser-Ney, {best.facts['keys']} keys"
-    return {"best": best.facts["nats_a_token"], "recipe": name}
+    return {"best": best.facts["nll_per_token"], "recipe": name}
 
 
 def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -229,7 +229,7 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 for number, folder in enumerate(folders.split(",")):
                     Path(place, str(number)).symlink_to(Path(folder).resolve())
                 corpus = {
-                    closed: corpora.load_corpus(Path(place), seed=seed, transpose=closed)
+                    closed: corpora.load_dataset(Path(place), seed=seed, transpose=closed)
                     for closed in (True, False)
                 }
             for recipe in missing:

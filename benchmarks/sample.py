@@ -25,7 +25,7 @@ from typing import Any
 # The project is run from its folder, not installed: its modules are one folder up.
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from midilstm.sampling import use_one_thread  # noqa: E402
+from midilstm.generation import use_one_thread  # noqa: E402
 
 Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
 Times = list[tuple[float, float]]  # wall and processor seconds, one pair a round
@@ -47,8 +47,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
     import model
-    from midilstm import runs
-    from midilstm.tokens import vocabulary as vocabularies
+    from midilstm import model_dir as runs
+    from midilstm.tokenizers import vocabulary as vocabularies
 
     chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
     names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
@@ -75,13 +75,13 @@ def contenders(folder: Path) -> dict[str, Work]:
     import tensorflow as tf
 
     import model
-    from midilstm import runs
-    from midilstm.sampling import folder as folders
-    from midilstm.sampling.choose import Knobs, choose_rows, race
-    from midilstm.sampling.fitting import bars_of
-    from midilstm.sampling.loop import Memory, generate
-    from midilstm.sampling.memory import Weights
-    from midilstm.tokens.grammar import Grammar
+    from midilstm import model_dir as runs
+    from midilstm.generation import loaded_model as folders
+    from midilstm.generation.generate import MatchModel, generate
+    from midilstm.generation.sampler import SamplingConfig, gumbel_noise, sample_tokens
+    from midilstm.repetition.fit import bars_per_token
+    from midilstm.repetition.match_model import MatchWeights
+    from midilstm.tokenizers.grammar import Grammar
 
     trained, settings = folders.open_model(folder, None), runs.load_settings(folder)["network"]
     size = settings["vocabulary_size"]
@@ -98,15 +98,15 @@ def contenders(folder: Path) -> dict[str, Work]:
         return lambda ids: step(ids[:, None]).numpy()
 
     pulls = {"second": -0.6, "length": 0.7, "short": 1.5, "distance": 1.7, "square": -0.2}
-    weights = Weights(1.0, bias=-4.0, **pulls, network=-0.7)
-    weights, clock = trained.memory or weights, bars_of(trained.vocabulary)
+    weights = MatchWeights(1.0, bias=-4.0, **pulls, network=-0.7)
+    weights, clock = trained.memory or weights, bars_per_token(trained.vocabulary)
 
     def ours(count: int, length: int, grammar: Any = None, memory: bool = False) -> Work:
         network, seeds = trained.network, range(count)
 
         def draw() -> None:
-            past = Memory.begin(clock, weights) if memory else None
-            generate(network, seeds, length, Knobs(), grammar=grammar, memory=past)
+            past = MatchModel.begin(clock, weights) if memory else None
+            generate(network, seeds, length, SamplingConfig(), grammar=grammar, memory=past)
 
         return count * length, draw
 
@@ -114,7 +114,9 @@ def contenders(folder: Path) -> dict[str, Work]:
         def draw() -> None:
             rngs, ids = [np.random.default_rng(0)] * count, np.zeros(count, np.int32)
             for _ in range(length):
-                ids = choose_rows(np.log(step(ids)), race(rngs, size), Knobs(), [])
+                ids = sample_tokens(
+                    np.log(step(ids)), gumbel_noise(rngs, size), SamplingConfig(), []
+                )
 
         return count * length, draw
 

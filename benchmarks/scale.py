@@ -22,8 +22,8 @@ if sys.argv[2] == "1":
     os.sched_setaffinity(0, {0})  # one core for all: the worker and what collects its results
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from midilstm.corpus.corpus import load_corpus
-from midilstm.corpus.versions import groups
+from midilstm.data.dataset import load_corpus
+from midilstm.data.duplicates import groups
 if __name__ == "__main__":
     begun = time.perf_counter()
     corpus = load_corpus(Path(sys.argv[1]), jobs=int(sys.argv[2]))

@@ -48,14 +48,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     """Train random batches, alone or as one of several workers; return medians in milliseconds."""
     import model
-    from midilstm.training import workers
+    from midilstm.training import distributed as workers
 
     flags = {"workers": job["workers"], "worker": job["worker"], "worker_timeout": 60}
     team = workers.join(flags) if job["workers"] else None
     sizes = {"vocabulary_size": VOCABULARY, "units": job["units"], "layers": job["layers"]}
     sizes |= {"batch_size": job["lanes"], "sequence_length": LENGTH}
     network = model.build_model(**sizes, dropout=0.3, input_dropout=0.3)
-    model.compile_for_training(network, 3e-3, average=0.98)
+    model.compile_for_training(network, 3e-3, ema=0.98)
     if team:
         workers.share(network, team)
     if job["alone"]:  # the same work, and none of it goes anywhere
@@ -109,9 +109,9 @@ def run(mode: str, size: dict[str, Any], lanes: int, args: argparse.Namespace) -
         job |= {"worker": number, "lanes": lanes // count}
         cores = "0,1" if mode == "two threads" else str(number)
         command = ["taskset", "-c", cores, sys.executable, __file__, f"--child={json.dumps(job)}"]
-        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        suppress_stderr = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        processes.append(start(command, env=quiet, text=True))
+        processes.append(start(command, env=suppress_stderr, text=True))
     said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
     return max(said, key=lambda one: one["ms"])
 

@@ -34,7 +34,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from midilstm import runs, tokens  # noqa: E402 - after the path to them
+from midilstm import model_dir as runs
+from midilstm import tokenizers as tokens  # noqa: E402 - after the path to them
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
 FLAGS = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
@@ -146,7 +147,7 @@ class Soak:
         (path,) = (Path(s[6:]) for s in done.stdout.splitlines() if s.startswith("Wrote "))
         made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         tokens.read(path)
-        pair = int(made["epoch"]), made["held_out_loss"]
+        pair = int(made["epoch"]), made["val_loss"]
         if self.losses.setdefault(made["weights_sha256"], pair) != pair:
             self.lost.append(f"{path}: weights of one epoch, loss of another")
 

@@ -39,7 +39,7 @@ def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[st
 
     sys.path.insert(0, str(ROOT))
     import model
-    from midilstm.corpus import batches
+    from midilstm.data import batches
 
     rng = np.random.default_rng(0)
     pieces = [rng.integers(1, vocabulary, 1000).astype(np.int32) for _ in range(tokens // 1000)]
@@ -47,7 +47,7 @@ def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[st
     network = model.build_model(vocabulary, batch_size=16, sequence_length=64, layers=layers)
     model.compile_for_training(network, 1e-3)
     stream = batches.epoch_stream(pieces, rng, shuffle=True, transpositions=keys)
-    made = batches.ahead(batches.batches(stream, 16, 64, vocabulary))
+    made = batches.prefetch(batches.batches(stream, 16, 64, vocabulary))
     trained = 0
     for x, y in itertools.islice(made, steps):
         network.train_on_batch(x, y)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midilstm import tokens as encodings
+from midilstm import tokenizers as encodings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background: tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""The walls between the rooms, read from the source."""
+"""The walls between the packages, read from the source."""
 
 import ast
 import subprocess
@@ -10,25 +10,32 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "midilstm"
-DOORS = ("evaluate", "model", "preprocess", "render", "sample", "train")
+SCRIPTS = ("evaluate", "model", "preprocess", "render", "sample", "train")
 HEAVY = {
     *("dask", "distributed", "h5py", "keras", "matplotlib", "miditok", "music21", "numpy"),
     *("symusic", "tokenizers", "tensorflow"),
 }
-# room → the rooms that it may import; docs/architecture.md draws these arrows
-ARROWS = {
-    "files": set(),
-    "arguments": {"files", "tokens"},
-    "channels": set(),
-    "midi": {"files", "channels"},
-    "checkpoints": {"files"},
-    "runs": {"files", "checkpoints"},
-    "tokens": {"files", "midi"},
-    "corpus": {"files", "midi", "tokens"},
-    "training": {"files", "midi", "checkpoints", "runs", "tokens", "corpus"},
-    "sampling": {"files", "midi", "checkpoints", "runs", "tokens"},
-    "evaluation": {"files", "midi", "runs", "tokens", "corpus", "sampling"},
-    "rendering": {"files", "midi"},
+# module or subpackage → what it may import; docs/architecture.md draws this
+DEPENDENCIES: dict[str, set[str]] = {
+    "fileio": set(),
+    "config": {"fileio"},
+    "checkpoint": {"fileio"},
+    "model_dir": {"fileio", "checkpoint", "config"},
+    "cli": {"fileio", "config", "tokenizers"},
+    "copies": {"fileio"},
+    "midi": {"fileio"},
+    "tokenizers": {"fileio", "midi"},
+    "data": {"fileio", "config", "midi", "tokenizers"},
+    "repetition": {"tokenizers", "generation"},
+    "training": {"fileio", "checkpoint", "config", "model_dir", "tokenizers", "data"},
+    "generation": {
+        *("fileio", "checkpoint", "config", "model_dir", "midi", "tokenizers", "repetition", "evaluation"),
+    },
+    "evaluation": {
+        *("fileio", "config", "copies", "model_dir", "midi", "tokenizers", "data"),
+        *("repetition", "generation"),
+    },
+    "rendering": {"fileio", "copies", "midi"},
 }
 
 
@@ -47,25 +54,25 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield f"{node.module}.{alias.name}", id(node) not in top
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-WORKSHOP = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-@pytest.mark.parametrize("path", WORKSHOP, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_follow_the_arrows(path: Path) -> None:
-    room = room_of(path)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_dependencies(path: Path) -> None:
+    package = package_of(path)
     for name, _ in imports(path):
         first, *rest = name.split(".")
-        assert first not in DOORS, f"{path} imports the door {first}"
-        if first == "midilstm" and rest[0] != room:
-            assert rest[0] in ARROWS[room], f"{room} may not import {rest[0]}"
+        assert first not in SCRIPTS, f"{path} imports the script {first}"
+        if first == "midilstm" and rest[0] != package:
+            assert rest[0] in DEPENDENCIES[package], f"{package} may not import {rest[0]}"
 
 
-def test_the_root_holds_the_doors_alone() -> None:
-    assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(DOORS)
+def test_the_root_holds_the_scripts_alone() -> None:
+    assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(SCRIPTS)
 
 
 @pytest.mark.parametrize("script", ["evaluate", "preprocess", "render", "sample", "train"])
@@ -78,7 +85,7 @@ def test_help_waits_for_no_heavy_library(script: str) -> None:
     assert not HEAVY & set(loaded)
 
 
-@pytest.mark.parametrize("script", DOORS)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_an_old_python_can_read_its_refusal(script: str) -> None:
     for path in (ROOT / f"{script}.py", PACKAGE / "__init__.py"):
         ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import train
-from midilstm import runs
+from midilstm import model_dir as runs
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "deploy" / "kubernetes.yaml"

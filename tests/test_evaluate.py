@@ -13,12 +13,12 @@ import pytest
 
 import evaluate
 import train
-from midilstm import tokens
+from midilstm import tokenizers as tokens
 from midilstm.evaluation import baseline
 from midilstm.rendering.copies import read_copies
 from midilstm.rendering.page import page_entry
-from midilstm.rendering.piece import read_timed
-from midilstm.tokens import vocabulary as vocabularies
+from midilstm.rendering.timeline import read_timed
+from midilstm.tokenizers import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
 TRAINING = [
@@ -89,8 +89,8 @@ def test_a_model_that_has_pieces_by_heart_is_found_out(
     assert "worse than the best n-gram baseline" in result["verdict"]
     assert result["copying"]["held_out"]["grams"]["8"]["exact"]["value"] == 0
     scores = result["scores"]
-    assert scores["training"]["nats_a_token"]["value"] < 1
-    assert scores["held_out"]["nats_a_token"]["value"] > 3
+    assert scores["training"]["nll_per_token"]["value"] < 1
+    assert scores["held_out"]["nll_per_token"]["value"] > 3
     assert scores["held_out"]["pieces"] == 1
     printed = capsys.readouterr().out
     assert "training (3 of 3)" in printed
@@ -143,11 +143,14 @@ def test_a_transposed_copy_is_memory_too(
 def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
     evaluated: Evaluation,
 ) -> None:
-    first, again = evaluated("--samples=2", "--seed=3"), evaluated("--samples=2", "--seed=3")
+    first, repeated_mask = (
+        evaluated("--samples=2", "--seed=3"),
+        evaluated("--samples=2", "--seed=3"),
+    )
     other = evaluated("--samples=2", "--seed=4")
-    assert first == again
+    assert first == repeated_mask
     assert (
-        first["scores"]["held_out"]["nats_a_token"] == other["scores"]["held_out"]["nats_a_token"]
+        first["scores"]["held_out"]["nll_per_token"] == other["scores"]["held_out"]["nll_per_token"]
     )
     assert first["statistics"] != other["statistics"]
     assert evaluated("--samples=2", f"--seed={2**63 - 1}")["seed"] == 2**63 - 1
@@ -164,7 +167,7 @@ def remembering(trained: Path, tmp_path: Path) -> Path:
     shutil.copytree(trained / "model", folder)
     fitted_on = {"checkpoint": "best", "weights_sha256": "", "pieces": 3, "tokens": 9, "seed": 0}
     body = {"weights": WEIGHTS, "fitted_on": fitted_on}
-    (folder / "memory.json").write_text(json.dumps(body), encoding="utf-8")
+    (folder / "match_model.json").write_text(json.dumps(body), encoding="utf-8")
     return folder
 
 
@@ -192,12 +195,12 @@ def test_a_memory_in_the_model_folder_is_scored_and_sampled_with(
 def test_a_damaged_memory_is_one_sentence(
     trained: Path, remembering: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    (remembering / "memory.json").write_text('{"delay": 1}', encoding="utf-8")
+    (remembering / "match_model.json").write_text('{"delay": 1}', encoding="utf-8")
     flags = [f"--model-dir={remembering}", f"--data-dir={trained / 'data'}", "--jobs=1"]
     assert evaluate.main(flags) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "memory.json" in error
+    assert "match_model.json" in error
 
 
 def test_no_tensorflow_is_waited_for(trained: Path) -> None:
@@ -218,7 +221,7 @@ def test_scores_are_those_that_training_logged(trained: Path, evaluated: Evaluat
         logged["val_accuracy"], abs=1e-5
     )
     # The log cuts off what is less likely than one in ten million; the evaluation does not.
-    assert found["scores"]["held_out"]["nats_a_token"]["value"] > logged["val_loss"] - 1e-3
+    assert found["scores"]["held_out"]["nll_per_token"]["value"] > logged["val_loss"] - 1e-3
     assert "copying" not in found
 
 
@@ -282,8 +285,8 @@ def test_mistakes_are_one_sentence(
 def test_a_folder_that_mixes_two_runs_is_refused(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    mixed = tmp_path / "mixed"
-    shutil.copytree(trained / "model", mixed)
-    vocabularies.Vocabulary((vocabularies.END, "C4")).save(mixed / "vocabulary.json")
-    assert evaluate.main([f"--model-dir={mixed}", f"--data-dir={trained / 'data'}"]) == 2
+    mixture = tmp_path / "mixed"
+    shutil.copytree(trained / "model", mixture)
+    vocabularies.Vocabulary((vocabularies.END, "C4")).save(mixture / "vocabulary.json")
+    assert evaluate.main([f"--model-dir={mixture}", f"--data-dir={trained / 'data'}"]) == 2
     assert "has 2 tokens and its settings say" in capsys.readouterr().err

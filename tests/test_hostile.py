@@ -19,11 +19,11 @@ from hostile_files import CHECKPOINTS, NUMBERS
 
 import evaluate
 import sample
-from midilstm import runs
-from midilstm.sampling import options
-from midilstm.sampling.loop import GROUP
-from midilstm.sampling.memory import Weights
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm import model_dir as runs
+from midilstm.generation import options
+from midilstm.generation.generate import GROUP
+from midilstm.repetition.match_model import MatchWeights
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 SIZES = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
 SETTINGS: dict[str, Any] = {
@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
     "training": {"pedal": True, "encoding": "notes", "seed": 0},
     "corpus": {"pieces": 2, "tokens": 9, "held_out": ["a.mid"], "sha256": "ab"},
 }
-PULLS = {field.name: 0.5 for field in fields(Weights)}
+PULLS = {field.name: 0.5 for field in fields(MatchWeights)}
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 LAYERS: dict[str, tuple[str, str, list[tuple[int, ...]]]] = {
     "embedding": ("embedding", "vars", [(5, 4)]),
@@ -201,8 +201,8 @@ MEMORIES = {
 def test_a_hostile_memory_is_refused(
     kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "memory.json").write_text(MEMORIES[kind])
-    assert "memory.json is no memory" in both(capsys)
+    (folder / "match_model.json").write_text(MEMORIES[kind])
+    assert "match_model.json is no memory" in both(capsys)
 
 
 VOCABULARIES: dict[str, dict[str, Any]] = {
@@ -224,7 +224,7 @@ def test_a_vocabulary_that_does_not_fit_is_refused(
     assert "is not a readable vocabulary" in sentence or "mixes two runs" in sentence
 
 
-@pytest.mark.parametrize("name", ["settings.json", "vocabulary.json", "memory.json"])
+@pytest.mark.parametrize("name", ["settings.json", "vocabulary.json", "match_model.json"])
 @pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device", "a file of a terabyte"])
 def test_what_is_no_file_is_not_waited_for(
     name: str, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -276,16 +276,16 @@ RECIPES: dict[str, tuple[Any, str]] = {
 def test_a_hostile_recipe_is_refused(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     body, said = RECIPES[kind]
     Path("a.json").write_text(body if isinstance(body, str) else json.dumps(body))
-    assert said in refusal(capsys, sample, "--like=a.json")
+    assert said in refusal(capsys, sample, "--reproduce=a.json")
 
 
 def test_the_good_recipe_is_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.json").write_text(json.dumps(recipe()))
-    assert sample.main(["--like=a.json"]) == 0
+    assert sample.main(["--reproduce=a.json"]) == 0
     assert "has other weights" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--like", "--primer"])
+@pytest.mark.parametrize("flag", ["--reproduce", "--primer"])
 @pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device", "a file of a terabyte"])
 def test_a_piece_that_is_no_file_is_not_waited_for(
     flag: str, kind: str, capsys: pytest.CaptureFixture[str]
@@ -325,7 +325,7 @@ def test_evaluation_of_pieces_without_end_is_refused(
 def test_a_piece_of_weights_that_never_move_on_ends(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from midilstm.sampling import pieces
+    from midilstm.generation import length as pieces
 
     monkeypatch.setattr(pieces, "MOST", 50)
     assert sample.main(["--seconds=86400", "--seed=1"]) == 0

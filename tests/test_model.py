@@ -3,7 +3,7 @@
 import numpy as np
 
 import model
-from midilstm.corpus import batches
+from midilstm.data import batches
 from midilstm.training import weights
 
 SIZES = {"embedding_size": 6, "units": 5, "layers": 2}

@@ -14,7 +14,7 @@ STEPS = '''
 from itertools import pairwise
 
 from midilstm import midi
-from midilstm.tokens.encoding import Encoding
+from midilstm.tokenizers.base import Encoding
 
 
 class Steps(Encoding):
@@ -34,7 +34,7 @@ class Steps(Encoding):
     def transpose(self, token, semitones):
         return token
 
-    def distance(self, token, other):
+    def token_distance(self, token, other):
         return (abs(int(token) - int(other)),) if "then" not in (token, other) else None
 
     def clock(self, bpm=None):
@@ -43,7 +43,7 @@ class Steps(Encoding):
     def bars(self, token):
         return 0.25
 
-    def follow(self, state, token):
+    def next_state(self, state, token):
         return None if (token == "then") == (state == "then") else token
 
 
@@ -53,19 +53,19 @@ FROM_FOLDER_TO_FILE = """
 from pathlib import Path
 from fake_network import FakeNetwork
 import preprocess
-from midilstm import tokens as encodings
-from midilstm.corpus.corpus import load_corpus
-from midilstm.sampling.choose import Knobs
-from midilstm.sampling.loop import generate
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm import tokenizers as encodings
+from midilstm.data.dataset import load_dataset
+from midilstm.generation.sampler import SamplingConfig
+from midilstm.generation.generate import generate
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 if __name__ == "__main__":  # the pool's workers import this file
     assert preprocess.main(["--data-dir=music", "--encoding=steps", "--jobs=1"]) == 0
-    corpus = load_corpus(Path("music"), name="steps", jobs=1, validation=0, transpose=True)
+    corpus = load_dataset(Path("music"), name="steps", jobs=1, validation=0, transpose=True)
     corpus.vocabulary.save(Path("vocabulary.json"))
     vocabulary = Vocabulary.load(Path("vocabulary.json"))
     assert vocabulary.encoding.nearest("+9", vocabulary.tokens[1:]) == "+2"
-    (ids,) = generate(FakeNetwork(), [0], 10, Knobs(), grammar=vocabulary.grammar())
+    (ids,) = generate(FakeNetwork(), [0], 10, SamplingConfig(), grammar=vocabulary.grammar())
     tokens = [vocabulary.tokens[number] for number in ids]
     assert tokens[::2] == ["then"] * 5, tokens
     encodings.write(tokens, "new.mid", "steps")
@@ -78,10 +78,10 @@ def test_a_new_encoding_goes_from_folder_to_file(tmp_path: Path) -> None:
     for path in ("preprocess.py", "tests/fake_network.py"):
         shutil.copy(ROOT / path, tmp_path)
     line = '    "steps": ("steps", "intervals"),\n'
-    encodings = tmp_path / "midilstm" / "tokens" / "__init__.py"
+    encodings = tmp_path / "midilstm" / "tokenizers" / "__init__.py"
     begin, end = encodings.read_text("utf-8").split("ENCODINGS = {\n")
     encodings.write_text(f"{begin}ENCODINGS = {{\n{line}{end}", "utf-8")
-    (tmp_path / "midilstm" / "tokens" / "steps.py").write_text(STEPS, "utf-8")
+    (tmp_path / "midilstm" / "tokenizers" / "steps.py").write_text(STEPS, "utf-8")
     (tmp_path / "music").mkdir()
     # Steps of -2, -1, 0, +1 and +2: with `then` and the end, as many tokens as the network knows.
     for name, pitches in {"a": (58, 59, 59), "b": (61, 63, 62)}.items():

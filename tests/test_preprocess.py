@@ -11,11 +11,12 @@ import pytest
 
 import preprocess
 from midilstm import midi
-from midilstm import tokens as encodings
-from midilstm.corpus import batches, corpus
-from midilstm.corpus.corpus import Corpus, load_corpus
-from midilstm.corpus.report import require_batch, summary
-from midilstm.files import InputError
+from midilstm import tokenizers as encodings
+from midilstm.data import batches
+from midilstm.data import dataset as corpus
+from midilstm.data.dataset import Dataset, load_dataset
+from midilstm.data.report import require_batch, summary
+from midilstm.fileio import InputError
 
 
 def test_an_empty_folder_says_what_to_put_there(
@@ -75,7 +76,7 @@ def test_the_report_as_json(music: Path, tmp_path: Path) -> None:
     assert short["path"] == str(music / "short.mid")
     assert "2, and --min-notes asks for 40" in short["detail"]
     assert report["tokens"] == {"all": 366, "training": 366}
-    assert report["batches_an_epoch"] == 22
+    assert report["batches_per_epoch"] == 22
     assert report["quarters"] == 6 * 30
     assert preprocess.main([f"--data-dir={music}", *flags, f"--report={file}"]) == 0
     assert json.loads(file.read_text())["from_cache"] == 6
@@ -109,7 +110,7 @@ def test_music_that_is_no_midi_is_named_with_what_to_do(
     assert "not read      2 beside them" in printed
     assert "  archives (unpack them): 1" in printed
     assert f"    {music / 'more.zip'}" in printed
-    assert json.loads(file.read_text())["not_read"] == {
+    assert json.loads(file.read_text())["unsupported"] == {
         "archives (unpack them)": [str(music / "more.zip")],
         "audio (no notes are in it)": [str(music / "song.mp3")],
     }
@@ -125,21 +126,23 @@ def test_what_was_heard_in_part_is_counted(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def load(*_: object, **options: Any) -> Corpus:
-        corpus = load_corpus(music, **options)
+    def load(*_: object, **options: Any) -> Dataset:
+        corpus = load_dataset(music, **options)
         name, piece = corpus.sizes.popitem()
-        corpus.sizes[name] = replace(piece, unended=3, approximated=2, warnings=("cut short",))
+        corpus.sizes[name] = replace(
+            piece, hanging_notes=3, count_inexact=2, warnings=("cut short",)
+        )
         return corpus
 
-    monkeypatch.setattr(corpus, "load_corpus", load)
+    monkeypatch.setattr(corpus, "load_dataset", load)
     file = tmp_path / "r.json"
     assert preprocess.main([f"--data-dir={music}", f"--report={file}"]) == 0
     report = json.loads(file.read_text())
-    assert (report["unended"], report["approximated"]) == (3, 2)
+    assert (report["hanging_notes"], report["inexact_meta"]) == (3, 2)
     assert report["incomplete"] == {"piece5.mid": ["cut short"]}
     printed = capsys.readouterr().out
-    assert "unended       3 notes" in printed
-    assert "approximated  2 tempos and time signatures" in printed
+    assert "hanging notes 3 notes" in printed
+    assert "inexact meta  2 tempos and time signatures" in printed
     assert "incomplete    1, read as far as they go\n  piece5.mid: cut short\n" in printed
 
 
@@ -161,7 +164,7 @@ def test_strange_names_are_read_reported_as_plain_text_and_saved(
     assert report["duplicates"][0]["path"] == str(music / f"sound {name}")
     for path in music.glob("piece*"):
         path.unlink()
-    held_out = load_corpus(music, validation=0)
+    held_out = load_dataset(music, validation=0)
     assert list(held_out.training) == [f"sound {name}"]
     assert "\x1b" not in summary(held_out)
     (music / f"sound {name}").unlink()
@@ -183,6 +186,6 @@ def test_versions_are_counted_and_named(
     wanted = "versions      1 tune in 2 versions, each tune on one side\n  higher.mid, piece3.mid\n"
     assert wanted in capsys.readouterr().out
     assert json.loads(file.read_text())["versions"] == [["higher.mid", "piece3.mid"]]
-    assert "; 1 tune in 2 versions" in summary(load_corpus(music))
+    assert "; 1 tune in 2 versions" in summary(load_dataset(music))
     assert preprocess.main([*flags, "--no-group-versions"]) == 0
     assert "versions" not in capsys.readouterr().out

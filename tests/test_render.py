@@ -10,7 +10,7 @@ import pytest
 from midi_bytes import notes, smf
 
 import render
-from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 A4 = smf(notes((0, 8, 69)))
 
@@ -137,7 +137,7 @@ def test_ctrl_c_is_one_word_even_where_python_ignores_it(
             time.sleep(0.01)
         return piece.path.read_bytes()
 
-    monkeypatch.setattr("midilstm.rendering.score.write_score", write_for_ever)
+    monkeypatch.setattr("midilstm.rendering.musicxml.write_score", write_for_ever)
     (tmp_path / "x.mid").write_bytes(A4)
     assert render.main(["--musicxml", str(tmp_path / "x.mid")]) == 130
     assert capsys.readouterr().err == "Stopped.\n"

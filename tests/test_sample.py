@@ -14,16 +14,17 @@ from fake_network import FakeNetwork
 
 import model
 import sample
-from midilstm import runs, tokens
-from midilstm.corpus.corpus import Corpus, Report
+from midilstm import model_dir as runs
+from midilstm import tokenizers as tokens
+from midilstm.data.dataset import Dataset, Report
 from midilstm.evaluation import passages
-from midilstm.files import InputError, write_atomically
+from midilstm.fileio import InputError, write_atomically
+from midilstm.generation import loaded_model as model_folder
+from midilstm.generation import options
 from midilstm.midi import program_of
-from midilstm.sampling import folder as model_folder
-from midilstm.sampling import options
-from midilstm.sampling.form import returns
-from midilstm.sampling.memory import Weights
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.metrics import returns
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "E4", "0.4.7", "2.5.9")
 NOTE = ("Pitch_64", "Pitch_67", "Velocity_63", "Duration_0.6.12")
@@ -123,7 +124,7 @@ def test_the_best_checkpoint_is_taken_unless_another_is_named(
     (best,), (first,) = run("--chars=9", "--seed=1"), run("--chars=9", "--seed=1", "--checkpoint=1")
     assert (best["checkpoint"], first["checkpoint"]) == ("best", "1")
     assert best["tokens"] == first["tokens"]
-    assert best["held_out_loss"] == first["held_out_loss"] == 0.25
+    assert best["val_loss"] == first["val_loss"] == 0.25
     assert "best, latest, 1, 2" in refused(capsys, "--checkpoint=7")
 
 
@@ -199,13 +200,15 @@ def test_each_piece_of_eight_is_the_one_made_alone() -> None:
 def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
     capsys: pytest.CaptureFixture,
 ) -> None:
-    made = run("--chars=20", "--count=50", "--seed=3", "--until-end")
+    made = run("--chars=20", "--count=50", "--seed=3", "--stop-at-end")
     groups = [{"seed": 3, "count": 32}] * 32 + [{"seed": 35, "count": 18}] * 18
     assert [body["group"] for body in made] == groups
-    again = run("--chars=20", "--count=50", "--seed=3", "--until-end", "--output-dir=again")
-    assert [music(body) for body in again] == [music(body) for body in made]
+    repeated_mask = run(
+        "--chars=20", "--count=50", "--seed=3", "--stop-at-end", "--output-dir=again"
+    )
+    assert [music(body) for body in repeated_mask] == [music(body) for body in made]
     capsys.readouterr()
-    (one,) = run(f"--like={made[40]['path']}", "--output-dir=one")
+    (one,) = run(f"--reproduce={made[40]['path']}", "--output-dir=one")
     assert (music(one), one["group"]) == (music(made[40]), made[40]["group"])
     said = capsys.readouterr()
     assert "--seed=43, one of 18 drawn together" in said.out
@@ -213,15 +216,15 @@ def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
 
 
 PULLS = {"delay": 0.25, "bias": 1.0, "second": 0, "length": 1, "short": 1, "distance": 0}
-WEIGHTS = Weights(**PULLS, square=0, network=-0.5)
+WEIGHTS = MatchWeights(**PULLS, square=0, network=-0.5)
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 
 
 @pytest.fixture
 def remembering(folder: Path) -> Path:
     """Give the model a memory; return its file."""
-    model_folder.write_memory(folder / "model" / "memory.json", WEIGHTS, FITTED_ON)
-    return folder / "model" / "memory.json"
+    model_folder.write_match_model(folder / "model" / "match_model.json", WEIGHTS, FITTED_ON)
+    return folder / "model" / "match_model.json"
 
 
 def returning(body: dict[str, Any]) -> float:
@@ -247,19 +250,19 @@ def test_a_piece_remembers_itself_where_the_model_has_a_memory(remembering: Path
 def test_like_remembers_as_the_piece_did(remembering: Path, capsys: pytest.CaptureFixture) -> None:
     flags = ["--chars=200", "--seed=5", "--top-p=0.95"]
     (new,), (off,) = run(*flags, "--memory=1.5"), run(*flags, "--memory=0")
-    (again,) = run(f"--like={off['path']}", "--memory=1.5")
-    assert again["tokens"] == new["tokens"] != off["tokens"]
+    (repeated_mask,) = run(f"--reproduce={off['path']}", "--memory=1.5")
+    assert repeated_mask["tokens"] == new["tokens"] != off["tokens"]
     remembering.unlink()  # what the piece was drawn with is kept in its JSON
     (without,) = run(*flags)
     for body in (new, off, without):
-        assert run(f"--like={body['path']}")[0]["tokens"] == body["tokens"]
+        assert run(f"--reproduce={body['path']}")[0]["tokens"] == body["tokens"]
     old = {k: v for k, v in without.items() if not k.startswith("memory") and k != "path"}
     Path("old.json").write_text(json.dumps(old))
-    model_folder.write_memory(remembering, WEIGHTS, FITTED_ON)
+    model_folder.write_match_model(remembering, WEIGHTS, FITTED_ON)
     for path in (without["path"], "old.json"):
-        assert run(f"--like={path}")[0]["tokens"] == without["tokens"]
+        assert run(f"--reproduce={path}")[0]["tokens"] == without["tokens"]
     Path("wrong.json").write_text(json.dumps({**old, "memory_weights": {"bias": 1}}))
-    assert "expected the numbers delay, bias" in refused(capsys, "--like=wrong.json")
+    assert "expected the numbers delay, bias" in refused(capsys, "--reproduce=wrong.json")
 
 
 def test_the_primer_fills_the_memory(remembering: Path) -> None:
@@ -275,7 +278,7 @@ def test_the_primer_fills_the_memory(remembering: Path) -> None:
 def test_a_model_without_a_memory_says_so(remembering: Path, capsys: pytest.CaptureFixture) -> None:
     for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
         remembering.write_text(content)
-        assert "model/memory.json is no memory that train.py fitted" in refused(capsys)
+        assert "model/match_model.json is no memory that train.py fitted" in refused(capsys)
     body = {"weights": {**WEIGHTS.to_json(), "bias": "1"}, "fitted_on": FITTED_ON}
     remembering.write_text(json.dumps(body))
     assert "bias is '1', expected a number" in refused(capsys)
@@ -289,7 +292,7 @@ def test_the_json_tells_how_a_piece_was_made() -> None:
     assert found["command"] == f"python sample.py {' '.join(flags)} --instrument=violin"
     assert (found["seed"], found["chars"], found["bars"], found["temperature"]) == (5, 20, None, 1)
     assert (found["top_k"], found["top_p"], found["repetition_penalty"]) == (3, 0.9, 1.1)
-    assert (found["instrument"], found["checkpoint"], found["held_out_loss"]) == (
+    assert (found["instrument"], found["checkpoint"], found["val_loss"]) == (
         "Violin",
         "2",
         0.5,
@@ -304,22 +307,22 @@ def test_like_makes_the_same_bytes_from_any_flags(
 ) -> None:
     tokens.write(["E4", "C#7", "C4"], folder / "seed.mid")
     flags = ["--chars=30", "--temperature=1.3", "--top-k=4", "--top-p=0.95", "--bpm=77"]
-    more = ["--repetition-penalty=1.2", "--primer=seed.mid", "--include-primer", "--until-end"]
+    more = ["--repetition-penalty=1.2", "--primer=seed.mid", "--include-primer", "--stop-at-end"]
     made = run(*flags, *more, "--instrument=12", "--checkpoint=1", "--count=3")
     made += run("--bars=3") + run("--seconds=5.5", "--bpm=80", "--no-strict-grammar")
     (folder / "seed.mid").unlink()  # what the model was fed is kept in the JSON
     for body in made:
-        (again,) = run(f"--like={body['path']}", "--output-dir=again")
-        assert music(again) == music(body)
-        assert set(again) == set(body)
+        (repeated_mask,) = run(f"--reproduce={body['path']}", "--output-dir=again")
+        assert music(repeated_mask) == music(body)
+        assert set(repeated_mask) == set(body)
     assert "careful" not in capsys.readouterr().err
 
 
 def test_flags_beside_like_change_only_what_they_name(capsys: pytest.CaptureFixture) -> None:
-    (made,) = run("--chars=30", "--seed=9", "--temperature=0.7", "--until-end")
-    like = f"--like={made['path']}"
-    (after,) = run(like, "--bpm=60", "--no-until-end", "--chars=12")
-    assert (after["seed"], after["temperature"], after["until_end"]) == (9, 0.7, False)
+    (made,) = run("--chars=30", "--seed=9", "--temperature=0.7", "--stop-at-end")
+    like = f"--reproduce={made['path']}"
+    (after,) = run(like, "--bpm=60", "--no-stop-at-end", "--chars=12")
+    assert (after["seed"], after["temperature"], after["stop_at_end"]) == (9, 0.7, False)
     assert (after["bpm"], len(after["tokens"])) == (60, 12)
     assert made["tokens"][:5] == after["tokens"][:5]
     for flag, lengths in (("--bars=2", [None, 2, None]), ("--seconds=1", [None, None, 1])):
@@ -331,7 +334,7 @@ def test_flags_beside_like_change_only_what_they_name(capsys: pytest.CaptureFixt
 def test_like_says_when_the_weights_are_others(folder: Path, capsys: pytest.CaptureFixture) -> None:
     (made,) = run("--chars=30", "--seed=9")
     (folder / "model" / "epoch-0002.keras").unlink()
-    run(f"--like={made['path']}", "--checkpoint=1")
+    run(f"--reproduce={made['path']}", "--checkpoint=1")
     error = capsys.readouterr().err
     assert "model/epoch-0001.keras has other weights than made" in error
 
@@ -341,9 +344,9 @@ def test_a_file_that_is_no_description_is_refused(
     folder: Path, text: str, capsys: pytest.CaptureFixture
 ) -> None:
     (folder / "broken.json").write_text(text)
-    error = refused(capsys, "--like=broken.json")
+    error = refused(capsys, "--reproduce=broken.json")
     assert "broken.json" in error
-    assert "--like takes the .json" in error
+    assert "--reproduce takes the .json" in error
 
 
 @pytest.mark.parametrize(
@@ -362,7 +365,7 @@ def test_a_description_with_a_wrong_or_missing_value_is_refused_by_name(
     if value is ...:
         del body[name]
     (folder / "wrong.json").write_text(json.dumps(body))
-    error = refused(capsys, "--like=wrong.json")
+    error = refused(capsys, "--reproduce=wrong.json")
     assert "wrong.json" in error
     assert name in error
 
@@ -396,7 +399,9 @@ def test_a_primer_that_cannot_be_read_is_named(
 
 
 def test_until_end_pieces_end_where_the_model_ends_them() -> None:
-    lengths = {len(x["tokens"]) for x in run("--bars=50", "--count=12", "--seed=0", "--until-end")}
+    lengths = {
+        len(x["tokens"]) for x in run("--bars=50", "--count=12", "--seed=0", "--stop-at-end")
+    }
     assert min(lengths) >= 1
     assert len(lengths) > 3
 
@@ -440,23 +445,25 @@ def test_a_piece_that_is_not_written_leaves_no_description(
 def rhythmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sample.py find a model of `tsd` that knows no grammar."""
     network = cast(Any, FakeNetwork())
-    found = model_folder.Trained(Path("epoch-0001.keras"), network, Vocabulary(TSD, "tsd"))
+    found = model_folder.LoadedModel(Path("epoch-0001.keras"), network, Vocabulary(TSD, "tsd"))
     monkeypatch.setattr(model_folder, "open_model", lambda *_: found)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("rhythmic")
-@pytest.mark.parametrize("words", ["--top-p=0.8", "--top-k=3 --until-end", "--count=9 --chars=400"])
+@pytest.mark.parametrize(
+    "words", ["--top-p=0.8", "--top-k=3 --stop-at-end", "--count=9 --chars=400"]
+)
 def test_the_grammar_is_kept_unless_told_otherwise(
     words: str, capsys: pytest.CaptureFixture
 ) -> None:
     strict = run(*words.split(), "--seed=1")
     free = run(*words.split(), "--seed=1", "--no-strict-grammar")
     assert "tokens that are no music" in capsys.readouterr().out
-    assert max(body["tokens_left_out"] for body in strict) <= 3
-    assert sum(body["tokens_left_out"] for body in free) > 3 * len(free)
-    (again,) = run(f"--like={free[-1]['path']}")
-    assert again["tokens"] == free[-1]["tokens"]
+    assert max(body["n_invalid_tokens"] for body in strict) <= 3
+    assert sum(body["n_invalid_tokens"] for body in free) > 3 * len(free)
+    (repeated_mask,) = run(f"--reproduce={free[-1]['path']}")
+    assert repeated_mask["tokens"] == free[-1]["tokens"]
 
 
 def test_a_piece_is_made_without_tensorflow_and_notes_without_miditok(folder: Path) -> None:
@@ -475,11 +482,11 @@ def test_a_piece_is_made_without_tensorflow_and_notes_without_miditok(folder: Pa
 def test_the_best_are_no_copies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = [body["tokens"] for body in run("--chars=80", "--seed=5", "--count=2")]
     vocabulary = Vocabulary(TOKENS)
-    music = {"a.mid": np.append(vocabulary.table(made[0])[20:60], 0)}
+    music = {"a.mid": np.append(vocabulary.ids_of(made[0])[20:60], 0)}
     music |= {f"{n}.mid": np.append(np.arange(40 * n, 40 * n + 40) % 4 + 1, 0) for n in range(1, 8)}
-    corpus = Corpus(vocabulary, music, {}, Report(0, {}), {})
+    corpus = Dataset(vocabulary, music, {}, Report(0, {}), {})
     monkeypatch.setattr(passages, "load_music", lambda *_, **__: (corpus, []))
-    model_folder.write_people(folder / "model", list(music.values()))
+    model_folder.write_reference(folder / "model", list(music.values()))
     kept = run("--chars=80", "--seed=5", "--count=2", "--best=2", "--data-dir=music")
     found = {body["seed"]: body["best"] for body in kept}
     assert found[5]["copied"] >= 40
@@ -544,11 +551,11 @@ def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture) -> No
     assert told.endswith("\nListen: python render.py --page '--output-dir=my music'\n")
     assert made["path"].stem.endswith("_top-k-4_key-auto_chords-C-Dm7_control-2_chars-60")
     assert (made["key"], made["chords"], made["control_strength"]) == ("auto", "C Dm7", 2)
-    assert made["control_found"]["key"]
+    assert made["constraint_report"]["key"]
     assert made["tokens"] != plain["tokens"]
-    (again,) = run(f"--like={made['path']}")
-    assert music(again) == music(made)
-    (off,) = run(f"--like={made['path']}", "--control-strength=0", "--top-k=0")
+    (repeated_mask,) = run(f"--reproduce={made['path']}")
+    assert music(repeated_mask) == music(made)
+    (off,) = run(f"--reproduce={made['path']}", "--control-strength=0", "--top-k=0")
     assert off["tokens"] == plain["tokens"]
 
 
@@ -558,7 +565,7 @@ def test_a_piece_from_before_there_were_wishes_is_made_again(folder: Path) -> No
     for name in ("key", "chords", "instruments", "control_strength"):
         del body[name]
     (folder / "old.json").write_text(json.dumps(body))
-    assert music(*run("--like=old.json")) == music(made)
+    assert music(*run("--reproduce=old.json")) == music(made)
 
 
 @pytest.mark.parametrize(
@@ -581,7 +588,7 @@ def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
 ) -> None:
     rng = np.random.default_rng(0)
     people = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]
-    model_folder.write_people(folder / "model", people)
+    model_folder.write_reference(folder / "model", people)
     before = {body["seed"]: music(body) for body in run("--chars=80", "--seed=5", "--count=6")}
     capsys.readouterr()
     kept = run("--chars=80", "--seed=5", "--count=6", "--best=2")

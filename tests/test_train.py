@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 
 import train
-from midilstm import runs
-from midilstm.files import locked
-from midilstm.tokens import write
+from midilstm import model_dir as runs
+from midilstm.fileio import exclusive_lock
+from midilstm.tokenizers import write
 from midilstm.training import log
-from midilstm.training.scorer import Scorer
+from midilstm.training.heldout import HeldOutEvaluator
 
 ROOT = Path(train.__file__).parent
 SMALL = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
@@ -90,8 +90,8 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: tuple[Path, str]) ->
         "best.keras",
         "epoch-0003.keras",
         "epoch-0006.keras",
-        "memory.json",
-        "people.json",
+        "match_model.json",
+        "reference.json",
         "settings.json",
         "vocabulary.json",
     ]
@@ -148,7 +148,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
     assert "Saved model/epoch-0004.keras. The same command goes on" in capsys.readouterr().err
-    assert not Path("model", "memory.json").exists()
+    assert not Path("model", "match_model.json").exists()
     monkeypatch.setattr(keras.Model, "train_on_batch", step)
     assert run("--epochs=6", "--freq=3") == 0
     assert "Going on from model/epoch-0004.keras" in capsys.readouterr().out
@@ -162,7 +162,7 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
     assert "Nothing left to do: model holds epoch 6 of 6" in said
     assert "--epochs=12" in said
     assert "--fresh" in said
-    assert "memory.json" not in said  # there it is
+    assert "match_model.json" not in said  # there it is
     assert run("--epochs=7") == 0
     assert [row["epoch"] for row in rows(copied)] == ["1", "2", "3", "4", "5", "6", "7"]
 
@@ -170,7 +170,7 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
 def test_a_memory_is_fitted_to_the_best_network_whenever_it_is_missing_or_damaged(
     copied: Path,
 ) -> None:
-    path = copied / "model" / "memory.json"
+    path = copied / "model" / "match_model.json"
     content = path.read_bytes()
     fitted_on = json.loads(content)["fitted_on"]
     assert (fitted_on["checkpoint"], fitted_on["pieces"], fitted_on["tokens"]) == ("best", 5, 305)
@@ -228,7 +228,7 @@ def test_patience_stops_at_the_best_and_is_remembered(
     best = folder / "model" / "best.keras"
     assert runs.scores(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
     assert weights(best) == weights(runs.path_of(folder / "model", len(losses) - 2))
-    assert (folder / "model" / "memory.json").exists()
+    assert (folder / "model" / "match_model.json").exists()
     said = "Stopped: no better held-out loss for 2 epochs"
     assert said in capsys.readouterr().out
     assert run(*flags) == 0
@@ -240,7 +240,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert run("--epochs=1", "--validation=0") == 0
     assert rows(folder)[0]["val_loss"] == "nan"
     assert not (folder / "model" / "best.keras").exists()
-    memory = json.loads((folder / "model" / "memory.json").read_text())
+    memory = json.loads((folder / "model" / "match_model.json").read_text())
     assert memory["fitted_on"]["checkpoint"] == "epoch-0001"
     assert runs.scores(folder / "model" / "epoch-0001.keras").get("val_loss") is None
 
@@ -263,7 +263,7 @@ def test_a_run_starts_from_another_models_tokens(
     for number in range(6):
         make_piece(copied / "other" / f"{number}.mid", seed=50 + number)
     write(["B5", "B5", "A4"] * 20, copied / "other" / "new.mid")
-    flags = ["--data-dir=other", "--no-transpose", "--start-from=base", "--freq=1", "--average=0"]
+    flags = ["--data-dir=other", "--no-transpose", "--start-from=base", "--freq=1", "--ema=0"]
     assert run("--epochs=1", *flags, "--units=7") == 2
     error = capsys.readouterr().err
     assert "--start-from=base has notes with embedding_size, units, layers [8, 6, 1]" in error
@@ -309,7 +309,7 @@ def test_a_run_starts_from_another_models_tokens(
 def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
     folder: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    step, score = keras.Model.train_on_batch, Scorer.__call__
+    step, score = keras.Model.train_on_batch, HeldOutEvaluator.__call__
 
     def is_third() -> bool:
         return len(rows(folder)) == 2
@@ -318,14 +318,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
         logs = step(self, *arguments, **options)
         return {**logs, "loss": np.nan} if is_third() and where == "the loss" else logs
 
-    def broken_score(self: Scorer, pieces: Any) -> tuple[float, float]:
+    def broken_score(self: HeldOutEvaluator, pieces: Any) -> tuple[float, float]:
         found = score(self, pieces)
         if is_third() and where == "the weights":
             self.network.trainable_variables[0].assign(self.network.weights[0] * np.nan)
         return (np.nan, 1.0) if is_third() and where == "the held-out loss" else found
 
     monkeypatch.setattr(keras.Model, "train_on_batch", broken_step)
-    monkeypatch.setattr(Scorer, "__call__", broken_score)
+    monkeypatch.setattr(HeldOutEvaluator, "__call__", broken_score)
     assert run("--epochs=9", "--freq=5") == 2
     error = capsys.readouterr().err
     assert f"{where} became nan in epoch 3, of which nothing is saved" in error
@@ -338,7 +338,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
 def test_a_loss_that_left_all_bounds_is_warned_of(
     folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run("--epochs=3", "--learning-rate=10", "--average=0", "--no-memory") == 0
+    assert run("--epochs=3", "--learning-rate=10", "--ema=0", "--no-memory") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     entries = len(json.loads((folder / "model" / "vocabulary.json").read_text())["tokens"])
     expected = [float(row["loss"]) > 2 * np.log(entries) for row in rows(folder)]
@@ -433,7 +433,7 @@ def test_the_log_of_a_finished_run_is_made_again(copied: Path) -> None:
 
 def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -> None:
     for flags, name in (["--log-dir=mine"], "model"), (["--model-dir=mine"], "logs"):
-        with locked(copied / name):
+        with exclusive_lock(copied / name):
             assert run("--epochs=9", *flags) == 2
         assert f"another training is writing to {copied / name}" in capsys.readouterr().err
 
@@ -470,5 +470,5 @@ def test_classic_changes_the_defaults_and_no_flag() -> None:
     assert (classic.learning_rate, classic.transpose, classic.shuffle) == (1e-3, False, False)
     own = train.parse_args(["--classic", "--layers=1", "--transpose"])
     assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
-    assert classic.average == 0
+    assert classic.ema == 0
     assert train.parse_args([]).layers == 2

@@ -11,23 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from midilstm.corpus.corpus import Corpus
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation.features import estimate
 from midilstm.evaluation.likelihood import (
     by_network,
     by_ngram,
-    by_parts,
+    by_section,
     nats_of,
     predicted,
     summary,
 )
-from midilstm.evaluation.ngrams import NGram, count
-from midilstm.evaluation.pieces import some
-from midilstm.evaluation.statistics import estimate
-from midilstm.sampling.fitting import bars_of, fitted, hear
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.memory import Weights
-from midilstm.sampling.network import Network
-from midilstm.tokens.vocabulary import KEYS, Vocabulary
+from midilstm.evaluation.ngram import NGram, count
+from midilstm.evaluation.piece_sets import subsample
+from midilstm.generation.generate import MatchModel
+from midilstm.generation.network import Network
+from midilstm.repetition.fit import bars_per_token, fit_weights, hear
+from midilstm.repetition.match_model import MatchWeights
+from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
 
 ORDER = 6  # of the longest n-grams
 TRAINING_PIECES = 100  # scored at most: enough to see what is known by heart
@@ -58,7 +58,7 @@ def ngrams(
             results = by_ngram(ngram, held_out)
             found = predicted(f"{name}, {len(keys)} keys", len(held_out), results)
             facts = {"name": name, "order": order, "keys": len(keys)}
-            facts["nats_a_token"] = float(nats_of(found, 0).sum() / sum(map(len, held_out)))
+            facts["nll_per_token"] = float(nats_of(found, 0).sum() / sum(map(len, held_out)))
             yield Baseline(facts, ngram, found)
 
 
@@ -71,7 +71,7 @@ def best_ngram(every: Iterable[Baseline]) -> tuple[Baseline, list[dict[str, Any]
     best = None
     for one in every:
         rows.append(one.facts)
-        if not best or one.facts["nats_a_token"] < best.facts["nats_a_token"]:
+        if not best or one.facts["nll_per_token"] < best.facts["nll_per_token"]:
             best = one
     assert best
     return best, rows
@@ -83,7 +83,7 @@ def weights_for_ngram(
     order: int,
     clock: Sequence[float],
     delay: float,
-) -> Weights:
+) -> MatchWeights:
     """Return the weights of the memory that serves an n-gram best.
 
     It is counted on half of the training pieces and the weights fitted on others, whose notes it
@@ -97,14 +97,14 @@ def weights_for_ngram(
     def scores_of(ids: np.ndarray) -> np.ndarray:
         return np.concatenate([np.log(rows, dtype=np.float32) for rows in ngram.rows(ids)])
 
-    return fitted(hear(others, scores_of, clock, delay), delay)
+    return fit_weights(hear(others, scores_of, clock, delay), delay)
 
 
 def _beside(
     mine: Sequence[np.ndarray],
     theirs: Sequence[np.ndarray],
     facts: dict[str, Any],
-    corpus: Corpus,
+    corpus: Dataset,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Set an n-gram beside the network, both without memory or both with it."""
@@ -112,25 +112,27 @@ def _beside(
     tokens = np.array([len(costs[0, 0]) for costs in mine])
     return {
         "best": {**facts, **summary(theirs, way, corpus.held_out, corpus, rng)},
-        "model_minus_best": estimate(nats_of(mine, way) - nats_of(theirs, way), tokens, rng=rng),
+        "model_minus_baseline": estimate(
+            nats_of(mine, way) - nats_of(theirs, way), tokens, rng=rng
+        ),
     }
 
 
 def score(
     network: Network,
-    corpus: Corpus,
+    corpus: Dataset,
     vocabulary: Vocabulary,
     rng: np.random.Generator,
-    weights: Weights | None = None,
+    weights: MatchWeights | None = None,
 ) -> dict[str, Any]:
     """Return the network's scores and, where there is something to count, the n-gram baseline's.
 
     With `weights` each stands there with the memory of the piece mixed in, too.
     """
-    clock = bars_of(vocabulary)
-    memory = Memory.begin(clock, weights) if weights else None
+    clock = bars_per_token(vocabulary)
+    memory = MatchModel.begin(clock, weights) if weights else None
     result: dict[str, Any] = {"scores": {}}
-    few = some(corpus.training, TRAINING_PIECES, rng)
+    few = subsample(corpus.training, TRAINING_PIECES, rng)
     for name, pieces in (("training", few), ("held_out", corpus.held_out)):
         if pieces:
             results = by_network(network, list(pieces.values()), memory)
@@ -152,11 +154,11 @@ def score(
         if weights and len(training) > 1:
             keys = tables if best.facts["keys"] > 1 else [np.arange(len(vocabulary))]
             own = weights_for_ngram(training, keys, best.facts["order"], clock, weights.delay)
-            results = by_ngram(best.ngram, held_out, Memory.begin(clock, own))
+            results = by_ngram(best.ngram, held_out, MatchModel.begin(clock, own))
             theirs = predicted("N-gram with memory", len(held_out), results)
             ways["ngram_with_memory"] = theirs, 1
             facts["with_memory"] = _beside(mine, theirs, best.facts, corpus, rng)
             facts["with_memory"]["weights"] = own.to_json()
         result["ngram_baseline"] = facts
-    result["parts"] = by_parts(held_out, ways)
+    result["parts"] = by_section(held_out, ways)
     return result

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.evaluation.statistics import estimate
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm.evaluation.features import estimate
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 LENGTHS = (4, 8, 12, 16)
 SHIFTS = sorted(range(-12, 13), key=abs)  # semitones: of several as good the smallest is taken
@@ -37,7 +37,7 @@ def _prints(ids: np.ndarray, length: int) -> np.ndarray:
     return (sums[length:] - sums[:-length]) * back[: len(ids) - length + 1]
 
 
-class Originals:
+class TrainingIndex:
     """The pieces that may have been copied from, name → int [n] without its end."""
 
     def __init__(self, pieces: Mapping[str, np.ndarray]) -> None:
@@ -93,14 +93,16 @@ class Originals:
         return {"length": length, "start": start, **piece}
 
 
-def keys_of(pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
+def transpositions(
+    pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary
+) -> list[list[np.ndarray]]:
     """Return each piece int [n] in all keys, in the order of SHIFTS."""
     none = len(vocabulary)  # an id that no original has
     tables = [np.append(vocabulary.transposed(shift), none) for shift in SHIFTS[1:]]
     return [[ids, *(table[ids] for table in tables)] for ids in pieces.values()]
 
 
-def find_copies(
+def copy_report(
     training: Mapping[str, np.ndarray],
     sets: Mapping[str, Mapping[str, np.ndarray]],
     vocabulary: Vocabulary,
@@ -110,11 +112,11 @@ def find_copies(
 
     A copy's `semitones` have to be added to it to give its original.
     """
-    originals = Originals({name: ids[:-1] for name, ids in training.items()})
-    result: dict[str, Any] = {"searched_pieces": len(training)}
+    originals = TrainingIndex({name: ids[:-1] for name, ids in training.items()})
+    result: dict[str, Any] = {"n_training": len(training)}
     for group in (group for group in sets if group != "training"):
         names = list(sets[group])
-        keys = keys_of(sets[group], vocabulary)
+        keys = transpositions(sets[group], vocabulary)
         facts: dict[str, Any] = {"pieces": len(names), "grams": {}}
         for length in LENGTHS:
             found = [np.array([originals.where(i, length) >= 0 for i in moved]) for moved in keys]

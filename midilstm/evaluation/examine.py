@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from midilstm.corpus.corpus import Corpus
-from midilstm.evaluation import copying, form, similarity
-from midilstm.evaluation.pieces import Pieces, beginnings
-from midilstm.sampling.fitting import bars_of
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation import copying, similarity
+from midilstm.evaluation import repetition_stats as form
+from midilstm.evaluation.piece_sets import Pieces, beginnings
+from midilstm.repetition.fit import bars_per_token
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 
-def examine(
+def compare_to_reference(
     made: Pieces,
     length: int,
-    corpus: Corpus,
+    corpus: Dataset,
     vocabulary: Vocabulary,
     rng: np.random.Generator,
     of_form: np.random.Generator,
@@ -24,9 +25,9 @@ def examine(
     """Return what there is to say of pieces without ends beside people's, all cut to `length`."""
     sets = beginnings(made, corpus, length)
     result = {
-        "form": form.compare(sets, bars_of(vocabulary), of_form),
+        "form": form.compare(sets, bars_per_token(vocabulary), of_form),
         **similarity.compare(sets, vocabulary, rng),
     }
     if corpus.training:
-        result["copying"] = copying.find_copies(corpus.training, sets, vocabulary, rng)
+        result["copying"] = copying.copy_report(corpus.training, sets, vocabulary, rng)
     return result

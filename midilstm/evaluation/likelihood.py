@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.corpus.corpus import Corpus
-from midilstm.evaluation.form import again
-from midilstm.evaluation.ngrams import NGram
-from midilstm.evaluation.pieces import Pieces
-from midilstm.evaluation.statistics import estimate
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.network import Network
-from midilstm.tokens.vocabulary import END_ID
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation.features import estimate
+from midilstm.evaluation.ngram import NGram
+from midilstm.evaluation.piece_sets import Pieces
+from midilstm.evaluation.repetition_stats import repeated_mask
+from midilstm.generation.generate import MatchModel
+from midilstm.generation.network import Network
+from midilstm.tokenizers.vocabulary import END_ID
 
 TOP = 5
 GROUP = 64  # pieces side by side in the network
@@ -39,7 +39,7 @@ def _costs(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def by_network(
-    network: Network, pieces: Sequence[np.ndarray], memory: Memory | None = None
+    network: Network, pieces: Sequence[np.ndarray], memory: MatchModel | None = None
 ) -> Iterator[Predicted]:
     """Predict each piece from a state of zeros, the longest first, a group side by side.
 
@@ -69,7 +69,7 @@ def by_network(
 
 
 def by_ngram(
-    ngram: NGram, pieces: Sequence[np.ndarray], memory: Memory | None = None
+    ngram: NGram, pieces: Sequence[np.ndarray], memory: MatchModel | None = None
 ) -> Iterator[Predicted]:
     """Predict each piece by counting."""
     for number, ids in enumerate(pieces):
@@ -103,7 +103,7 @@ def nats_of(found: Sequence[np.ndarray], way: int) -> np.ndarray:
 
 
 def summary(
-    found: Sequence[np.ndarray], way: int, pieces: Pieces, corpus: Corpus, rng: np.random.Generator
+    found: Sequence[np.ndarray], way: int, pieces: Pieces, corpus: Dataset, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return totals divided once, each with its interval over pieces."""
     nats, likelier = nats_of(found, way), [costs[way, 1] for costs in found]
@@ -115,9 +115,9 @@ def summary(
     return {
         "pieces": len(tokens),
         "tokens": int(tokens.sum()),
-        "nats_a_token": a_token,
-        "nats_a_note": estimate(nats, notes, rng=rng),
-        "nats_a_quarter": estimate(nats, quarters, rng=rng),
+        "nll_per_token": a_token,
+        "nll_per_note": estimate(nats, notes, rng=rng),
+        "nll_per_quarter": estimate(nats, quarters, rng=rng),
         "perplexity": {"value": float(np.exp(a_token["value"])), "interval": interval},
         "accuracy": estimate([(more == 0).sum() for more in likelier], tokens, rng=rng),
         f"top_{TOP}": estimate([(more < TOP).sum() for more in likelier], tokens, rng=rng),
@@ -129,12 +129,12 @@ def parts_of(ids: np.ndarray) -> dict[str, np.ndarray]:
     third = np.arange(len(ids)) * 3 // len(ids)
     parts = {name: third == number for number, name in enumerate(THIRDS)}
     for span in REPEATS:
-        parts[f"in repeats of {span}"] = repeated = again(ids, span)
+        parts[f"in repeats of {span}"] = repeated = repeated_mask(ids, span)
         parts[f"outside repeats of {span}"] = ~repeated
     return parts
 
 
-def by_parts(
+def by_section(
     pieces: Sequence[np.ndarray], predictions: Mapping[str, tuple[Sequence[np.ndarray], int]]
 ) -> dict[str, Any]:
     """Return each part's share of all tokens, and its nats a token by each of the predictions.

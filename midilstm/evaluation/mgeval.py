@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from midilstm.evaluation.statistics import BAR, STEPS, Excerpt, Feature, mean, pitch_range
+from midilstm.evaluation.features import BAR, STEPS, Feature, NoteArray, mean, pitch_range
 
 BARS = 8  # compared bar by bar, an absent one being empty; MGEval asks for the number
 # Whole to sixteenth, dotted half to dotted sixteenth, triplet half to triplet eighth.
@@ -19,45 +19,45 @@ LENGTHS = np.array([96, 48, 24, 12, 6, 72, 36, 18, 9, 32, 16, 8]) * BAR // 96
 NEAR = 2  # steps from a note's end to the next one's beginning: pretty_midi's 0.05 s at 120 bpm
 
 
-def _a_bar(feature: Callable[[Excerpt], float]) -> Feature:
+def _a_bar(feature: Callable[[NoteArray], float]) -> Feature:
     """Return the feature of the notes that begin in each of the first bars, float [BARS]."""
     return lambda heard: np.array(
         [feature(heard.take(heard.start // BAR == bar)) for bar in range(BARS)]
     )
 
 
-def _by_instrument(heard: Excerpt) -> tuple[Excerpt, np.ndarray]:
+def _by_instrument(heard: NoteArray) -> tuple[NoteArray, np.ndarray]:
     """Return pitched notes, one instrument after another, and which [n - 1] go on in the same."""
     heard = heard.pitched()
     heard = heard.take(np.argsort(heard.program, kind="stable"))
     return heard, heard.program[1:] == heard.program[:-1]
 
 
-def pitch_count(heard: Excerpt) -> float:
+def pitch_count(heard: NoteArray) -> float:
     """Return how many different pitches there are."""
     return float(len(np.unique(heard.pitched().pitch)))
 
 
-def _sounding(heard: Excerpt, begin: int, end: int) -> np.ndarray:
+def _sounding(heard: NoteArray, begin: int, end: int) -> np.ndarray:
     """Return float [12], for how many steps each pitch class sounds from one step to another."""
     steps = np.minimum(heard.stop, end) - np.maximum(heard.start, begin)
     return np.bincount(heard.pitch % 12, np.maximum(steps, 0), 12)
 
 
-def pitch_classes(heard: Excerpt) -> np.ndarray:
+def pitch_classes(heard: NoteArray) -> np.ndarray:
     """Return the pitch classes' shares of the sounding time, float [12]; NaN without any."""
     found = _sounding(heard.pitched(), 0, heard.end)
     return found / (found.sum() or np.nan)
 
 
-def pitch_classes_a_bar(heard: Excerpt) -> np.ndarray:
+def pitch_classes_a_bar(heard: NoteArray) -> np.ndarray:
     """Return the same for what sounds in each bar, float [BARS * 12]; zeros where nothing does."""
     pitched = heard.pitched()
     found = np.array([_sounding(pitched, bar * BAR, (bar + 1) * BAR) for bar in range(BARS)])
     return (found / np.maximum(found.sum(1, keepdims=True), 1)).ravel()
 
 
-def pitch_class_transitions(heard: Excerpt) -> np.ndarray:
+def pitch_class_transitions(heard: NoteArray) -> np.ndarray:
     """Return how often a note of a class begins where another's ends, float [12 * 12].
 
     As pretty_midi counts them, which MGEval asks; rows are the classes that end.
@@ -74,7 +74,7 @@ def pitch_class_transitions(heard: Excerpt) -> np.ndarray:
     return (counts - np.diag(np.bincount(itself, minlength=12))).ravel()
 
 
-def pitch_interval(heard: Excerpt) -> float:
+def pitch_interval(heard: NoteArray) -> float:
     """Return the mean distance of a note from the one before it, in semitones."""
     heard, same = _by_instrument(heard)
     return mean(np.abs(np.diff(heard.pitch))[same])
@@ -85,14 +85,14 @@ def _length_kinds(lengths: np.ndarray) -> np.ndarray:
     return np.abs(lengths[:, None] - LENGTHS).argmin(1)
 
 
-def length_shares(heard: Excerpt) -> np.ndarray:
+def length_shares(heard: NoteArray) -> np.ndarray:
     """Return the shares of notes with each length, float [12]; NaN without notes."""
     lengths = heard.pitched().length
     counts = np.bincount(_length_kinds(lengths), minlength=len(LENGTHS))
     return counts / (len(lengths) or np.nan)
 
 
-def length_transitions(heard: Excerpt) -> np.ndarray:
+def length_transitions(heard: NoteArray) -> np.ndarray:
     """Return how often a note of one length follows one of another, float [12 * 12]."""
     heard, same = _by_instrument(heard)
     kinds = _length_kinds(heard.length)

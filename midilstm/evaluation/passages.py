@@ -15,14 +15,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from midilstm import midi, runs
-from midilstm.corpus.corpus import Corpus
-from midilstm.evaluation.copying import LENGTHS, SHIFTS, Originals, keys_of
-from midilstm.evaluation.pieces import Pieces, load_music
-from midilstm.files import InputError, printable, write_atomically
-from midilstm.sampling.folder import Trained
-from midilstm.sampling.pieces import warn
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm import midi
+from midilstm import model_dir as runs
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation.copying import LENGTHS, SHIFTS, TrainingIndex, transpositions
+from midilstm.evaluation.piece_sets import Pieces, load_music
+from midilstm.fileio import InputError, printable, write_atomically
+from midilstm.generation.length import warn
+from midilstm.generation.loaded_model import LoadedModel
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 Name = TypeVar("Name")  # a file's, or a seed
 FILE, MARK = "copies.json", "by evaluate.py"
@@ -40,13 +41,13 @@ class Copy(NamedTuple):
 
 
 def long_copies(
-    made: Mapping[Name, np.ndarray], corpus: Corpus, vocabulary: Vocabulary
+    made: Mapping[Name, np.ndarray], corpus: Dataset, vocabulary: Vocabulary
 ) -> dict[Name, Copy]:
     """Return, by name, the copies in pieces, ids without ends, that are longer than people's.
 
     People's are what held-out pieces of the length share with training pieces, but for one in 20.
     """
-    originals = Originals({name: ids[:-1] for name, ids in corpus.training.items()})
+    originals = TrainingIndex({name: ids[:-1] for name, ids in corpus.training.items()})
     length = max(map(len, made.values()), default=0)
     people = {name: ids[:-1][:length] for name, ids in corpus.held_out.items()}
     shared = [found.tokens for found in _longest(people, originals, vocabulary)]
@@ -55,7 +56,7 @@ def long_copies(
     return {name: found for name, found in every if found.tokens >= max(LEAST, usual + 1)}
 
 
-def copied(data_dir: Path, model: Trained, made: Mapping[int, np.ndarray]) -> list[int | None]:
+def copied(data_dir: Path, model: LoadedModel, made: Mapping[int, np.ndarray]) -> list[int | None]:
     """Return how many ids of each piece are a long copy, of the music that a model was trained on.
 
     It is 0 for none. Where that music is not in the folder, say so, and return None for each.
@@ -73,10 +74,10 @@ def copied(data_dir: Path, model: Trained, made: Mapping[int, np.ndarray]) -> li
 
 
 def _longest(
-    pieces: Mapping[Any, np.ndarray], originals: Originals, vocabulary: Vocabulary
+    pieces: Mapping[Any, np.ndarray], originals: TrainingIndex, vocabulary: Vocabulary
 ) -> Iterator[Copy]:
     """Yield each piece's longest run in an original, in any key."""
-    keys = keys_of(pieces, vocabulary)
+    keys = transpositions(pieces, vocabulary)
     lengths = originals.longest([ids for moved in keys for ids in moved])
     for moved, row in zip(keys, lengths.reshape(-1, len(SHIFTS)), strict=True):
         key = int(row.argmax())
@@ -85,7 +86,7 @@ def _longest(
         yield Copy(match["length"], SHIFTS[key], *place)
 
 
-def write_copies(folder: Path, made: Pieces, corpus: Corpus, vocabulary: Vocabulary) -> None:
+def write_copies(folder: Path, made: Pieces, corpus: Dataset, vocabulary: Vocabulary) -> None:
     """Write the long copies in a folder's files, ids without ends."""
     found = {
         name: {
@@ -111,11 +112,11 @@ def where(vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int) -> l
     clock, found = encoding.clock(), [np.inf, np.inf]
     for place, number in enumerate(ids.tolist()):
         for part in vocabulary.tokens[number].split(" "):
-            if place >= start and encoding.sounds(part).plays:
+            if place >= start and encoding.content(part).plays:
                 after = int(place >= start + length)
-                found[after] = min(found[after], clock.place()[0])
-            clock.tell(part)
-    return [bars if bars < np.inf else clock.place()[0] + 1 for bars in found]
+                found[after] = min(found[after], clock.position()[0])
+            clock.advance(part)
+    return [bars if bars < np.inf else clock.position()[0] + 1 for bars in found]
 
 
 def heard(
@@ -124,7 +125,9 @@ def heard(
     """Return a passage's notes: start and end in seconds, pitch, velocity, program."""
     tokens = [vocabulary.tokens[number] for number in ids[: start + length]]
     encoding = vocabulary.encoding
-    song = encoding.song_of(encoding.music(encoding.continued(tokens[start:], tokens[:start])))
+    song = encoding.decode(
+        encoding.drop_invalid(encoding.with_header(tokens[start:], tokens[:start]))
+    )
     beat = song.ticks_per_quarter * next(iter(song.tempos.values()), midi.BPM) / 60
     first = min((note.start for note in song.notes), default=0)
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from midilstm.files import printable
+from midilstm.fileio import printable
 
 SPAN = "8"  # tokens of a span that comes back
 FAR = ("8", "16")  # spans of which it is shown from how far they come back
@@ -24,8 +24,8 @@ def number(fact: dict[str, Any], pattern: str) -> str:
 
 def without(left_out: Mapping[str, int]) -> str:
     """Say how many pieces of each set a row leaves out, having nothing to measure; "" for none."""
-    some = [f"{count} {group.replace('_', ' ')}" for group, count in left_out.items() if count]
-    return f"left out: {', '.join(some)}" if some else ""
+    subsample = [f"{count} {group.replace('_', ' ')}" for group, count in left_out.items() if count]
+    return f"left out: {', '.join(subsample)}" if subsample else ""
 
 
 def verdict(result: dict[str, Any]) -> str:
@@ -46,14 +46,14 @@ def prediction(result: dict[str, Any]) -> str:
     pieces, remembers = scores["pieces"], scores.get("with_memory")
     if remembers and (not baseline or baseline.get("with_memory")):
         scores, baseline, both = remembers, baseline and baseline["with_memory"], " with memory"
-    mine = scores["nats_a_token"]["value"]
+    mine = scores["nll_per_token"]["value"]
     if not baseline:
         return f"on {pieces} pieces it never saw the model{both} needs {mine:.3f} nats a token"
-    theirs = baseline["best"]["nats_a_token"]["value"]
+    theirs = baseline["best"]["nll_per_token"]["value"]
     text = f"on held-out music the model{both} ({mine:.3f} nats a token) is "
     text += f"{abs(1 - mine / theirs):.1%} {'better' if mine < theirs else 'worse'} than the best "
     text += f"n-gram baseline{both} ({ngram(baseline['best'])}, {theirs:.3f})"
-    interval = baseline["model_minus_best"]["interval"]
+    interval = baseline["model_minus_baseline"]["interval"]
     if not interval or interval[0] <= 0 <= interval[1] or pieces < FEW:
         text += f", which {pieces} held-out piece{'s' if pieces > 1 else ''} cannot make certain"
     return text
@@ -77,7 +77,7 @@ def form(facts: dict[str, Any]) -> str:
     how = "less than" if made["value"] < low else "more than" if made["value"] > high else "as"
     text = f"its pieces repeat themselves {how} people's: {made['value']:.0%} of their spans of "
     text += f"{SPAN} tokens came earlier in the piece (people's: {number(human, '.0%')})"
-    loops, count = facts["generated"]["end_in_a_loop"], facts["generated"]["pieces"]
+    loops, count = facts["generated"]["n_ending_in_loop"], facts["generated"]["pieces"]
     return text + (f", and {loops} of {count} end in a loop" if loops else "")
 
 
@@ -137,7 +137,7 @@ def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> 
     """Print what predicting pieces costs, with intervals."""
     columns = {f"{name} ({of['pieces']} of {of['of']})": of for name, of in scores.items()}
     columns |= {f"best n-gram: {ngram(baseline['best'])}": baseline["best"]} if baseline else {}
-    patterns = {"nats_a_token": ".3f", "nats_a_note": ".3f", "nats_a_quarter": ".3f"}
+    patterns = {"nll_per_token": ".3f", "nll_per_note": ".3f", "nll_per_quarter": ".3f"}
     patterns |= {"perplexity": ".1f", "accuracy": ".1%", "top_5": ".1%"}
     rows = {"tokens": [f"{facts['tokens']:,}" for facts in columns.values()]}
     for key, pattern in patterns.items():
@@ -146,7 +146,7 @@ def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> 
     if any(remembering):
         theirs = baseline and baseline.get("with_memory")
         remembering += [theirs["best"] if theirs else None] if baseline else []
-        cells = [number(of["nats_a_token"], ".3f") if of else "–" for of in remembering]
+        cells = [number(of["nll_per_token"], ".3f") if of else "–" for of in remembering]
         rows["nats a token with memory"] = cells
     table("Prediction", columns, rows)
 
@@ -171,10 +171,10 @@ def show_form(facts: dict[str, Any]) -> None:
         for span in FAR:
             cells = [number(of["spans"][span][unit], ".4g") for of in of_each]
             rows[f"{unit} since, spans of {span}"] = cells
-    for key in ("longest_return", "longest_loop"):
+    for key in ("longest_repeat", "longest_loop"):
         cells = [f"{number(of[key], '.0f')}, at most {of[key]['most']}" for of in of_each]
         rows[f"{key.replace('_', ' ')} (tokens)"] = cells
-    rows["pieces that end in a loop"] = [str(of["end_in_a_loop"]) for of in of_each]
+    rows["pieces that end in a loop"] = [str(of["n_ending_in_loop"]) for of in of_each]
     heads = [f"{group} ({of['pieces']})" for group, of in facts.items()]
     table("Form: what comes back, a mean or a median of all pieces", heads, rows)
 
@@ -196,7 +196,7 @@ def show_copying(facts: dict[str, Any]) -> None:
                 f"(from token {run['start'] + 1})"
             )
     heads = [f"{name} ({of['pieces']})" for name, of in sets.items()]
-    table(f"Found in the {facts['searched_pieces']:,} training pieces", heads, rows)
+    table(f"Found in the {facts['n_training']:,} training pieces", heads, rows)
     print(*map(printable, lines), sep="\n")
 
 

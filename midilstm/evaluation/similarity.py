@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from midilstm.evaluation import mgeval, statistics
-from midilstm.evaluation.pieces import Pieces, listen
-from midilstm.evaluation.statistics import Excerpt
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm.evaluation import features as statistics
+from midilstm.evaluation import mgeval
+from midilstm.evaluation.features import NoteArray
+from midilstm.evaluation.piece_sets import Pieces, listen
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 GRID = 400  # points at which two densities are compared
 DRAWS = 200  # resamples where each needs the distances of all pieces
@@ -24,7 +25,7 @@ Features = Mapping[str, statistics.Feature]
 Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
 
 # What a piece has a distribution of, int [n] in steps.
-DISTRIBUTIONS: dict[str, Callable[[Excerpt], np.ndarray]] = {
+DISTRIBUTIONS: dict[str, Callable[[NoteArray], np.ndarray]] = {
     "inter-onset overlap": statistics.inter_onsets,
     "duration overlap": statistics.note_lengths,
 }
@@ -49,7 +50,7 @@ def _densities(
         return values / values.sum(1, keepdims=True)
 
 
-def overlaps(
+def kde_overlap(
     a: np.ndarray, b: np.ndarray, of_a: Iterable[np.ndarray], of_b: Iterable[np.ndarray]
 ) -> np.ndarray:
     """Return the overlap of two samples' densities, float [rows], as each row of weights has them.
@@ -86,7 +87,7 @@ def distance_overlaps(human: np.ndarray, others: np.ndarray, draws: Draws) -> np
         return np.empty(0)
     mine, theirs = draws[0][:, people], draws[1][:, rest]
     one, two = np.triu_indices(len(human), 1)
-    return overlaps(
+    return kde_overlap(
         np.linalg.norm(human[one] - human[two], axis=1),
         np.linalg.norm(human[:, None] - others, axis=2).ravel(),
         (row[one] * row[two] for row in mine),
@@ -95,10 +96,10 @@ def distance_overlaps(human: np.ndarray, others: np.ndarray, draws: Draws) -> np
 
 
 def statistics_of(
-    sets: Mapping[str, Sequence[Excerpt]], features: Features, rng: np.random.Generator
+    sets: Mapping[str, Sequence[NoteArray]], features: Features, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Set each statistic of the generated pieces beside that of each set of people's pieces."""
-    found = {group: statistics.measured(features, pieces) for group, pieces in sets.items()}
+    found = {group: statistics.feature_matrix(features, pieces) for group, pieces in sets.items()}
     rows: dict[str, Any] = {name: {} for name in features}
     for name, row in rows.items():
         for group, of in found.items():
@@ -144,13 +145,13 @@ def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
 
 
 def by_features(
-    sets: Sequence[Sequence[Excerpt]], features: Features, rng: np.random.Generator
+    sets: Sequence[Sequence[NoteArray]], features: Features, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Return for each feature, and for their mean, how alike the distances of pieces are.
 
     `sets` are people's, the generated and other people's pieces.
     """
-    human, made, peers = (statistics.measured(features, pieces) for pieces in sets)
+    human, made, peers = (statistics.feature_matrix(features, pieces) for pieces in sets)
     draws, among = _draws([len(pieces) for pieces in sets], DRAWS, rng)
     rows: dict[str, Any] = {}
     areas, usual = [], []

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from midilstm.files import InputError, printable, write_atomically
+from midilstm.fileio import InputError, printable, write_atomically
 
 # Every result carries this mark, so that a file without it is known to be somebody's own work.
 MARK = "made by render.py"

@@ -9,9 +9,9 @@ import pretty_midi
 from mido.midifiles.meta import KeySignatureError
 
 from midilstm import midi
-from midilstm.files import InputError
+from midilstm.fileio import InputError
 from midilstm.rendering import MARK
-from midilstm.rendering.piece import MAX_SECONDS, TimedPiece
+from midilstm.rendering.timeline import MAX_SECONDS, TimedPiece
 
 SOUNDFONT = Path(pretty_midi.__file__).with_name("TimGM6mb.sf2")
 

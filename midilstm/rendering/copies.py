@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from midilstm.files import printable, read_json
-from midilstm.rendering.piece import MAX_SECONDS, TimedPiece
+from midilstm.fileio import printable, read_json
+from midilstm.rendering.timeline import MAX_SECONDS, TimedPiece
 
 FILE = "copies.json"  # as evaluate.py --generated=FOLDER writes it
 MOST = 20_000  # notes of a passage

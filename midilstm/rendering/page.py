@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from midilstm.files import printable, read_json
+from midilstm.fileio import printable, read_json
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
 from midilstm.rendering.copies import copy_of, read_copies
-from midilstm.rendering.piece import TimedPiece
-from midilstm.rendering.returns import returning_spans
+from midilstm.rendering.repeats import repeated_spans
+from midilstm.rendering.timeline import TimedPiece
 
 LAYOUT = Path(__file__).with_suffix(".html")
 
@@ -34,7 +34,7 @@ def page_entry(piece: TimedPiece, copies: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a piece; its notes: start s, end s, pitch, velocity."""
     path, made = piece.path, piece.path.stat().st_mtime
     sound = path.with_suffix(".wav")
-    returns = returning_spans(piece)
+    returns = repeated_spans(piece)
     # Of a name that is too long is_file() raises an error; there is no such file.
     heard = os.access(sound, os.R_OK) and sound.is_file()
     fresh = heard and sound.stat().st_mtime >= made

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Hold back what TensorFlow's libraries write to standard error as they load.
 
     No log level silences it: it comes before logging is set up.

@@ -14,14 +14,14 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from midilstm import runs
-from midilstm.corpus import batches
-from midilstm.corpus.corpus import Corpus
-from midilstm.files import InputError
-from midilstm.tokens.vocabulary import KEYS
+from midilstm import model_dir as runs
+from midilstm.data import batches
+from midilstm.data.dataset import Dataset
+from midilstm.fileio import InputError
+from midilstm.tokenizers.vocabulary import KEYS
 from midilstm.training import weights
+from midilstm.training.heldout import HeldOutEvaluator
 from midilstm.training.log import Log, Row
-from midilstm.training.scorer import Scorer
 
 
 @contextmanager
@@ -54,14 +54,14 @@ class Loop:
     """A network, its corpus and its log, from one epoch to the last."""
 
     network: keras.Model  # compiled, with the weights of epoch `done`
-    corpus: Corpus
+    corpus: Dataset
     model_dir: Path
     log: Log
     done: int
     epochs: int
     batch_size: int  # lanes of the whole batch, of which the network may be one worker's share
     freq: int  # epochs from one checkpoint to the next
-    keep: int  # so many of the newest numbered checkpoints stay; 0: all
+    keep_checkpoints: int  # so many of the newest numbered checkpoints stay; 0: all
     patience: int  # stop after so many epochs without a better held-out loss; 0: never
     seed: int
     shuffle: bool  # the pieces come in a random order
@@ -80,7 +80,7 @@ class Loop:
         # What the file itself says: the log can be another run's, or lost.
         best = runs.scores(runs.path_of(self.model_dir, "best"))
         self._best_loss, self._best_epoch = best.get("val_loss", math.inf), best.get("epoch", 0)
-        self._scorer = Scorer(self.network)
+        self._scorer = HeldOutEvaluator(self.network)
         self._pieces = list(self.corpus.training.values())
         transposed = self.corpus.vocabulary.transposed
         self._keys = np.array([transposed(k) for k in KEYS]) if self.transpose else None
@@ -122,7 +122,7 @@ class Loop:
         )
         _, length, vocabulary = self.network.output_shape
         made = batches.batches(stream, self.batch_size, length, vocabulary, self.lanes)
-        for number, (x, y) in enumerate(batches.ahead(made), 1):
+        for number, (x, y) in enumerate(batches.prefetch(made), 1):
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
             loss, accuracy = (sums / number).tolist()
@@ -130,7 +130,7 @@ class Loop:
                 raise FloatingPointError(f"the loss became {loss}")
             bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
             bar.update()
-        with weights.averaged(self.network):
+        with weights.ema_weights(self.network):
             held_out = self._scorer([*self.corpus.held_out.values()])
         if self.corpus.held_out and not math.isfinite(held_out[0]):
             raise FloatingPointError(f"the held-out loss became {held_out[0]}")
@@ -159,7 +159,7 @@ class Loop:
             line += f"  saved {self._save()}"
         if row.loss > 2 * math.log(self.network.output_shape[-1]):
             line += "  worse than guessing: try a lower --learning-rate"
-        return line + memorising(self.log.rows)
+        return line + overfitting_note(self.log.rows)
 
     def _save_if_best(self, row: Row) -> bool:
         if is_best := row.val_loss < self._best_loss:
@@ -169,8 +169,8 @@ class Loop:
 
     def _save(self) -> Path:
         self._write(path := runs.path_of(self.model_dir, self.done))
-        if self.keep:
-            runs.keep_newest(self.model_dir, self.keep)
+        if self.keep_checkpoints:
+            runs.keep_newest(self.model_dir, self.keep_checkpoints)
         self.log.draw()
         return path
 
@@ -188,7 +188,7 @@ class Loop:
         return f"Saved {self._save()}."
 
 
-def memorising(rows: Sequence[Row], window: int = 5) -> str:
+def overfitting_note(rows: Sequence[Row], window: int = 5) -> str:
     """Say so where `window` epochs are better on their own pieces, worse on others than before."""
     before, now = rows[-2 * window : -window], rows[-window:]
     is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)

@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from midilstm import checkpoints, runs
-from midilstm.files import InputError, atomic_path
-from midilstm.tokens.vocabulary import Vocabulary
+from midilstm import checkpoint as checkpoints
+from midilstm import model_dir as runs
+from midilstm.fileio import InputError, atomic_path
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 
 def set_seed(seed: int) -> None:
@@ -41,7 +42,7 @@ def reseed(network: keras.Model, seed: int, epoch: int) -> None:
 
 
 @contextmanager
-def averaged(network: keras.Model) -> Iterator[None]:
+def ema_weights(network: keras.Model) -> Iterator[None]:
     """Put the averages in the place of the weights, and these in theirs, for a while."""
     _swap_averages(network)
     yield
@@ -65,7 +66,7 @@ def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = 
     """
     finite = {name: value for name, value in (scores or {}).items() if np.isfinite(value)}
     with atomic_path(path) as partial:
-        with averaged(network):
+        with ema_weights(network):
             network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(runs.SCORES, json.dumps(finite))  # which Keras leaves alone
@@ -82,7 +83,7 @@ def load(network: keras.Model, path: Path) -> None:
     most = 2**22 + 32 * sum(math.prod(variable.shape) for variable in values)
     try:
         # Keras drops an optimizer's state with a mere warning.
-        with checkpoints.opened_weights(path, most), warnings.catch_warnings():
+        with checkpoints.open_weights(path, most), warnings.catch_warnings():
             warnings.filterwarnings("error", "Skipping variable loading")
             network.load_weights(path)
     except checkpoints.CheckpointError as error:
@@ -120,7 +121,7 @@ def carry_over(
     Return how many tokens of our vocabulary theirs has; the weights of the others stay.
     """
     both = [token for token in ours.tokens if token in theirs.ids]
-    rows, their_rows = ours.table(both), theirs.table(both)
+    rows, their_rows = ours.ids_of(both), theirs.ids_of(both)
     for layer in network.layers:
         values = other.get_layer(layer.name).trainable_variables
         for variable, value in zip(layer.trainable_variables, values, strict=True):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
-from midilstm.evaluation import baseline, ngrams
+from midilstm.evaluation import baseline
+from midilstm.evaluation import ngram as ngrams
 from midilstm.evaluation.likelihood import by_ngram
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.memory import Weights
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.generation.generate import MatchModel
+from midilstm.repetition.match_model import MatchWeights
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 RNG = np.random.default_rng(0)
 NAMES = ("C4", "D4", "E4", "F#4", "F4", "G4", "A4", "B4")
@@ -23,7 +24,7 @@ def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
     music = corpus([low, low], [high, high[8:]])
     found = baseline.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
     for name in ("training", "held_out"):
-        assert found["scores"][name]["nats_a_token"]["value"] == pytest.approx(np.log(9))
+        assert found["scores"][name]["nll_per_token"]["value"] == pytest.approx(np.log(9))
         assert found["scores"][name]["of"] == 2
     facts = found["ngram_baseline"]
     # The held-out pieces use other ids than the training pieces: only transposition shows them.
@@ -32,9 +33,9 @@ def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
     assert facts["best"]["accuracy"]["value"] > 0.9
     names = ["unigram", "2-gram", "3-gram", "4-gram", "5-gram", "6-gram"]
     assert [row["name"] for row in facts["all"]] == names * 2
-    lowest = min(row["nats_a_token"] for row in facts["all"])
-    assert facts["best"]["nats_a_token"]["value"] == lowest
-    assert facts["model_minus_best"]["value"] == pytest.approx(np.log(9) - lowest)
+    lowest = min(row["nll_per_token"] for row in facts["all"])
+    assert facts["best"]["nll_per_token"]["value"] == lowest
+    assert facts["model_minus_baseline"]["value"] == pytest.approx(np.log(9) - lowest)
 
 
 def test_an_ngrams_nats_are_those_of_its_rows() -> None:
@@ -61,22 +62,22 @@ def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch
 
 def test_with_memory_network_and_ngram_stand_beside_each_other_again() -> None:
     music, vocabulary = corpus(strains(12), strains(4, seed=1)), Vocabulary((END, *NAMES))
-    weights = Weights(1.0, 1.0, -1.0, 1.0, 0.5, 0.0, 0.0, -0.5)
+    weights = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, 0.0, 0.0, -0.5)
     uniform: Any = Uniform(9)
     found = baseline.score(uniform, music, vocabulary, RNG, weights)
     scores, facts = found["scores"]["held_out"], found["ngram_baseline"]
-    without, with_memory = scores["nats_a_token"], scores["with_memory"]["nats_a_token"]
+    without, with_memory = scores["nll_per_token"], scores["with_memory"]["nll_per_token"]
     assert with_memory["value"] < 0.8 * without["value"]
     best, theirs = facts["best"], facts["with_memory"]["best"]
     assert theirs["name"] == best["name"]
-    assert theirs["nats_a_token"]["value"] < 0.8 * best["nats_a_token"]["value"]
-    difference = with_memory["value"] - theirs["nats_a_token"]["value"]
-    assert facts["with_memory"]["model_minus_best"]["value"] == pytest.approx(difference)
+    assert theirs["nll_per_token"]["value"] < 0.8 * best["nll_per_token"]["value"]
+    difference = with_memory["value"] - theirs["nll_per_token"]["value"]
+    assert facts["with_memory"]["model_minus_baseline"]["value"] == pytest.approx(difference)
     assert facts["with_memory"]["weights"]["delay"] == 1
     ways = {"share", "network", "network_with_memory", "ngram", "ngram_with_memory"}
     assert all(set(row) == ways for row in found["parts"].values())
     assert found["parts"]["in repeats of 8"]["ngram_with_memory"] < 1
-    assert baseline.score(uniform, music, vocabulary, RNG)["scores"]["held_out"]["nats_a_token"][
+    assert baseline.score(uniform, music, vocabulary, RNG)["scores"]["held_out"]["nll_per_token"][
         "value"
     ] == pytest.approx(without["value"])
 
@@ -89,6 +90,6 @@ def test_a_memory_for_an_ngram_is_fitted_on_pieces_that_it_did_not_count() -> No
     for training in (pieces, same):
         weights = baseline.weights_for_ngram(training, keys, 6, BAR, 1.0)
         assert weights.delay == 1
-        fitted = Memory.begin(BAR, weights)
-        nats.append(sum(found[1, 0].sum() for _, found in by_ngram(ngram, new, fitted)))
+        fit_weights = MatchModel.begin(BAR, weights)
+        nats.append(sum(found[1, 0].sum() for _, found in by_ngram(ngram, new, fit_weights)))
     assert nats[0] < 0.9 * nats[1]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midilstm import tokens
+from midilstm import tokenizers as tokens
 from midilstm.evaluation import copying
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 MOVED = [
     [tokens.get("notes").transpose(token, shift) for shift in range(count)]
@@ -29,7 +29,7 @@ def compared(ids: np.ndarray, training: dict[str, np.ndarray] = TRAINING) -> dic
     """Return what a piece shares with training pieces."""
     ended = {name: np.append(piece, 0) for name, piece in training.items()}
     rng = np.random.default_rng(0)
-    return copying.find_copies(ended, {"made": {"x": ids}}, VOCABULARY, rng)["made"]
+    return copying.copy_report(ended, {"made": {"x": ids}}, VOCABULARY, rng)["made"]
 
 
 def shares(found: dict[str, Any], length: int) -> tuple[float | None, float | None]:
@@ -102,10 +102,10 @@ def test_shares_are_of_all_runs_of_all_pieces() -> None:
     made = {"x": TRAINING["a.mid"][:13], "y": melody(17, 6)}
     ended = {name: np.append(piece, 0) for name, piece in TRAINING.items()}
     sets = {"generated": made, "training": TRAINING}
-    facts = copying.find_copies(ended, sets, VOCABULARY, np.random.default_rng(0))
+    facts = copying.copy_report(ended, sets, VOCABULARY, np.random.default_rng(0))
     share = facts["generated"]["grams"]["12"]["exact"]
     assert share["value"] == pytest.approx(2 / (2 + 6))
     assert share["interval"] == [0, 1]
     assert facts["generated"]["longest"]["in"] == "x"
-    assert facts["searched_pieces"] == 2
+    assert facts["n_training"] == 2
     assert "training" not in facts

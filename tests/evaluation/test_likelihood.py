@@ -8,15 +8,16 @@ import pytest
 from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
 import model
-from midilstm.evaluation import likelihood, ngrams
-from midilstm.sampling import network
-from midilstm.sampling.loop import Memory
-from midilstm.sampling.memory import Past, Weights, mix
+from midilstm.evaluation import likelihood
+from midilstm.evaluation import ngram as ngrams
+from midilstm.generation import network
+from midilstm.generation.generate import MatchModel
+from midilstm.repetition.match_model import History, MatchWeights, mix
 
 SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
 RNG = np.random.default_rng(0)
-WEIGHTS = Weights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
-MEMORY = Memory.begin(BAR, WEIGHTS)
+WEIGHTS = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
+MEMORY = MatchModel.begin(BAR, WEIGHTS)
 
 
 def test_each_piece_is_scored_as_keras_scores_it_alone(
@@ -48,9 +49,9 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     held_out = corpus([], some_pieces(2, 8))
     found = [np.array([[[3.0, 1], [0, 4]]]), np.array([[[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]])]
     total = likelihood.summary(found, 0, held_out.held_out, held_out, RNG)
-    assert total["nats_a_token"] == {"value": 1, "interval": [0.75, 2]}
-    assert total["nats_a_note"]["value"] == 0.5
-    assert total["nats_a_quarter"]["value"] == 2
+    assert total["nll_per_token"] == {"value": 1, "interval": [0.75, 2]}
+    assert total["nll_per_note"]["value"] == 0.5
+    assert total["nll_per_quarter"]["value"] == 2
     assert total["perplexity"]["value"] == pytest.approx(np.e)
     assert total["accuracy"]["value"] == 0.2
     assert total["top_5"]["value"] == 0.7
@@ -59,7 +60,7 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
 
 def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
     """Return nats and likelier ids of a piece, one row of log probabilities pulled at a time."""
-    past, found = Past(BAR, WEIGHTS.delay), []
+    past, found = History(BAR, WEIGHTS.delay), []
     past.hear(0)
     for row, number in zip(rows, ids.tolist(), strict=True):
         pulled = row[None].copy()
@@ -109,7 +110,7 @@ def test_memory_helps_a_piece_that_repeats_itself_and_only_where_it_does() -> No
     ((_, found),) = likelihood.by_network(Uniform(9), [ids], MEMORY)  # type: ignore[arg-type]
     without, with_memory = found[:, 0]
     assert with_memory.sum() < 0.8 * without.sum()
-    parts = likelihood.by_parts([ids], {"without": ([found], 0), "with": ([found], 1)})
+    parts = likelihood.by_section([ids], {"without": ([found], 0), "with": ([found], 1)})
     assert parts["first third"]["with"] > 0.9 * np.log(9)
     assert parts["last third"]["with"] < 0.5 * np.log(9)
     inside, outside = parts["in repeats of 8"], parts["outside repeats of 8"]

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midilstm.evaluation import mgeval, statistics
-from midilstm.evaluation.statistics import BAR, STEPS, Excerpt
+from midilstm.evaluation import features as statistics
+from midilstm.evaluation import mgeval
+from midilstm.evaluation.features import BAR, STEPS, NoteArray
 from midilstm.midi import DRUMS
 
 # An eighth and a chord, held over the bar line; a bass; a drum; an empty bar; a last note.
-BAND = Excerpt.of(
+BAND = NoteArray.of(
     [
         (0.0, 0.5, 60, 0),
         (3.0, 2.0, 64, 0),
@@ -23,8 +24,8 @@ BAND = Excerpt.of(
         (12.0, 1.5, 60, 0),
     ]
 )
-DRUMS_ALONE = Excerpt.of([(0.0, 0.25, 36, DRUMS), (1.0, 0.25, 38, DRUMS)])
-EMPTY = Excerpt.of([])
+DRUMS_ALONE = NoteArray.of([(0.0, 0.25, 36, DRUMS), (1.0, 0.25, 38, DRUMS)])
+EMPTY = NoteArray.of([])
 Notes = list[tuple[float, float, int, int]]
 FEATURES = mgeval.OF_PITCHES | mgeval.OF_RHYTHM
 
@@ -68,25 +69,25 @@ def test_lengths_are_the_nearest_of_twelve() -> None:
     found = mgeval.length_shares(BAND)
     assert np.flatnonzero(found).tolist() == [0, 1, 2, 3, 6]
     assert found[[0, 1, 2, 3, 6]].tolist() == pytest.approx([0.2] * 5)
-    odd = mgeval.length_shares(Excerpt.of([(0.0, 99.0, 60, 0), (0.0, 7 / 24, 62, 0)]))
+    odd = mgeval.length_shares(NoteArray.of([(0.0, 99.0, 60, 0), (0.0, 7 / 24, 62, 0)]))
     assert np.flatnonzero(odd).tolist() == [0, 4]  # 7 steps are between 6 and 8: the first listed
 
 
 def test_a_class_leads_to_those_that_begin_where_it_ends() -> None:
     melody = [(0, 1, 60, 0), (1, 1, 64, 0), (1, 2, 67, 0), (2, 1, 60, 33), (2 + 1 / 12, 1, 62, 0)]
-    found = mgeval.pitch_class_transitions(Excerpt.of(melody)).reshape(12, 12)
+    found = mgeval.pitch_class_transitions(NoteArray.of(melody)).reshape(12, 12)
     assert [tuple(pair) for pair in np.argwhere(found).tolist()] == [(0, 4), (0, 7), (4, 2)]
     # Not even where the next instrument in number begins as this one's last note ends.
-    apart = Excerpt.of([(0, 1, 60, 0), (0, 1, 64, 1)])
+    apart = NoteArray.of([(0, 1, 60, 0), (0, 1, 64, 1)])
     assert not mgeval.pitch_class_transitions(apart).any()
-    late = Excerpt.of([(0, 1, 60, 0), (1 + 3 / STEPS, 1, 64, 0)])
+    late = NoteArray.of([(0, 1, 60, 0), (1 + 3 / STEPS, 1, 64, 0)])
     assert not mgeval.pitch_class_transitions(late).any()
     # A note so short that its end is near its own beginning does not follow itself.
-    assert not mgeval.pitch_class_transitions(Excerpt.of([(0, 1 / 24, 60, 0)])).any()
+    assert not mgeval.pitch_class_transitions(NoteArray.of([(0, 1 / 24, 60, 0)])).any()
 
 
 def test_every_feature_of_drums_alone_and_of_nothing_is_defined() -> None:
-    found = statistics.measured(FEATURES, [DRUMS_ALONE, EMPTY])
+    found = statistics.feature_matrix(FEATURES, [DRUMS_ALONE, EMPTY])
     undefined = {
         name: [bool(np.isnan(row).all()) for row in values] for name, values in found.items()
     }
@@ -100,7 +101,7 @@ def test_every_feature_of_drums_alone_and_of_nothing_is_defined() -> None:
 
 
 def test_sizes_are_the_same_for_all_pieces() -> None:
-    found = statistics.measured(FEATURES, [BAND, DRUMS_ALONE, EMPTY])
+    found = statistics.feature_matrix(FEATURES, [BAND, DRUMS_ALONE, EMPTY])
     sizes = [values[0].size for values in found.values()]
     assert sizes == [1, 8, 1, 8, 12, 96, 144, 1, 1, 1, 12, 144]
 
@@ -118,7 +119,7 @@ def test_pretty_midi_counts_the_same_transitions_and_intervals(
             if of == program
         ]
         midi.instruments.append(part)
-    piece = Excerpt.of(notes)
+    piece = NoteArray.of(notes)
     transitions = np.zeros((12, 12)) + midi.get_pitch_class_transition_matrix()
     assert mgeval.pitch_class_transitions(piece).reshape(12, 12).tolist() == transitions.tolist()
     if len(notes) > 1:
@@ -135,14 +136,14 @@ def test_pitch_classes_a_bar_are_counted_step_by_step(
         for step in range(round(start * STEPS), round((start + length) * STEPS)):
             found[step // BAR, pitch % 12] += program != DRUMS
     expected = np.array([row / row.sum() if row.any() else row for row in found])
-    assert mgeval.pitch_classes_a_bar(Excerpt.of(notes)) == pytest.approx(expected.ravel())
+    assert mgeval.pitch_classes_a_bar(NoteArray.of(notes)) == pytest.approx(expected.ravel())
 
 
 @given(NOTES)
 def test_what_follows_is_counted_note_by_note(notes: Notes) -> None:
     steps = [4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 3]
     expected, jumps = np.zeros((12, 12)), []
-    piece = Excerpt.of(notes)
+    piece = NoteArray.of(notes)
     order = zip(*(part.tolist() for part in piece[:4]), strict=True)
     last: dict[int, tuple[int, int]] = {}
     for _, length, pitch, program in order:

@@ -9,11 +9,11 @@ import pytest
 from midi_bytes import notes, smf, timed
 
 from midilstm import midi
-from midilstm import tokens as encodings
-from midilstm.corpus.corpus import Corpus, Report
+from midilstm import tokenizers as encodings
+from midilstm.data.dataset import Dataset, Report
 from midilstm.evaluation.passages import Copy, heard, long_copies, where, write_copies
-from midilstm.files import InputError
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.fileio import InputError
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 WALTZ = b"\0\xff\x58\x04\3\2\x18\x08" + b"\0\xff\x51\x03" + (500_000).to_bytes(3)
 BARS = [(beat, beat + 1, 60 + beat % 12) for beat in range(12)]
@@ -21,12 +21,12 @@ BARS = [(beat, beat + 1, 60 + beat % 12) for beat in range(12)]
 
 def known(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
     vocabulary = Vocabulary((END, *dict.fromkeys(tokens)), name)
-    return vocabulary, vocabulary.table(tokens)
+    return vocabulary, vocabulary.ids_of(tokens)
 
 
-def corpus_of(training: Any, held_out: Any, vocabulary: Vocabulary) -> Corpus:
+def corpus_of(training: Any, held_out: Any, vocabulary: Vocabulary) -> Dataset:
     ended, heard = ({k: np.append(ids, 0) for k, ids in of.items()} for of in (training, held_out))
-    return Corpus(vocabulary, ended, heard, Report(0, {}), {})
+    return Dataset(vocabulary, ended, heard, Report(0, {}), {})
 
 
 def test_a_long_copy_is_longer_than_what_people_share() -> None:
@@ -57,7 +57,7 @@ def test_a_passage_of_notes_is_eight_tokens_a_bar() -> None:
 @pytest.mark.parametrize(("name", "bars"), [("remi", [1, 3]), ("tsd", [0.75, 2.25])])
 def test_of_a_band_it_states_what_held_before(name: str, bars: list[float]) -> None:
     song = midi.read(smf(WALTZ + timed([]) + b"\0\xff\x2f\0", notes(*BARS, start=b"\0\xc0\x20")))
-    tokens = encodings.get(name).tokens_of(song)
+    tokens = encodings.get(name).encode(song)
     vocabulary, ids = known(tokens, name)
     mark = "Bar" if name == "remi" else "TimeShift"
     marks = [i for i, token in enumerate(tokens) if token.startswith(mark)]

@@ -50,9 +50,9 @@ def test_memory_is_more_than_people_repeat(
 def test_better_or_worse_and_how_sure(
     mine: float, interval: list[float] | None, pieces: int, words: str, certain: bool
 ) -> None:
-    held_out = {"pieces": pieces, "nats_a_token": {"value": mine}}
-    best = {"name": "3-gram", "order": 3, "keys": 12, "nats_a_token": {"value": 5.0}}
-    baseline = {"best": best, "model_minus_best": {"interval": interval}}
+    held_out = {"pieces": pieces, "nll_per_token": {"value": mine}}
+    best = {"name": "3-gram", "order": 3, "keys": 12, "nll_per_token": {"value": 5.0}}
+    baseline = {"best": best, "model_minus_baseline": {"interval": interval}}
     said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
     assert words in said
     assert "3-gram in 12 keys, 5.000" in said
@@ -101,7 +101,7 @@ def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture) -> N
 def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture) -> None:
     run = {"length": 9, "semitones": 0, "piece": "a\x1b[31m.mid", "piece_start": 0, "start": 0}
     both = {kind: {**run, "in": "b\n.mid"} for kind in ("longest", "longest_transposed")}
-    found = {"searched_pieces": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}
+    found = {"n_training": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}
     report.show_copying(found)
     verdict = report.copying(found)
     report.show({"scores": {}, "notes": ["c\x1b"], "verdict": verdict})
@@ -113,7 +113,7 @@ def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture) -
 
 def shape(share: float | None, interval: list[float] | None, loops: int = 0) -> dict[str, Any]:
     fact = {"value": share, "interval": interval}
-    return {"spans": {report.SPAN: {"share": fact}}, "pieces": 20, "end_in_a_loop": loops}
+    return {"spans": {report.SPAN: {"share": fact}}, "pieces": 20, "n_ending_in_loop": loops}
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_nothing_is_said_of_form_without_people_or_spans() -> None:
 
 def test_with_memory_the_verdict_compares_what_remembers() -> None:
     def side(nats: float) -> dict[str, Any]:
-        return {"name": "6-gram", "keys": 12, "nats_a_token": {"value": nats}}
+        return {"name": "6-gram", "keys": 12, "nll_per_token": {"value": nats}}
 
     held_out = {"pieces": 20, **side(4.5), "with_memory": side(2.0)}
     sure = {"interval": [-1, -0.5]}
-    baseline = {"best": side(5.0), "model_minus_best": sure}
-    remembers = {"with_memory": {"best": side(2.5), "model_minus_best": sure}}
+    baseline = {"best": side(5.0), "model_minus_baseline": sure}
+    remembers = {"with_memory": {"best": side(2.5), "model_minus_baseline": sure}}
     said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
     assert "the model (4.500 nats a token) is 10.0% better" in said
     baseline |= remembers

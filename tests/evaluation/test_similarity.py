@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midilstm.evaluation import mgeval, similarity, statistics
-from midilstm.evaluation.statistics import Excerpt
+from midilstm.evaluation import features as statistics
+from midilstm.evaluation import mgeval, similarity
+from midilstm.evaluation.features import NoteArray
 from midilstm.midi import DRUMS
-from midilstm.tokens.vocabulary import END, Vocabulary
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
-EMPTY = Excerpt.of([])
-DRUMS_ALONE = Excerpt.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
+EMPTY = NoteArray.of([])
+DRUMS_ALONE = NoteArray.of([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +22,16 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "DRAWS", 40)
 
 
-def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> Excerpt:
+def piece(seed: int, *, low: int = 55, lengths: tuple[float, ...] = (0.25, 0.5, 1)) -> NoteArray:
     """Return 60 random notes, one after another."""
     rng = np.random.default_rng(seed)
     length = rng.choice(lengths, 60)
     start = np.append(0, np.cumsum(length)[:-1])
     pitch = low + rng.integers(0, 20, 60)
-    return Excerpt.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
+    return NoteArray.of(list(zip(start, length, pitch.tolist(), [0] * 60, strict=True)))
 
 
-def pieces(count: int, seed: int, **character: object) -> list[Excerpt]:
+def pieces(count: int, seed: int, **character: object) -> list[NoteArray]:
     return [piece(seed + i, **character) for i in range(count)]  # type: ignore[arg-type]
 
 
@@ -38,7 +39,9 @@ HUMAN = pieces(12, 0)
 FEATURES = mgeval.OF_PITCHES | mgeval.OF_RHYTHM
 
 
-def features(made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()) -> dict[str, Any]:
+def features(
+    made: list[NoteArray], people: list[NoteArray] = HUMAN, peers: Any = ()
+) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     found = similarity.by_features([people, made, peers], FEATURES, rng)
     json.dumps(found, allow_nan=False)
@@ -46,7 +49,7 @@ def features(made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()
 
 
 def distributions(
-    made: list[Excerpt], people: list[Excerpt] = HUMAN, peers: Any = ()
+    made: list[NoteArray], people: list[NoteArray] = HUMAN, peers: Any = ()
 ) -> dict[str, Any]:
     sets = (people, made, peers)
     found = {
@@ -97,14 +100,14 @@ def test_drums_alone_and_nothing_are_left_out() -> None:
     rows = features(made)["features"]
     without = features(pieces(5, 100))["features"]["pitch range"]["value"]
     assert rows["pitch range"]["value"] == pytest.approx(without)
-    overlaps = distributions(made)
-    assert overlaps["inter-onset overlap"]["left_out"] == {"generated": 1, "people": 0}
-    assert overlaps["duration overlap"]["left_out"] == {"generated": 2, "people": 0}
+    kde_overlap = distributions(made)
+    assert kde_overlap["inter-onset overlap"]["left_out"] == {"generated": 1, "people": 0}
+    assert kde_overlap["duration overlap"]["left_out"] == {"generated": 2, "people": 0}
 
 
 @pytest.mark.parametrize("made", [[EMPTY], [DRUMS_ALONE] * 3, [EMPTY, DRUMS_ALONE], [piece(9)]])
 def test_sets_of_hardly_anything_have_no_intervals_rather_than_wrong_ones(
-    made: list[Excerpt],
+    made: list[NoteArray],
 ) -> None:
     row = distributions(made)["duration overlap"]
     assert row["interval"] is None
@@ -163,7 +166,7 @@ def test_intervals_cover_what_is_found_again_and_again() -> None:
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Return the overlap of two samples."""
-    return similarity.overlaps(a, b, [np.ones(len(a))], [np.ones(len(b))])[0]
+    return similarity.kde_overlap(a, b, [np.ones(len(a))], [np.ones(len(b))])[0]
 
 
 def alike(human: np.ndarray, made: np.ndarray) -> list[float]:
@@ -198,13 +201,13 @@ def test_a_weight_counts_a_point_so_often() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.normal(size=30), rng.normal(1, size=20)
     every, once, twice = np.ones(30), np.ones(20), np.append(np.full(15, 2), np.zeros(15))
-    areas = similarity.overlaps(a, b, [every, twice], [once, once])
+    areas = similarity.kde_overlap(a, b, [every, twice], [once, once])
     assert areas[0] == pytest.approx(overlap(a, b))
     # The same points in another order and unit of weight, on the same grid.
-    (swapped,) = similarity.overlaps(a[::-1], b, [7 * twice[::-1]], [once])
+    (swapped,) = similarity.kde_overlap(a[::-1], b, [7 * twice[::-1]], [once])
     assert areas[1] == pytest.approx(swapped)
     assert areas[1] != pytest.approx(areas[0], abs=1e-3)
-    areas = similarity.overlaps(a, b, [every, np.zeros(30)], [once, once])
+    areas = similarity.kde_overlap(a, b, [every, np.zeros(30)], [once, once])
     assert np.isnan(areas).tolist() == [False, True]
 
 
@@ -226,25 +229,25 @@ def test_a_piece_drawn_twice_is_not_compared_with_itself() -> None:
     draws = np.array([[2, 1, 0, 1], [1, 1, 1, 1]]), np.ones((2, 2))
     found = similarity.distance_overlaps(human, made, draws)
     among, between = np.array([1.0, 3, 7, 2, 6, 4]), np.array([2.0, 5, 1, 4, 1, 2, 5, 2])
-    expected = similarity.overlaps(
+    expected = similarity.kde_overlap(
         among, between, [np.array([2, 0, 2, 0, 1, 0])], [np.array([2, 2, 1, 1, 0, 0, 1, 1])]
     )
     assert found.tolist() == pytest.approx([*expected, overlap(among, between)])
 
 
 def test_a_table_leaves_out_and_counts_what_has_no_value() -> None:
-    silent, notes = Excerpt.of([]), Excerpt.of([(0, 1, 60, 0), (1, 1, 65, 0)])
+    silent, notes = NoteArray.of([]), NoteArray.of([(0, 1, 60, 0), (1, 1, 65, 0)])
     features = {"range": statistics.pitch_range}
 
-    def row(*made: Excerpt) -> dict[str, Any]:
+    def row(*made: NoteArray) -> dict[str, Any]:
         sets = {"generated": list(made), "held_out": [notes, notes, silent, notes]}
         found = similarity.statistics_of(sets, features, np.random.default_rng(0))
         assert found["pieces"] == {"generated": len(made), "held_out": 4}
         return found["values"]["range"]
 
-    some = row(notes, silent, notes, silent)
-    assert some["generated"]["value"] == 5
-    assert some["generated"]["left_out"] == 2
-    assert some["held_out"]["left_out"] == 1
+    subsample = row(notes, silent, notes, silent)
+    assert subsample["generated"]["value"] == 5
+    assert subsample["generated"]["left_out"] == 2
+    assert subsample["held_out"]["left_out"] == 1
     nothing = row(silent)
     assert nothing["generated"] == {"value": None, "interval": None, "left_out": 1}

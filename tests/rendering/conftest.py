@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from midi_bytes import notes, smf
 
-from midilstm.rendering.piece import TimedPiece, read_timed
+from midilstm.rendering.timeline import TimedPiece, read_timed
 
 
 @pytest.fixture

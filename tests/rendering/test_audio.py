@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from midi_bytes import END, notes, smf, variable_length
 
-from midilstm.files import InputError
+from midilstm.fileio import InputError
 from midilstm.rendering.audio import render_audio, with_release
-from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 RATE = 48_000
 Read = Callable[..., TimedPiece]
@@ -50,8 +50,8 @@ def test_volume_pan_and_bends_of_the_file_are_heard(timed: Read) -> None:
     assert np.abs(soft).max() < np.abs(plain).max() / 4
     left, right = play(timed(smf(notes((0, 1, 69), start=b"\0\xb0\x0a\0"))))
     assert np.abs(right).max() < np.abs(left).max() / 10
-    bent, _ = play(timed(smf(notes((0, 1, 69), start=b"\0\xe0\x7f\x7f"))))
-    assert hertz(bent[: RATE // 2]) == pytest.approx(440 * 2 ** (2 / 12), abs=2)
+    rescale, _ = play(timed(smf(notes((0, 1, 69), start=b"\0\xe0\x7f\x7f"))))
+    assert hertz(rescale[: RATE // 2]) == pytest.approx(440 * 2 ** (2 / 12), abs=2)
 
 
 def test_a_damaged_file_that_can_be_read_can_be_heard(timed: Read) -> None:

@@ -10,7 +10,7 @@ import pytest
 from midi_bytes import notes, smf
 
 from midilstm.rendering.copies import copy_of, read_copies
-from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 TUNE = smf(notes(*((beat, beat + 1, 60 + beat % 9) for beat in range(18))))
 

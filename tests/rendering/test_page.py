@@ -11,7 +11,7 @@ import pytest
 from midi_bytes import notes, smf
 
 from midilstm.rendering.page import build_page
-from midilstm.rendering.piece import TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 Read = Callable[..., TimedPiece]
 A4 = smf(notes((0, 8, 69)))
@@ -35,8 +35,8 @@ def test_the_page_holds_the_notes_in_seconds(timed: Read) -> None:
 def test_the_page_knows_what_returns(timed: Read) -> None:
     tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
     [entry] = page_data(timed(smf(notes(*tune))))
-    (*first, colour), (*second, again) = entry["returns"]
-    assert (first, second, colour) == ([0, 4.5], [4.5, 9], again)
+    (*first, colour), (*second, repeated_mask) = entry["returns"]
+    assert (first, second, colour) == ([0, 4.5], [4.5, 9], repeated_mask)
 
 
 def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> No
 
 
 def test_settings_are_shown_as_text_and_tokens_as_their_number(timed: Read, tmp_path: Path) -> None:
-    known = {"seed": 7, "held_out_loss": 3.84123, "primer": None, "until_end": True}
+    known = {"seed": 7, "val_loss": 3.84123, "primer": None, "stop_at_end": True}
     more = {"tokens": ["C4"] * 1234, "versions": {"keras": "3.15.0", "music21": "10.5.1"}}
     (tmp_path / "x.json").write_text(json.dumps(known | more))
     [entry] = page_data(timed(A4))
-    spelled = {"seed": "7", "held_out_loss": "3.841", "primer": "none", "until_end": "yes"}
+    spelled = {"seed": "7", "val_loss": "3.841", "primer": "none", "stop_at_end": "yes"}
     spelled |= {"tokens": "1,234", "versions": "keras 3.15.0, music21 10.5.1"}
     assert entry["settings"] == spelled
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import model
-from midilstm.corpus import batches
+from midilstm.data import batches
 from midilstm.training import weights
 
 SIZES = {"embedding_size": 6, "units": 5, "layers": 2}
@@ -18,13 +18,13 @@ def small() -> Callable[..., keras.Model]:
     """Return a builder of compiled networks of 9 tokens over ids [3, 4]."""
 
     def build(
-        seed: int = 0, *, tokens: int = 9, dropout: float = 0.2, average: float = 0.9
+        seed: int = 0, *, tokens: int = 9, dropout: float = 0.2, ema: float = 0.9
     ) -> keras.Model:
         weights.set_seed(seed)
         network = model.build_model(
             tokens, batch_size=3, sequence_length=4, dropout=dropout, **SIZES
         )
-        model.compile_for_training(network, 1e-2, average=average)
+        model.compile_for_training(network, 1e-2, ema=ema)
         return network
 
     return build

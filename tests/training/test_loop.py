@@ -25,7 +25,7 @@ def test_memorising_is_said_in_words(
     losses: list[float], held_out: list[float], expected: bool
 ) -> None:
     both = enumerate(zip(losses, held_out, strict=True), 1)
-    said = loop.memorising([Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
+    said = loop.overfitting_note([Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
     assert ("memorising" in said) is expected
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import model
-from midilstm import runs
-from midilstm.files import InputError
+from midilstm import model_dir as runs
+from midilstm.fileio import InputError
 from midilstm.training import weights
 
 Build = Callable[..., keras.Model]
@@ -46,7 +46,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
 def test_a_checkpoints_weights_are_the_averages(tmp_path: Path, small: Build, train: Train) -> None:
     averaging, plain, path = (
         small(dropout=0.0),
-        small(dropout=0.0, average=0.0),
+        small(dropout=0.0, ema=0.0),
         tmp_path / "a.keras",
     )
     expected: list[np.ndarray] = []
@@ -57,18 +57,18 @@ def test_a_checkpoints_weights_are_the_averages(tmp_path: Path, small: Build, tr
         expected = expected or raw
         expected = [0.9 * a + 0.1 * b for a, b in zip(expected, raw, strict=True)]
     weights.save(averaging, path)
-    opened = keras.models.load_model(path)
-    for found, value in zip(opened.trainable_variables, expected, strict=True):
+    open_checkpoint = keras.models.load_model(path)
+    for found, value in zip(open_checkpoint.trainable_variables, expected, strict=True):
         np.testing.assert_allclose(found.numpy(), value, atol=1e-6)
     weights.reset_states(averaging)
-    with weights.averaged(averaging):
-        np.testing.assert_allclose(opened(X), averaging(X, training=False), atol=1e-6)
+    with weights.ema_weights(averaging):
+        np.testing.assert_allclose(open_checkpoint(X), averaging(X, training=False), atol=1e-6)
     for found, value in zip(averaging.trainable_variables, raw, strict=True):
         np.testing.assert_array_equal(found.numpy(), value)
 
 
 def test_a_checkpoint_without_averages_is_refused(tmp_path: Path, small: Build) -> None:
-    weights.save(small(average=0.0), tmp_path / "a.keras")
+    weights.save(small(ema=0.0), tmp_path / "a.keras")
     with pytest.raises(InputError, match=r"a\.keras .* from another run .*has 29 .*has 20"):
         weights.load(small(), tmp_path / "a.keras")
 
@@ -123,10 +123,10 @@ def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build, trai
     train(network)
     weights.reset_states(network)
     weights.save(network, tmp_path / "a.keras")
-    opened = keras.models.load_model(tmp_path / "a.keras")
-    with weights.averaged(network):
-        np.testing.assert_allclose(opened(X), network(X, training=False), atol=1e-6)
-    assert {type(layer) for layer in opened.layers} >= {keras.layers.LSTM}
+    open_checkpoint = keras.models.load_model(tmp_path / "a.keras")
+    with weights.ema_weights(network):
+        np.testing.assert_allclose(open_checkpoint(X), network(X, training=False), atol=1e-6)
+    assert {type(layer) for layer in open_checkpoint.layers} >= {keras.layers.LSTM}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, hostil
     """Return a network and the parts of its checkpoint."""
     shape = {"batch_size": 1, "sequence_length": 2, "embedding_size": 3, "units": 2, "layers": 1}
     network = model.build_model(4, **shape)
-    model.compile_for_training(network, 1e-2, average=0.9)
+    model.compile_for_training(network, 1e-2, ema=0.9)
     path = tmp_path_factory.mktemp("saved") / "a.keras"
     weights.save(network, path)
     return network, hostile_files.parts_of(path)

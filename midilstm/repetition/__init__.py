@@ -1,0 +1,1 @@
+"""The match model of repeats within a piece: its prediction, its fit, its metrics."""

@@ -1,0 +1,112 @@
+"""Tokens ⇄ ids: a vocabulary and its file. Knows no MIDI and no networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midilstm import tokenizers as encodings
+from midilstm.fileio import InputError, read_json, write_atomically
+from midilstm.tokenizers import bpe
+from midilstm.tokenizers.base import Encoding
+from midilstm.tokenizers.bpe import Merges
+from midilstm.tokenizers.grammar import END_ID as END_ID
+from midilstm.tokenizers.grammar import Grammar
+
+KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
+MAX_BYTES, MAX_TOKENS = 64 * 2**20, 2**18  # a network of more would not fit beside it
+END = "<end>"  # the vocabulary's entry END_ID: the end of a piece, never written as a note
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens ⇄ ids: the id of a token is its place in `tokens`; entry 0 is END."""
+
+    tokens: tuple[str, ...]
+    name: str = "notes"  # of the encoding
+    merges: Merges = ()  # of byte-pair encoding
+
+    @property
+    def encoding(self) -> Encoding:
+        """Return the encoding of the tokens."""
+        return encodings.get(self.name)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Return the dictionary token → id."""
+        return {token: number for number, token in enumerate(self.tokens)}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def ids_of(self, tokens: Iterable[str], *, missing: int = -1) -> np.ndarray:
+        """Return int32 [n]: the id of each token, `missing` where the vocabulary lacks it."""
+        return np.array([self.ids.get(token, missing) for token in tokens], np.int32)
+
+    def transposition_closure(self) -> Vocabulary:
+        """Return the vocabulary that also has every token of this one in every key."""
+        every = {self.encoding.transpose(token, k) for token in self.tokens[1:] for k in KEYS}
+        return Vocabulary((END, *sorted(every.union(self.tokens[1:]))), self.name, self.merges)
+
+    def transposed(self, semitones: int) -> np.ndarray:
+        """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
+        moved = (self.encoding.transpose(token, semitones) for token in self.tokens[1:])
+        return self.ids_of([END, *moved], missing=len(self))
+
+    def grammar(self) -> Grammar[Any] | None:
+        """Return what the encoding's rules say of the ids, None where it has none."""
+        encoding, tokens = self.encoding, ("", *self.tokens[1:])  # "": the end, to the rules
+        if encoding.start is None:
+            return None
+        follow = encoding.next_state
+        every = len(tokens), encoding.start, encoding.state_factors, encoding.body_state
+        return Grammar(lambda state, number: follow(state, tokens[number]), *every)
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary as indented JSON, in one atomic step."""
+        body = {"encoding": self.name, "merges": self.merges, "tokens": self.tokens}
+        write_atomically(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def load(path: Path) -> Vocabulary:
+        """Read a vocabulary back; raise InputError where the file is not one."""
+        try:
+            body = read_json(path, MAX_BYTES)
+            tokens, name = tuple(body["tokens"]), body["encoding"]
+            merges = tuple((first, second) for first, second in body.get("merges", ()))
+            is_token = encodings.get(name).is_token
+            if not isinstance(body["tokens"], list):
+                raise ValueError("its tokens are no list")
+            if len(tokens) > MAX_TOKENS:
+                raise ValueError(f"{len(tokens):,} tokens, more than {MAX_TOKENS:,}")
+            if not all(isinstance(token, str) for token in (*tokens, *chain(*merges))):
+                raise ValueError("a token must be a string")
+            if tokens[:1] != (END,) or len(set(tokens)) != len(tokens):
+                raise ValueError(f"expected different tokens after {END}")
+            if strange := [token for token in tokens[1:] if not is_token(token)]:
+                raise ValueError(f"{strange[0][:100]!a} is no token of {name}")
+            if lost := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
+                raise ValueError(f"it merges what is no token, {min(lost)[:100]!a}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a readable vocabulary ({error})") from error
+        return Vocabulary(tokens, name, merges)
+
+    @staticmethod
+    def load_for(path: Path, network: dict[str, Any]) -> Vocabulary:
+        """Read a network's vocabulary; raise InputError where the network is of another size."""
+        vocabulary, size = Vocabulary.load(path), network.get("vocabulary_size")
+        if len(vocabulary) != size:
+            found = f"{path.name} has {len(vocabulary)} tokens and its settings say {size}"
+            raise InputError(f"{path.parent} mixes two runs: {found}")
+        return vocabulary
+
+    def apply_merges(self, tokens: Sequence[str]) -> list[str]:
+        """Return an encoding's tokens with the vocabulary's merges made."""
+        return bpe.apply(tokens, self.merges, self.encoding.is_mergeable)

@@ -1,0 +1,39 @@
+"""How well a network predicts held-out pieces. Knows ids alone, no music."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from midilstm.data import batches
+from midilstm.training import weights
+
+
+@dataclass(eq=False)
+class HeldOutEvaluator:
+    """Measure a network on whole pieces, each from a state of zeros, in batches of its [B, T]."""
+
+    network: keras.Model
+
+    @tf.function
+    def _judge(self, x: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return each target's nats and whether nothing is likelier, both float32 [B, T]."""
+        probabilities = self.network(x, training=False)
+        right = tf.gather(probabilities, targets, batch_dims=2)
+        # Nothing is cut off but true zeros, so that a network is charged for what it excludes.
+        nats = -tf.math.log(tf.maximum(right, np.finfo(np.float32).tiny))
+        return nats, tf.cast(tf.reduce_max(probabilities, -1) <= right, tf.float32)
+
+    def __call__(self, pieces: Sequence[np.ndarray]) -> tuple[float, float]:
+        """Return (loss in nats a token, accuracy) over pieces int32 [n]; nan for none."""
+        sums = np.zeros(3)
+        for is_first, *xy, shares in batches.scoring_batches(pieces, *self.network.input_shape):
+            if is_first:
+                weights.reset_states(self.network)
+            nats, hits = self._judge(*xy)
+            sums += [np.sum(shares * what) for what in (nats, hits, 1)]
+        weights.reset_states(self.network)
+        loss, accuracy = (sums[:2] / (sums[2] or np.nan)).tolist()
+        return loss, accuracy

@@ -1,0 +1,122 @@
+"""N-grams against hand-computed values and a naive reading of Kneser-Ney's formulas."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from midilstm.evaluation import ngram as ngrams
+
+Gram = tuple[int, ...]
+# Two pieces of the ids 1 and 2; id 3 never occurs; 0 is the end.
+PIECES = [np.array([1, 2, 0], np.int32), np.array([1, 1, 0], np.int32)]
+
+
+def some_pieces(count: int, vocabulary_size: int, seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [
+        np.append(rng.integers(1, vocabulary_size, rng.integers(1, 30)), 0).astype(np.int32)
+        for _ in range(count)
+    ]
+
+
+class Naive:
+    """The same model in dictionaries, one gram and one id at a time."""
+
+    def __init__(self, pieces: list[np.ndarray], size: int, order: int) -> None:
+        self.size = size
+        raw: list[Counter[Gram]] = [Counter() for _ in range(order + 1)]
+        before: dict[Gram, set[int]] = defaultdict(set)
+        begins: Counter[Gram] = Counter()
+        for ids in pieces:
+            history = [0, *(min(number, size) for number in ids.tolist())]
+            for end in range(1, len(history)):
+                for length in range(1, min(order, end + 1) + 1):
+                    start = end + 1 - length
+                    gram = tuple(history[start : end + 1])
+                    raw[length][gram] += 1
+                    if start:
+                        before[gram].add(history[start - 1])
+                    else:
+                        begins[gram] += 1
+        self.counts: list[dict[Gram, int]] = []
+        for length in range(1, order + 1):
+            grams = [gram for gram in raw[length] if gram[-1] < size]
+            if length < order:
+                self.counts.append({gram: len(before[gram]) + begins[gram] for gram in grams})
+            else:
+                self.counts.append({gram: raw[length][gram] for gram in grams})
+
+    def probability(self, context: Gram, number: int) -> float:
+        result = 1 / self.size
+        for length, counts in enumerate(self.counts, 1):
+            if length - 1 > len(context):
+                break
+            given = context[len(context) - length + 1 :]
+            same = {gram: times for gram, times in counts.items() if gram[:-1] == given}
+            total, times = sum(same.values()), counts.get((*given, number), 0)
+            if not same:
+                continue
+            once, twice = (list(counts.values()).count(n) for n in (1, 2))
+            discount = once / (once + 2 * twice) if once else 0.5
+            kept = discount * len(same) / total
+            result = max(times - discount, 0) / total + kept * result
+        return result
+
+
+def ngram(pieces: list[np.ndarray], vocabulary_size: int, order: int) -> ngrams.NGram:
+    return list(ngrams.count(pieces, vocabulary_size, 6))[order - 1]
+
+
+def rows(model: ngrams.NGram, ids: Iterable[int]) -> np.ndarray:
+    return np.concatenate(list(model.rows(np.array([*ids]))))
+
+
+def test_kneser_ney_by_hand() -> None:
+    # The end follows 2 and 1, the id 1 follows the beginning and 1, the id 2 follows 1: counts
+    # 2, 2, 1 and a discount of 1 / (1 + 2 * 2). Among bigrams four occur once and one twice: 4 / 6.
+    lower = np.array([0.39, 0.39, 0.19, 0.03])
+    first, second = rows(ngram(PIECES, 4, 2), [1, 0])
+    np.testing.assert_allclose(first, np.array([0, 2 / 3, 0, 0]) + 1 / 3 * lower)
+    np.testing.assert_allclose(second, np.array([1, 1, 1, 0]) / 9 + 2 / 3 * lower)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+def test_it_is_the_naive_model_also_where_ids_are_unknown(order: int) -> None:
+    size = 6
+    pieces = some_pieces(12, size + 1, seed=order)  # with id 6, which stands for the unknown
+    model, naive = ngram(pieces, size, order), Naive(pieces, size, order)
+    for ids in some_pieces(4, size + 1, seed=100):
+        history = [0, *ids.tolist()]
+        expected = [
+            [naive.probability(tuple(history[:end]), number) for number in range(size)]
+            for end in range(1, len(history))
+        ]
+        np.testing.assert_allclose(rows(model, ids), expected)
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 6])
+def test_every_distribution_sums_to_one_and_excludes_nothing(order: int) -> None:
+    pieces = some_pieces(10, 5, seed=1)
+    found = rows(ngram(pieces, 8, order), [1, 2, 3, 4, 7, 9, 1, 2, 5, 6, 7, 5, *pieces[0]])
+    assert found.shape[1] == 8
+    assert found.min() > 0
+    np.testing.assert_allclose(found.sum(1), 1)
+
+
+def test_a_long_piece_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = ngram(some_pieces(10, 5, seed=1), 6, 4), some_pieces(1, 6, seed=2)[0]
+    whole = rows(model, ids)
+    monkeypatch.setattr(ngrams, "CELLS", 21)
+    assert [len(part) for part in model.rows(ids[:7])] == [3, 3, 1]
+    np.testing.assert_array_equal(rows(model, ids), whole)
+
+
+def test_higher_orders_learn_a_longer_rule_and_nothing_crosses_pieces() -> None:
+    piece = np.array([*[1, 1, 2, 2] * 20, 0])  # two ids back decide
+    losses = []
+    for model in ngrams.count([piece, piece], 3, 3):
+        losses.append(-np.log(rows(model, piece)[np.arange(len(piece)), piece]).mean())
+    assert losses[1] > 0.9 * losses[0]
+    assert losses[2] < 0.3 * losses[1]

@@ -1,0 +1,74 @@
+"""The picture's figure: what is drawn, and where."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from midi_bytes import notes, smf
+
+from midilstm.rendering.piano_roll import draw_piano_roll
+from midilstm.rendering.timeline import TimedPiece
+
+Read = Callable[..., TimedPiece]
+Draw = Callable[[TimedPiece], Any]
+
+
+@pytest.fixture
+def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """Return a function that draws a piece and returns matplotlib's figure."""
+
+    def drawn(piece: TimedPiece) -> Any:
+        figures: list[Any] = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+        draw_piano_roll(piece)
+        return figures[0]
+
+    return drawn
+
+
+def test_a_note_is_drawn_where_it_sounds(timed: Read, draw: Draw) -> None:
+    [panel] = draw(timed(smf(notes((0, 2, 60), (2, 4, 72), (4, 6, 60))))).axes
+    boxes = [path.get_extents() for path in panel.collections[0].get_paths()]
+    spans = [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in boxes]
+    assert spans == [pytest.approx(span) for span in ((0, 1, 60), (1, 2, 72), (2, 3, 60))]
+    assert panel.get_xlim() == (0, 3)
+
+
+def test_drums_have_named_lanes_and_every_part_a_colour(
+    timed: Read, draw: Draw, band: bytes
+) -> None:
+    figure = draw(timed(band))
+    pitched, drums = figure.axes
+    assert [text.get_text() for text in drums.get_yticklabels()] == ["Bass Drum 1", "Closed Hi Hat"]
+    layers = [*pitched.collections, *drums.collections]
+    assert len({tuple(layer.get_facecolor()[0]) for layer in layers}) == 3
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
+
+
+def test_parts_in_unison_all_show(timed: Read, draw: Draw) -> None:
+    # The fourth is as thick as the first: it hides that, but must not hide the thinner ones.
+    programs = [bytes([0, 0xC0 | channel, 40 + channel]) for channel in range(4)]
+    tracks = (notes((0, 4, 60), channel=c, start=change) for c, change in enumerate(programs))
+    layers = draw(timed(smf(*tracks))).axes[0].collections
+    by_depth = sorted(layers, key=lambda layer: layer.get_zorder())
+    heights = [layer.get_paths()[0].get_extents().height for layer in by_depth]
+    assert heights == sorted(heights, reverse=True)
+    assert len(set(heights)) == 3
+
+
+def test_what_returns_stands_on_a_tint(timed: Read, draw: Draw) -> None:
+    tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
+    first, second = draw(timed(smf(notes(*tune)))).axes[0].patches[-2:]
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (first, second)]
+    assert spans == [pytest.approx((0, 4.5)), pytest.approx((4.5, 9))]
+    assert first.get_facecolor() == second.get_facecolor()
+
+
+def test_a_formula_or_foreign_script_in_a_name_is_drawn_without_complaint(
+    timed: Read, recwarn: pytest.WarningsRecorder
+) -> None:
+    piece = timed(smf(notes((0, 1, 38), channel=9)), "$\\frac$ 名.mid")
+    assert draw_piano_roll(piece).startswith(b"\x89PNG")
+    assert not recwarn.list

@@ -1,0 +1,202 @@
+"""Two processes, each in a network of its own, that train one network together."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import h5py
+import numpy as np
+import pytest
+
+from midilstm import model_dir as runs
+from midilstm.training import log
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent.parent
+SIZES = ["--embedding-size=8", "--units=6", "--layers=2", "--batch-size=4", "--seq-length=8"]
+EPOCHS = 10
+FLAGS = [*SIZES, "--jobs=1", f"--epochs={EPOCHS}", "--freq=2", "--worker-timeout=30"]
+# Keeps what each worker ends with, or kills it after so many steps.
+DRIVER = """
+import os, signal, sys
+root, last, step = sys.argv[1:4]
+sys.argv = [sys.argv[0], *sys.argv[4:]]
+sys.path.insert(0, root)
+import numpy as np
+import train
+from midilstm.training import weights
+from midilstm.training import distributed as workers
+
+def make_step(network, team, made=workers._make_step):
+    one, count = made(network, team), 0
+    def counted(*arguments, **options):
+        nonlocal count
+        count += 1
+        count == int(step) and os.kill(os.getpid(), signal.SIGKILL)
+        return one(*arguments, **options)
+    return counted
+
+def and_keep(loop, train=workers.Loop.train):
+    train(loop)
+    np.savez(last, *weights.snapshot(loop.network))
+
+workers._make_step, workers.Loop.train = make_step, and_keep
+sys.exit(train.main())
+"""
+
+
+def ip(*command: str) -> None:
+    subprocess.run(["ip", *command], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[tuple[str, str]]:
+    """Make two network namespaces with a cable between them, and remove them."""
+    names = f"midilstm-{os.getpid()}-0", f"midilstm-{os.getpid()}-1"
+    with contextlib.ExitStack() as stack:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+                stack.callback(ip, "netns", "delete", name)
+            ends = [("name", f"midi{n}", "netns", name) for n, name in enumerate(names)]
+            ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+            for number, name in enumerate(names):
+                ip(
+                    "-n",
+                    name,
+                    "address",
+                    "add",
+                    f"10.213.77.{number + 1}/24",
+                    "dev",
+                    f"midi{number}",
+                )
+                ip("-n", name, "link", "set", f"midi{number}", "up")
+                ip("-n", name, "link", "set", "lo", "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no network namespaces can be made here: {error}")
+        yield names
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, make_piece: Callable[..., list[str]]) -> Path:
+    folder = tmp_path_factory.mktemp("music") / "data"
+    for number in range(8):
+        make_piece(folder / f"{number}.mid", length=100, seed=number)
+    return folder
+
+
+def train_together(
+    networks: tuple[str, str], folder: Path, data: Path, *flags: str, killed: dict[int, int]
+) -> list[tuple[int, str, str]]:
+    """Train in folder/0 and folder/1; return status, output and errors of each worker."""
+    workers, processes = [], []
+    for number, network in enumerate(networks):
+        here = folder / str(number)
+        here.mkdir(parents=True, exist_ok=True)
+        every = "--workers=10.213.77.1:9400,10.213.77.2:9400"
+        command = ["ip", "netns", "exec", network, sys.executable, "-c", DRIVER, str(ROOT)]
+        command += ["last.npz", str(killed.get(number, 0)), f"--data-dir={data}", *FLAGS, *flags]
+        workers.append([*command, every, f"--worker={number}"])
+        processes.append(Popen(workers[-1], cwd=here, stdout=PIPE, stderr=PIPE, text=True))
+    try:
+        said = [process.communicate(timeout=240) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(p.returncode, *texts) for p, texts in zip(processes, said, strict=True)]
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read every array of a checkpoint, the optimizer's too."""
+    found: dict[str, np.ndarray] = {}
+
+    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = node[()]
+
+    with zipfile.ZipFile(path) as archive:
+        h5py.File(BytesIO(archive.read("model.weights.h5"))).visititems(visit)
+    return found
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    ours, theirs = arrays(one), arrays(other)
+    assert {name: value.tobytes() for name, value in ours.items()} == {
+        name: value.tobytes() for name, value in theirs.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(
+    networks: tuple[str, str], data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folders of two workers that trained ten epochs, with the usual dropout."""
+    folder = tmp_path_factory.mktemp("finished")
+    for status, _, error in train_together(networks, folder, data, killed={}):
+        assert (status, error) == (0, "")
+    return folder
+
+
+def test_both_workers_end_with_the_same_bits_and_the_chief_alone_writes(finished: Path) -> None:
+    ends = [np.load(finished / worker / "last.npz") for worker in ("0", "1")]
+    assert ends[0].files == ends[1].files
+    assert len(ends[0].files) > 30
+    assert all(ends[0][name].tobytes() == ends[1][name].tobytes() for name in ends[0].files)
+    assert [path.name for path in (finished / "1").iterdir()] == ["last.npz"]
+    assert list(runs.numbered(finished / "0" / "model")) == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("dropout", [[], ["--dropout=0", "--input-dropout=0"]])
+def test_they_learn_as_one_process_does(
+    dropout: list[str], networks: tuple[str, str], data: Path, finished: Path, tmp_path: Path
+) -> None:
+    together = finished
+    if dropout:
+        together = tmp_path / "together"
+        train_together(networks, together, data, *dropout, killed={})
+    command = [sys.executable, str(ROOT / "train.py"), f"--data-dir={data}", *FLAGS, *dropout]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    alone, both = (log.read(path / "logs" / "training.csv") for path in (tmp_path, together / "0"))
+    assert len(alone) == len(both) == EPOCHS
+    for one, other in zip(alone, both, strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, abs=1e-4)
+    assert alone[-1].loss < alone[0].loss - 0.1  # there was something to learn
+    path = Path("model", f"epoch-{EPOCHS:04d}.keras")
+    ours, theirs = arrays(tmp_path / path), arrays(together / "0" / path)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_allclose(theirs[name], value, atol=1e-4, err_msg=name)
+
+
+def test_killed_each_in_turn_and_both_they_go_on_bit_for_bit(
+    networks: tuple[str, str], data: Path, finished: Path, tmp_path: Path
+) -> None:
+    # 7 pieces of 101 tokens are 21 steps an epoch.
+    chief, other = train_together(networks, tmp_path, data, killed={1: 3 * 21 + 10})
+    assert other[0] == -signal.SIGKILL
+    assert chief[0] == 2
+    assert "worker 1 at 10.213.77.2:9400 has gone or hangs" in chief[2]
+    assert "The same commands go on from there" in chief[2]
+    assert chief[2].count("\n") == 1
+    assert list(runs.numbered(tmp_path / "0" / "model")) == [2, 3]
+    chief, other = train_together(networks, tmp_path, data, killed={0: 7})
+    assert (chief[0], other[0]) == (-signal.SIGKILL, 2)
+    assert "worker 0 at 10.213.77.1:9400 has gone or hangs" in other[2]
+    assert other[2].count("\n") == 1
+    chief, other = train_together(networks, tmp_path, data, killed={0: 32, 1: 32})
+    assert (chief[0], other[0]) == (-signal.SIGKILL, -signal.SIGKILL)
+    assert list(runs.numbered(tmp_path / "0" / "model")) == [2, 3, 4]
+    shutil.rmtree(tmp_path / "1")  # only the chief's folder counts
+    for status, _, error in train_together(networks, tmp_path, data, killed={}):
+        assert (status, error) == (0, "")
+    path = Path("0", "model", f"epoch-{EPOCHS:04d}.keras")
+    assert_same_bits(tmp_path / path, finished / path)
