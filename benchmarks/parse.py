@@ -62,7 +62,7 @@ def readers() -> Readers:
     }
 
 
-def music21_events(path: Path) -> list:
+def music21_events(path: Path) -> list[str]:
     """Return the tracks of music21's own event reader."""
     from music21.midi import MidiFile
 

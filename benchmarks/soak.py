@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -34,7 +35,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from midilstm import model_dir as runs
+from midilstm import model_dir as runs  # noqa: E402 - after the path to it
 from midilstm import tokenizers as tokens  # noqa: E402 - after the path to them
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
@@ -112,8 +113,12 @@ class Soak:
         """Start train.py on a run's folder."""
         command = [sys.executable, str(ROOT / "train.py"), *FLAGS, f"--encoding={encoding}"]
         folders = [f"--data-dir={self.work / 'data'}", "--model-dir=model", "--log-dir=logs"]
-        pipes: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        own: dict = {"cwd": folder, "start_new_session": True}
+        pipes: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
+        own: dict[str, Any] = {"cwd": folder, "start_new_session": True}
         self.training = subprocess.Popen([*command, *folders], **pipes, **own)
         return self.training
 

@@ -29,7 +29,16 @@ DEPENDENCIES: dict[str, set[str]] = {
     "repetition": {"tokenizers", "generation"},
     "training": {"fileio", "checkpoint", "config", "model_dir", "tokenizers", "data"},
     "generation": {
-        *("fileio", "checkpoint", "config", "model_dir", "midi", "tokenizers", "repetition", "evaluation"),
+        *(
+            "fileio",
+            "checkpoint",
+            "config",
+            "model_dir",
+            "midi",
+            "tokenizers",
+            "repetition",
+            "evaluation",
+        ),
     },
     "evaluation": {
         *("fileio", "config", "copies", "model_dir", "midi", "tokenizers", "data"),

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ import evaluate
 import preprocess
 import sample
 import train
-from midilstm import cli as arguments
+from midilstm import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,11 +25,11 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     ("kind", "right", "wrong"),
     [
-        (arguments.positive_int, "1 2147483647", "0 -1 2147483648 1.5 nan ten"),
-        (arguments.count, "0 7", "-1 99999999999999999999 inf"),
-        (arguments.share, "0 0.5", "1 -0.1 nan inf"),
-        (arguments.temperature, "0 0.01 1", "-1 0.001 nan inf"),
-        (arguments.seed, "0 9223372036854775807", "-1 9223372036854775808 0.5"),
+        (cli.positive_int, "1 2147483647", "0 -1 2147483648 1.5 nan ten"),
+        (cli.count, "0 7", "-1 99999999999999999999 inf"),
+        (cli.share, "0 0.5", "1 -0.1 nan inf"),
+        (cli.temperature, "0 0.01 1", "-1 0.001 nan inf"),
+        (cli.seed, "0 9223372036854775807", "-1 9223372036854775808 0.5"),
     ],
 )
 def test_every_number_has_a_range(kind: type, right: str, wrong: str) -> None:
@@ -56,7 +57,7 @@ def test_numbers_that_no_machine_can_serve_are_refused(flag: str) -> None:
         preprocess.parse_args([flag])
 
 
-def test_a_mistake_is_one_plain_sentence(capsys: pytest.CaptureFixture) -> None:
+def test_a_mistake_is_one_plain_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         raise OSError(2, "No such file", "a\x1b[31m\nb")
 
@@ -123,7 +124,7 @@ def test_an_interrupt_ends_it_whenever_it_comes(music: Path, seconds: float) -> 
         (music / f"{number}.mid").write_bytes(b"MThd")
     command = [sys.executable, "preprocess.py", f"--data-dir={music}"]
     # A group of its own, which a terminal would interrupt whole, with its workers.
-    own: dict = {"cwd": ROOT, "start_new_session": True, "text": True}
+    own: dict[str, Any] = {"cwd": ROOT, "start_new_session": True, "text": True}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **own) as door:
         time.sleep(seconds)
         os.killpg(door.pid, signal.SIGINT)

@@ -74,7 +74,7 @@ def evaluated(trained: Path, tmp_path: Path) -> Evaluation:
 
 
 def test_a_model_that_has_pieces_by_heart_is_found_out(
-    trained: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture
+    trained: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = evaluated("--samples=6")
     settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def remembering(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_a_memory_in_the_model_folder_is_scored_and_sampled_with(
-    remembering: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture
+    remembering: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [f"--model-dir={remembering}", "--samples=4", "--length=300"]
     found = evaluated(*flags)
@@ -193,7 +193,7 @@ def test_a_memory_in_the_model_folder_is_scored_and_sampled_with(
 
 
 def test_a_damaged_memory_is_one_sentence(
-    trained: Path, remembering: Path, capsys: pytest.CaptureFixture
+    trained: Path, remembering: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (remembering / "match_model.json").write_text('{"delay": 1}', encoding="utf-8")
     flags = [f"--model-dir={remembering}", f"--data-dir={trained / 'data'}", "--jobs=1"]
@@ -226,7 +226,7 @@ def test_scores_are_those_that_training_logged(trained: Path, evaluated: Evaluat
 
 
 def test_other_music_is_refused_unless_it_is_meant(
-    trained: Path, evaluated: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture
+    trained: Path, evaluated: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -273,7 +273,7 @@ def test_without_held_out_pieces_it_says_so(
     ],
 )
 def test_mistakes_are_one_sentence(
-    trained: Path, flag: str, words: str, capsys: pytest.CaptureFixture
+    trained: Path, flag: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = [f"--data-dir={trained / 'data'}", f"--model-dir={trained / 'model'}", "--jobs=1"]
     assert evaluate.main([*places, flag]) == 2
@@ -283,7 +283,7 @@ def test_mistakes_are_one_sentence(
 
 
 def test_a_folder_that_mixes_two_runs_is_refused(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mixture = tmp_path / "mixed"
     shutil.copytree(trained / "model", mixture)

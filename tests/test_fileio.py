@@ -78,7 +78,9 @@ def test_a_disk_that_takes_no_more_is_said_of_the_file(tmp_path: Path) -> None:
 
 def test_a_folder_is_held_by_one_and_let_go_by_the_dead(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    code = "import sys, time; from pathlib import Path; from midilstm.fileio import exclusive_lock\n"
+    code = (
+        "import sys, time; from pathlib import Path; from midilstm.fileio import exclusive_lock\n"
+    )
     code += "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     root = Path(__file__).parent.parent
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -20,16 +20,16 @@ from midilstm.tokenizers.base import Encoding
 class Steps(Encoding):
     name, version, start = "steps", "1", ""
 
-    def tokens_of(self, song):
+    def encode(self, song):
         steps = pairwise([60, *(note.pitch for note in song.notes)])
         return [token for a, b in steps for token in ("then", f"{b - a:+d}")]
 
-    def song_of(self, tokens):
+    def decode(self, tokens):
         found, pitch = [], 60
         for place, step in enumerate(tokens[1::2]):
             pitch += int(step)
             found.append(midi.Note(place, 1, pitch))
-        return midi.Song(1, tuple(found))
+        return midi.Score(1, tuple(found))
 
     def transpose(self, token, semitones):
         return token

@@ -20,7 +20,7 @@ from midilstm.fileio import InputError
 
 
 def test_an_empty_folder_says_what_to_put_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert preprocess.main(["--data-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
@@ -29,19 +29,19 @@ def test_an_empty_folder_says_what_to_put_there(
     assert error.count("\n") == 1
 
 
-def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert preprocess.main(["--data-dir", str(tmp_path / "nowhere")]) == 2
     assert "nowhere is not a folder" in capsys.readouterr().err
 
 
-def test_only_broken_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_only_broken_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "page.mid").write_text("<!DOCTYPE html>")
     assert preprocess.main(["--data-dir", str(tmp_path)]) == 2
     assert "page.mid: not a MIDI file" in capsys.readouterr().err
 
 
 def test_report_counts_and_names(
-    music: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture
+    music: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (music / "broken.mid").write_bytes(b"MThd")
     (music / "copy.MIDI").write_bytes((music / "piece3.mid").read_bytes())
@@ -84,7 +84,7 @@ def test_the_report_as_json(music: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_named(
-    music: Path, capsys: pytest.CaptureFixture
+    music: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("distributed", reason="needs requirements-dask.txt")
     assert preprocess.main([f"--data-dir={music}", "--scheduler=tcp://127.0.0.1:9"]) == 2
@@ -100,7 +100,7 @@ def test_the_smallest_stream_with_a_batch() -> None:
 
 
 def test_music_that_is_no_midi_is_named_with_what_to_do(
-    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (music / "more.zip").touch()
     (music / "song.mp3").touch()
@@ -123,7 +123,7 @@ def test_music_that_is_no_midi_is_named_with_what_to_do(
 def test_what_was_heard_in_part_is_counted(
     music: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def load(*_: object, **options: Any) -> Dataset:
@@ -147,7 +147,7 @@ def test_what_was_heard_in_part_is_counted(
 
 
 def test_strange_names_are_read_reported_as_plain_text_and_saved(
-    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = os.fsdecode(b"caf\xe9\x1b[31m\n.mid")
     (music / f"broken {name}").write_bytes(b"MThd")
@@ -175,7 +175,7 @@ def test_strange_names_are_read_reported_as_plain_text_and_saved(
 
 
 def test_versions_are_counted_and_named(
-    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    music: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     song = midi.read(music / "piece3.mid")
     higher = [note._replace(pitch=note.pitch + 2) for note in song.notes]

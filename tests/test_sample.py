@@ -74,7 +74,7 @@ def music(body: dict[str, Any]) -> bytes:
     return body["path"].with_suffix(".mid").read_bytes()
 
 
-def refused(capsys: pytest.CaptureFixture, *words: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Run sample.py where it must refuse; return its one sentence."""
     assert sample.main(list(words)) == 2
     error = capsys.readouterr().err
@@ -110,14 +110,14 @@ def test_the_same_seed_gives_the_same_bytes_and_overwrites_nothing(folder: Path)
     assert music(*run("--chars=20", "--seed=6")) != music(first)
 
 
-def test_a_drawn_seed_is_printed_and_repeats_the_piece(capsys: pytest.CaptureFixture) -> None:
+def test_a_drawn_seed_is_printed_and_repeats_the_piece(capsys: pytest.CaptureFixture[str]) -> None:
     (first,) = run("--chars=20")
     seed = capsys.readouterr().out.split("--seed=")[1].split()[0]
     assert music(*run("--chars=20", f"--seed={seed}")) == music(first)
 
 
 def test_the_best_checkpoint_is_taken_unless_another_is_named(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--chars=5")[0]["path"].stem.startswith("epoch-0002_")
     (folder / "model" / "best.keras").symlink_to(folder / "model" / "epoch-0001.keras")
@@ -129,7 +129,7 @@ def test_the_best_checkpoint_is_taken_unless_another_is_named(
 
 
 def test_a_folder_without_a_model_or_of_two_runs_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "python train.py" in refused(capsys, "--model-dir=none")
     (folder / "model" / "vocabulary.json").unlink()
@@ -146,7 +146,7 @@ def test_a_folder_without_a_model_or_of_two_runs_is_refused(
         *("--repetition-penalty=0.9", "--memory=2.1", "--memory=-1", "--temperature=0 --count=2"),
     ],
 )
-def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture) -> None:
+def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         sample.main(flag.split(" "))
     assert stopped.value.code == 2
@@ -158,7 +158,7 @@ def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture) 
     [("128", "0 to 127"), ("kazoo", "try violin"), ("", "try violin"), ("viol", "Violin, Viola")],
 )
 def test_an_instrument_is_a_number_or_the_beginning_of_one_name(
-    text: str, hint: str, capsys: pytest.CaptureFixture
+    text: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert hint in refused(capsys, f"--instrument={text}")
     names = ("127", "VIOLA", "church", "lead 8 (bass + lead)")
@@ -198,7 +198,7 @@ def test_each_piece_of_eight_is_the_one_made_alone() -> None:
 
 
 def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
-    capsys: pytest.CaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = run("--chars=20", "--count=50", "--seed=3", "--stop-at-end")
     groups = [{"seed": 3, "count": 32}] * 32 + [{"seed": 35, "count": 18}] * 18
@@ -247,7 +247,9 @@ def test_a_piece_remembers_itself_where_the_model_has_a_memory(remembering: Path
     assert (without["memory"], without["memory_weights"]) == (1, None)
 
 
-def test_like_remembers_as_the_piece_did(remembering: Path, capsys: pytest.CaptureFixture) -> None:
+def test_like_remembers_as_the_piece_did(
+    remembering: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ["--chars=200", "--seed=5", "--top-p=0.95"]
     (new,), (off,) = run(*flags, "--memory=1.5"), run(*flags, "--memory=0")
     (repeated_mask,) = run(f"--reproduce={off['path']}", "--memory=1.5")
@@ -275,7 +277,9 @@ def test_the_primer_fills_the_memory(remembering: Path) -> None:
     assert with_it > without + 10
 
 
-def test_a_model_without_a_memory_says_so(remembering: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_model_without_a_memory_says_so(
+    remembering: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
         remembering.write_text(content)
         assert "model/match_model.json is no memory that train.py fitted" in refused(capsys)
@@ -303,7 +307,7 @@ def test_the_json_tells_how_a_piece_was_made() -> None:
 
 
 def test_like_makes_the_same_bytes_from_any_flags(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tokens.write(["E4", "C#7", "C4"], folder / "seed.mid")
     flags = ["--chars=30", "--temperature=1.3", "--top-k=4", "--top-p=0.95", "--bpm=77"]
@@ -318,7 +322,7 @@ def test_like_makes_the_same_bytes_from_any_flags(
     assert "careful" not in capsys.readouterr().err
 
 
-def test_flags_beside_like_change_only_what_they_name(capsys: pytest.CaptureFixture) -> None:
+def test_flags_beside_like_change_only_what_they_name(capsys: pytest.CaptureFixture[str]) -> None:
     (made,) = run("--chars=30", "--seed=9", "--temperature=0.7", "--stop-at-end")
     like = f"--reproduce={made['path']}"
     (after,) = run(like, "--bpm=60", "--no-stop-at-end", "--chars=12")
@@ -331,7 +335,9 @@ def test_flags_beside_like_change_only_what_they_name(capsys: pytest.CaptureFixt
     assert "careful" not in capsys.readouterr().err
 
 
-def test_like_says_when_the_weights_are_others(folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_like_says_when_the_weights_are_others(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (made,) = run("--chars=30", "--seed=9")
     (folder / "model" / "epoch-0002.keras").unlink()
     run(f"--reproduce={made['path']}", "--checkpoint=1")
@@ -341,7 +347,7 @@ def test_like_says_when_the_weights_are_others(folder: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"seed": 1}', "[" * 100_000])
 def test_a_file_that_is_no_description_is_refused(
-    folder: Path, text: str, capsys: pytest.CaptureFixture
+    folder: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.json").write_text(text)
     error = refused(capsys, "--reproduce=broken.json")
@@ -358,7 +364,7 @@ def test_a_file_that_is_no_description_is_refused(
     ],
 )
 def test_a_description_with_a_wrong_or_missing_value_is_refused_by_name(
-    folder: Path, name: str, value: object, capsys: pytest.CaptureFixture
+    folder: Path, name: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (body,) = run("--chars=5")
     body = {**body, "path": "", name: value}
@@ -371,7 +377,7 @@ def test_a_description_with_a_wrong_or_missing_value_is_refused_by_name(
 
 
 def test_a_primer_is_fed_and_its_unknown_tokens_are_named(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     primer = ["C4", "C6", "C6", "0.4", "E4"]
     tokens.write(primer, folder / "seed.mid")
@@ -390,7 +396,7 @@ def test_a_primer_is_fed_and_its_unknown_tokens_are_named(
 
 @pytest.mark.parametrize("contents", [b"", b"not MIDI", None])
 def test_a_primer_that_cannot_be_read_is_named(
-    folder: Path, contents: bytes | None, capsys: pytest.CaptureFixture
+    folder: Path, contents: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if contents is not None:
         (folder / "bad.mid").write_bytes(contents)
@@ -421,7 +427,7 @@ def test_a_piece_is_as_long_as_asked(words: str, count: int) -> None:
 
 
 def test_a_model_that_never_moves_on_is_stopped_with_a_word(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(options.LENGTHS, "bars", 7)  # as if a bar took more tokens
     assert [len(body["tokens"]) for body in run("--bars=2", "--count=2")] == [14, 14]
@@ -455,7 +461,7 @@ def rhythmic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "words", ["--top-p=0.8", "--top-k=3 --stop-at-end", "--count=9 --chars=400"]
 )
 def test_the_grammar_is_kept_unless_told_otherwise(
-    words: str, capsys: pytest.CaptureFixture
+    words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strict = run(*words.split(), "--seed=1")
     free = run(*words.split(), "--seed=1", "--no-strict-grammar")
@@ -541,7 +547,7 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
         model_folder.open_model(folder / "model", "latest")
 
 
-def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture) -> None:
+def test_wishes_are_recorded_and_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     (plain,) = run("--chars=60", "--seed=3")
     assert capsys.readouterr().out.endswith("\nListen: python render.py --page\n")
     wishes = ("--chords=C Dm7", "--key=auto", "--control-strength=2", "--top-k=4")
@@ -578,13 +584,13 @@ def test_a_piece_from_before_there_were_wishes_is_made_again(folder: Path) -> No
     ],
 )
 def test_a_wish_that_cannot_be_is_one_sentence(
-    flag: str, told: str, capsys: pytest.CaptureFixture
+    flag: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert told in refused(capsys, flag)
 
 
 def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
     people = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]

@@ -108,7 +108,7 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: tuple[Path, str]) ->
 
 @pytest.mark.slow
 def test_killed_between_checkpoints_it_goes_on_bit_for_bit(
-    finished: tuple[Path, str], folder: Path, capsys: pytest.CaptureFixture
+    finished: tuple[Path, str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [*SMALL, "--epochs=6", "--freq=3"]
     code = (
@@ -135,7 +135,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     finished: tuple[Path, str],
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     step, epochs = keras.Model.train_on_batch, []
 
@@ -156,7 +156,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
     assert weights(folder / there) == weights(finished[0] / there)
 
 
-def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--epochs=6") == 0
     said = capsys.readouterr().out
     assert "Nothing left to do: model holds epoch 6 of 6" in said
@@ -185,7 +185,7 @@ def test_a_memory_is_fitted_to_the_best_network_whenever_it_is_missing_or_damage
 
 
 def test_other_settings_are_refused_in_one_line(
-    copied: Path, capsys: pytest.CaptureFixture
+    copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--epochs=8", "--learning-rate=0.1", "--no-pedal") == 2
     error = capsys.readouterr().err
@@ -195,7 +195,7 @@ def test_other_settings_are_refused_in_one_line(
     assert len(rows(copied)) == 6
 
 
-def test_other_music_is_refused(copied: Path, capsys: pytest.CaptureFixture) -> None:
+def test_other_music_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copied / "data" / "piece5.mid").unlink()
     assert run("--epochs=8") == 2
     error = capsys.readouterr().err
@@ -218,7 +218,7 @@ def test_fresh_moves_the_old_run_aside_whatever_its_format(copied: Path) -> None
 
 
 def test_patience_stops_at_the_best_and_is_remembered(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--epochs=40", "--learning-rate=0.3", "--patience=2", "--dropout=0", "--freq=1"]
     assert run(*flags) == 0
@@ -246,7 +246,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
 
 
 def test_too_little_music_names_both_numbers_and_the_flags(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--seq-length=500") == 2
     error = capsys.readouterr().err
@@ -257,7 +257,7 @@ def test_too_little_music_names_both_numbers_and_the_flags(
 
 
 def test_a_run_starts_from_another_models_tokens(
-    copied: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture
+    copied: Path, make_piece: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copied / "model").rename("base")
     for number in range(6):
@@ -307,7 +307,7 @@ def test_a_run_starts_from_another_models_tokens(
 
 @pytest.mark.parametrize("where", ["the loss", "the held-out loss", "the weights"])
 def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
-    folder: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    folder: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     step, score = keras.Model.train_on_batch, HeldOutEvaluator.__call__
 
@@ -336,7 +336,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_nothing_of_it(
 
 
 def test_a_loss_that_left_all_bounds_is_warned_of(
-    folder: Path, capsys: pytest.CaptureFixture
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--epochs=3", "--learning-rate=10", "--ema=0", "--no-memory") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
@@ -381,7 +381,7 @@ def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(copied: Pat
 
 
 def test_what_a_run_lost_is_made_again(
-    finished: tuple[Path, str], copied: Path, capsys: pytest.CaptureFixture
+    finished: tuple[Path, str], copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     newest = copied / "model" / "epoch-0006.keras"
     newest.write_bytes(newest.read_bytes()[:-2000])
@@ -431,7 +431,7 @@ def test_the_log_of_a_finished_run_is_made_again(copied: Path) -> None:
     assert (copied / "logs" / "training.png").exists()
 
 
-def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -> None:
+def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for flags, name in (["--log-dir=mine"], "model"), (["--model-dir=mine"], "logs"):
         with exclusive_lock(copied / name):
             assert run("--epochs=9", *flags) == 2
@@ -440,7 +440,7 @@ def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture) -
 
 @pytest.mark.usefixtures("copied")
 def test_a_network_too_large_for_the_machine_is_refused_before_it_is_built(
-    capsys: pytest.CaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("--units=65536", "--layers=64", "--model-dir=large") == 2
     error = capsys.readouterr().err
@@ -451,13 +451,13 @@ def test_a_network_too_large_for_the_machine_is_refused_before_it_is_built(
 
 
 @pytest.mark.parametrize("flag", ["units", "layers", "embedding-size", "bpe"])
-def test_sizes_have_a_range(flag: str, capsys: pytest.CaptureFixture) -> None:
+def test_sizes_have_a_range(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train.parse_args([f"--{flag}=999999999999999999999"])
     assert "is not a whole number from" in capsys.readouterr().err
 
 
-def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture) -> None:
+def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run("--demo", "--data-dir=elsewhere")
     assert stopped.value.code == 2

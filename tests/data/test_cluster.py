@@ -55,7 +55,7 @@ class Cluster:
             time.sleep(0.1)
         self.address: str = json.loads(file.read_text())["address"]
 
-    def _start(self, *command: str, **variables: str) -> subprocess.Popen:
+    def _start(self, *command: str, **variables: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [DASK, *command, "--no-dashboard"],
             cwd=self._folder,
@@ -67,7 +67,7 @@ class Cluster:
         self._stack.callback(process.terminate)
         return process
 
-    def worker(self, nanny: str = "--no-nanny", **variables: str) -> subprocess.Popen:
+    def worker(self, nanny: str = "--no-nanny", **variables: str) -> subprocess.Popen[bytes]:
         """Start a worker of one thread; without its nanny, so that a kill is final."""
         return self._start("worker", self.address, "--nthreads=1", nanny, **variables)
 
@@ -149,7 +149,7 @@ def test_a_killed_worker_and_a_file_that_hangs_cost_nothing_else(
     seen = 0
     settle = reading.Cache.put
 
-    def put(cache: reading.Cache, digest: str, result: dict) -> None:
+    def put(cache: reading.Cache, digest: str, result: dict[str, Any]) -> None:
         nonlocal seen
         seen += 1
         if seen == FILES // 4:

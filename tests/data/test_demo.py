@@ -33,7 +33,7 @@ def test_chorales_are_sorted_and_each_score_is_named_once() -> None:
 
 
 def test_a_score_that_cannot_be_written_is_left_out_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = {"bach/bwv66.6": "one", "no/such": "two", "ryansMammoth/DiamondReel.abc": "three"}

@@ -78,7 +78,7 @@ def similarity(**changes: Any) -> dict[str, Any]:
     return found | changes
 
 
-def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixture) -> None:
+def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixture[str]) -> None:
     report.show_similarity(similarity())
     lines = capsys.readouterr().out.splitlines()
     words = {line[2:32].strip(): " ".join(line.split()) for line in lines}
@@ -91,14 +91,14 @@ def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixt
     assert "Rhythm and instruments" not in "".join(lines)
 
 
-def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture) -> None:
+def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     report.show_similarity(similarity(distributions={}, omitted=["duration overlap"]))
     printed = capsys.readouterr().out
     assert "Rhythm and instruments are left out" in printed
     assert "duration overlap" not in printed
 
 
-def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture) -> None:
+def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     run = {"length": 9, "semitones": 0, "piece": "a\x1b[31m.mid", "piece_start": 0, "start": 0}
     both = {kind: {**run, "in": "b\n.mid"} for kind in ("longest", "longest_transposed")}
     found = {"n_training": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -240,7 +241,7 @@ def steps(data: bytes) -> int:
     """Return the lines of the package that run while it is read."""
     found = 0
 
-    def count(frame: FrameType, event: str, _: object) -> Callable | None:
+    def count(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
         nonlocal found
         found += event == "line"
         return count if "midilstm" in frame.f_code.co_filename else None

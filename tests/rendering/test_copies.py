@@ -35,7 +35,7 @@ def test_a_copy_is_in_seconds_and_one_part_an_instrument(
 
 
 def test_a_file_that_has_changed_or_was_not_examined_shows_none(
-    timed: Callable[..., TimedPiece], capsys: pytest.CaptureFixture
+    timed: Callable[..., TimedPiece], capsys: pytest.CaptureFixture[str]
 ) -> None:
     piece = timed(TUNE)
     assert copy_of(piece, {"x.mid": copy(b"another")}) is None
@@ -59,7 +59,7 @@ def test_a_file_that_has_changed_or_was_not_examined_shows_none(
     ids=str,
 )
 def test_a_broken_copy_is_left_out_and_named(
-    changes: dict[str, Any], timed: Callable[..., TimedPiece], capsys: pytest.CaptureFixture
+    changes: dict[str, Any], timed: Callable[..., TimedPiece], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert copy_of(timed(TUNE), {"x.mid": copy(**changes)}) is None
     assert "x.mid" in capsys.readouterr().err
@@ -67,7 +67,7 @@ def test_a_broken_copy_is_left_out_and_named(
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 9999, '{"copies": 1}'])
 def test_a_broken_file_is_named_and_the_page_goes_on(
-    text: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "copies.json").write_text(text)
     assert read_copies(tmp_path) == {}
