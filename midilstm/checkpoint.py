@@ -18,8 +18,8 @@ import h5py
 
 from midilstm.fileio import InputError, open_regular, read_json
 
-WEIGHTS, CONFIG, SCORES = "model.weights.h5", "config.json", "scores.json"
-PARTS = {"metadata.json", CONFIG, WEIGHTS, SCORES}
+WEIGHTS, CONFIG, METRICS = "model.weights.h5", "config.json", "metrics.json"
+PARTS = {"metadata.json", CONFIG, WEIGHTS, METRICS}
 LAYERS = {"InputLayer", "Embedding", "Dropout", "LSTM", "Dense"}  # the classes of a network of ours
 MOST = 2**33  # bytes of a checkpoint
 MOST_JSON = 2**22  # bytes of a JSON part

@@ -35,8 +35,8 @@ class Setting:
         """Return the allowed values in words, for error messages."""
         if self.choices:
             return " or ".join(self.choices)
-        if kind in (bool, Path):
-            return {bool: "true or false", Path: "a path"}[kind]
+        if kind in (bool, Path, tuple):
+            return {bool: "true or false", Path: "a path", tuple: "a list of texts"}[kind]
         if kind is str:
             return f"a text of 1 to {self.high or MAX_TEXT:g} characters"
         words = ["a whole number" if kind is int else "a number"]
@@ -53,8 +53,10 @@ class Setting:
             if self.choices and text not in self.choices:
                 return False
             return 1 <= len(text) <= (self.high or MAX_TEXT) and "\0" not in text
-        if kind in (bool, tuple) or isinstance(value, bool):
-            return isinstance(value, kind) and kind is type(value)
+        if kind is tuple and isinstance(value, tuple):
+            return all(isinstance(x, str) and len(x) <= MAX_TEXT for x in value)
+        if kind is bool or isinstance(value, bool):
+            return kind is type(value)
         if not isinstance(value, int if kind is int else (int, float)):
             return False
         return value == self.off or (
@@ -100,7 +102,8 @@ def to_json(config: Config) -> dict[str, Any]:
     """Return the saved settings as JSON values; the mirror of `from_json`."""
     saved = {name for name, (spec, *_) in specs(type(config)).items() if spec.saved}
     values = {name: value for name, value in asdict(config).items() if name in saved}
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    texts = {name: str(value) for name, value in values.items() if isinstance(value, Path)}
+    return {**values, **texts}
 
 
 def from_json(config_class: type[C], values: object) -> C:
@@ -110,13 +113,13 @@ def from_json(config_class: type[C], values: object) -> C:
         difference = sorted(set(known) ^ set(values)) if isinstance(values, Mapping) else known
         names = ", ".join(str(name)[:40] for name in list(difference)[:3])
         raise ValueError(f"expected the settings of {config_class.__name__}, which differ: {names}")
-    paths = {name for name, (_, kind, _) in known.items() if kind is Path}
-    return config_class(
-        **{
-            name: Path(v) if name in paths and isinstance(v, str) and v else v
-            for name, v in values.items()
-        }
-    )
+    paths = {
+        name: Path(value)
+        for name, value in values.items()
+        if known[name][1] is Path and isinstance(value, str) and value
+    }
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return config_class(**{**values, **paths, **lists})
 
 
 def add_arguments(parser: argparse.ArgumentParser, *config_classes: type[Config]) -> None:
