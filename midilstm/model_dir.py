@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
@@ -180,8 +180,8 @@ def save_settings(model_dir: Path, settings: RunSettings) -> None:
     write_atomically(model_dir / SETTINGS, json.dumps(body, indent=2) + "\n")
 
 
-def begin_or_resume(model_dir: Path, settings: RunSettings) -> int:
-    """Return the epoch to go on from; 0, and the settings saved, where a run begins.
+def begin_or_resume(model_dir: Path, settings: RunSettings) -> tuple[int, RunSettings]:
+    """Return the epoch to go on from, 0 where a run begins, and the settings, which are saved.
 
     Raise InputError where the folder holds a run with other settings or other music.
     """
@@ -190,8 +190,11 @@ def begin_or_resume(model_dir: Path, settings: RunSettings) -> int:
     if saved or checkpoint_path(model_dir, "best").exists():
         check_same_run(model_dir, load_settings(model_dir), settings)
     if not saved:
+        if folder := settings.train.start_from:
+            start = initial_checkpoint(folder, settings)
+            settings = replace(settings, initial_checkpoint=start)
         save_settings(model_dir, settings)
-    return max(saved, default=0)
+    return max(saved, default=0), settings
 
 
 def check_same_run(model_dir: Path, old: RunSettings, new: RunSettings) -> None:
