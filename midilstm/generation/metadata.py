@@ -44,7 +44,7 @@ def build_metadata(
         "epoch": trained.scores.get("epoch"),
         "val_loss": trained.scores.get("val_loss"),
         "memory_weights": trained.memory.to_json() if trained.memory else None,
-        "encoding": trained.vocabulary.name,
+        "encoding": trained.vocabulary.encoding_name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
         "primer": str(values["primer"]) if values["primer"] else None,
         "primer_tokens": primer,
