@@ -134,6 +134,10 @@ class WorkerConfig(Config):
         group="several machines",
     )
 
+    def batch_rows(self, batch_size: int) -> int:
+        """Return this worker's rows of a batch of all workers."""
+        return batch_size // max(1, len(self.workers))
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(Config):

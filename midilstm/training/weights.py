@@ -7,14 +7,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from midilstm import checkpoint as checkpoints
-from midilstm import model_dir as runs
+from midilstm import model_dir
 from midilstm.fileio import InputError, atomic_path
+from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 
@@ -69,8 +69,8 @@ def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = 
         with ema_weights(network):
             network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(runs.SCORES, json.dumps(finite))  # which Keras leaves alone
-        if not runs.is_whole(partial):  # before the checkpoint that it replaces goes
+            archive.writestr(checkpoints.METRICS, json.dumps(finite))  # which Keras leaves alone
+        if not model_dir.is_whole(partial):  # before the checkpoint that it replaces goes
             raise OSError("it cannot be read back")
 
 
@@ -99,18 +99,21 @@ def load(network: keras.Model, path: Path) -> None:
 
 
 def start_from(
-    network: keras.Model, ours: Vocabulary, settings: Mapping[str, Any], build: Callable[..., Any]
+    network: keras.Model,
+    vocabulary: Vocabulary,
+    settings: RunSettings,
+    build_model: Callable[..., keras.Model],
+    **shape: int,
 ) -> str:
-    """Take the weights that a run's settings say it starts from; `build` builds a network.
-
-    Return what was taken, in a sentence.
-    """
-    theirs = Vocabulary.load(Path(settings["training"]["start_from"]) / runs.VOCABULARY)
-    other = build(**settings["network"] | {"vocabulary_size": len(theirs)})
-    checkpoint = Path(settings["start"]["checkpoint"])
-    load(other, checkpoint)
-    known = carry_over(network, ours, other, theirs)
-    return f"Took the weights of {checkpoint}: {known:,} of {len(ours):,} tokens known"
+    """Take the weights of the model that a run starts from; return a sentence that says so."""
+    assert settings.train.start_from
+    assert settings.initial_checkpoint
+    other = Vocabulary.load(settings.train.start_from / model_dir.VOCABULARY)
+    network_of_other = build_model(settings.model, len(other), **shape)
+    checkpoint = Path(settings.initial_checkpoint.checkpoint)
+    load(network_of_other, checkpoint)
+    known = carry_over(network, vocabulary, network_of_other, other)
+    return f"Took the weights of {checkpoint}: {known:,} of {len(vocabulary):,} tokens known"
 
 
 def carry_over(
