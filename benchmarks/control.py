@@ -86,9 +86,11 @@ def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
         bars, beat = listener.clock.position()  # a pitch never moves on by itself
         listener.hear(number)
         sounds = control.encoding.content(control.tokens[number])
-        programs |= {listener.program} if sounds.plays and listener.program is not None else set()
+        programs |= (
+            {listener.program} if sounds.has_notes and listener.program is not None else set()
+        )
         programs |= {*sounds.programs}
-        for x in sounds.classes:
+        for x in sounds.pitch_classes:
             counts[x] += 1
             if control.chords:
                 chord = control.chords[int(bars + 1e-6) % len(control.chords)]

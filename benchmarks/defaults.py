@@ -66,7 +66,7 @@ def open_checkpoint(model: str, data: str) -> tuple[LoadedModel, Dataset]:
     trained = open_model(Path(model), None)
     settings = runs.load_settings(Path(model))
     reading: dict[str, Any] = {"jobs": 1, "pedal": trained.pedal}
-    reading |= {"name": trained.vocabulary.name, "bpe": trained.vocabulary.merges}
+    reading |= {"name": trained.vocabulary.encoding_name, "bpe": trained.vocabulary.merges}
     return trained, pieces.load_music(Path(data), settings, trained.vocabulary, **reading)[0]
 
 

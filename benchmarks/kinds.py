@@ -32,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = evaluate.parse_args(argv)
     checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
-    vocabulary = Vocabulary.load_for(arguments.model_dir / runs.VOCABULARY, settings["network"])
-    how = {"name": vocabulary.name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
+    vocabulary = Vocabulary.load_for(
+        arguments.model_dir / runs.VOCABULARY, settings["network"].get("vocabulary_size", 0)
+    )
+    how = {"name": vocabulary.encoding_name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
     corpus, _ = pieces.load_music(arguments.data_dir, settings, vocabulary, **how)
     held_out, loaded = corpus.held_out, network.load(checkpoint, settings["network"])
     kinds = [kinds_of(token) for token in vocabulary.tokens]

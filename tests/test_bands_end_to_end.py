@@ -46,7 +46,7 @@ def newest(folder: Path) -> tuple[dict[str, Any], Path]:
 def test_the_model_folder_says_how_it_hears(trained: tuple[str, Path]) -> None:
     name, folder = trained
     vocabulary = vocabularies.Vocabulary.load(folder / "model" / "vocabulary.json")
-    assert vocabulary.name == name
+    assert vocabulary.encoding_name == name
     assert vocabulary.merges
     settings = json.loads((folder / "model" / "settings.json").read_text("utf-8"))
     assert settings["training"]["bpe"] == 20

@@ -18,7 +18,7 @@ from midilstm.tokenizers.base import Encoding
 
 
 class Steps(Encoding):
-    name, version, start = "steps", "1", ""
+    name, version, start_state = "steps", "1", ""
 
     def encode(self, song):
         steps = pairwise([60, *(note.pitch for note in song.notes)])

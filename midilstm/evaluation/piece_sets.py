@@ -74,7 +74,7 @@ def in_vocabulary(corpus: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, lis
 def read_folder(folder: Path, vocabulary: Vocabulary, **reading: Any) -> tuple[Pieces, Vocabulary]:
     """Read a folder's pieces, without ends; return them and a vocabulary with all their tokens."""
     corpus = load_dataset(folder, validation=0, **reading)
-    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.ids]
+    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.token_ids]
     larger = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
     table = larger.ids_of(corpus.vocabulary.tokens)
     return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger

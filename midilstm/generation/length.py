@@ -29,10 +29,10 @@ MAX_PRIMER = 2**18  # tokens, which are heard one by one
 def read_primer(path: Path, trained: LoadedModel) -> list[str]:
     """Return a file's tokens as the model's corpus was read; raise InputError for no music."""
     try:
-        tokens = encodings.read(path, trained.vocabulary.name, pedal=trained.pedal)
+        tokens = encodings.read(path, trained.vocabulary.encoding_name, pedal=trained.pedal)
     except MidiError as error:
         raise InputError(f"{path} cannot be the primer: {error}") from error
-    found = trained.vocabulary.encoding.change_meter(tokens, trained.vocabulary.ids)
+    found = trained.vocabulary.encoding.change_meter(tokens, trained.vocabulary.token_ids)
     if found != tokens:
         warn(f"the model knows not all of the meters of {path}: it hears one in their place")
     return found
@@ -42,9 +42,11 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
     if len(tokens) > MAX_PRIMER:
         raise InputError(f"the primer has {len(tokens):,} tokens, more than {MAX_PRIMER:,}")
-    ids, is_token = vocabulary.ids, vocabulary.encoding.is_token
+    ids, is_token = vocabulary.token_ids, vocabulary.encoding.is_token
     if strange := [x for x in dict.fromkeys(tokens) if x not in ids and not is_token(x)]:
-        raise InputError(f"the primer has {strange[0][:60]!a}, no token of {vocabulary.name}")
+        raise InputError(
+            f"the primer has {strange[0][:60]!a}, no token of {vocabulary.encoding_name}"
+        )
     known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
     unknown = Counter(token for token in tokens if token not in ids)
     heard = {token: vocabulary.encoding.nearest(token, known) for token in unknown}

@@ -33,7 +33,9 @@ def open_model(folder: Path, which: str | None) -> LoadedModel:
     """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
     runs.choose(folder, which)  # or there is nothing to read
     settings = runs.load_settings(folder)
-    vocabulary = Vocabulary.load_for(folder / runs.VOCABULARY, settings["network"])
+    vocabulary = Vocabulary.load_for(
+        folder / runs.VOCABULARY, settings["network"].get("vocabulary_size", 0)
+    )
     pedal = settings.get("training", {}).get("pedal", True)
     checkpoint, network, scores = _read(folder, which, settings["network"])
     memory, _ = read_match_model(folder / runs.MEMORY)

@@ -44,7 +44,7 @@ def build_metadata(
         "epoch": trained.metrics.get("epoch"),
         "val_loss": trained.metrics.get("val_loss"),
         "memory_weights": trained.match_weights.to_json() if trained.match_weights else None,
-        "encoding": trained.vocabulary.name,
+        "encoding": trained.vocabulary.encoding_name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
         "primer": str(values["primer"]) if values["primer"] else None,
         "primer_tokens": primer,

@@ -4,7 +4,7 @@ from midilstm.midi.notes import DRUMS as DRUMS
 from midilstm.midi.notes import Note as Note
 from midilstm.midi.notes import Score as Score
 from midilstm.midi.notes import instrument_name as instrument_name
-from midilstm.midi.reader import BPM as BPM
+from midilstm.midi.reader import DEFAULT_BPM as DEFAULT_BPM
 from midilstm.midi.reader import MAX_BYTES as MAX_BYTES
 from midilstm.midi.reader import MAX_QUARTERS as MAX_QUARTERS
 from midilstm.midi.reader import VERSION as VERSION

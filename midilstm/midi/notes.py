@@ -52,7 +52,7 @@ class Score:
     ticks_per_quarter: int
     notes: tuple[Note, ...]
     tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes a minute
-    signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
+    time_signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
     hanging_notes: int = 0  # notes that begin and never end; they are not among the notes
     warnings: tuple[str, ...] = ()  # a sentence each
     has_sustain_pedal: bool = False  # whether a sustain pedal is pressed, heard or not

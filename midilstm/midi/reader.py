@@ -25,7 +25,7 @@ MAX_BYTES = 2 * 2**20  # the worst such file takes 5 seconds and 313 MB (benchma
 MAX_QUARTERS = 20_000  # nearly three hours at 120 beats a minute: beyond it, a broken clock
 MAX_JUNK = 4096  # bytes allowed before the header; further in, it is another file's content
 WINDOW = 16  # bytes, enough for most events
-BPM = 120.0  # what MIDI takes a file to be in that says nothing
+DEFAULT_BPM = 120.0  # what MIDI takes a file to be in that says nothing
 
 
 class MidiError(ValueError):
@@ -85,7 +85,7 @@ def with_tempo_and_program(
 ) -> Score:
     """Return a song at a tempo and on an instrument, where given, and with a tempo in any case."""
     if bpm is not None or not song.tempos:
-        song = replace(song, tempos={0: BPM if bpm is None else bpm})
+        song = replace(song, tempos={0: DEFAULT_BPM if bpm is None else bpm})
     if instrument is None:
         return song
     played = (n if n.program == DRUMS else n._replace(program=instrument) for n in song.notes)
@@ -110,7 +110,7 @@ def _conductor(song: Score) -> bytes:
     """Return the track of a song's time signatures and tempos."""
     said = [
         (tick, [0x58, 4, n, of.bit_length() - 1, 24, 8])
-        for tick, (n, of) in song.signatures.items()
+        for tick, (n, of) in song.time_signatures.items()
     ]
     for tick, bpm in song.tempos.items():
         said.append((tick, [0x51, 3, *round(60_000_000 / bpm).to_bytes(3)]))

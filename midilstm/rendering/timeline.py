@@ -85,7 +85,9 @@ def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
 
 def clock_of(song: midi.Score) -> Callable[[Sequence[float]], list[float]]:
     """Return a function from ticks, up to the song's end, to seconds."""
-    tempos = {0: midi.BPM} | {tick: bpm for tick, bpm in song.tempos.items() if tick < song.end}
+    tempos = {0: midi.DEFAULT_BPM} | {
+        tick: bpm for tick, bpm in song.tempos.items() if tick < song.end
+    }
     ticks = [*tempos, song.end]
     lengths = np.diff(ticks) / song.ticks_per_quarter * 60 / np.array([*tempos.values()])
     seconds = np.cumsum([0, *lengths])
@@ -94,7 +96,7 @@ def clock_of(song: midi.Score) -> Callable[[Sequence[float]], list[float]]:
 
 def bar_ticks(song: midi.Score) -> list[float]:
     """Return the ticks at which a bar begins: in 4/4 until the song says otherwise."""
-    signatures = {0: (4, 4), **song.signatures}
+    signatures = {0: (4, 4), **song.time_signatures}
     changes = [tick for tick in signatures if tick < song.end]
     ticks: list[float] = []
     for start, stop in pairwise([*changes, song.end]):

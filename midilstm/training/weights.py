@@ -120,7 +120,7 @@ def carry_over(
 
     Return how many tokens of our vocabulary theirs has; the weights of the others stay.
     """
-    both = [token for token in ours.tokens if token in theirs.ids]
+    both = [token for token in ours.tokens if token in theirs.token_ids]
     rows, their_rows = ours.ids_of(both), theirs.ids_of(both)
     for layer in network.layers:
         values = other.get_layer(layer.name).trainable_variables
