@@ -34,8 +34,11 @@ def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
     add_arguments(parser, DataConfig, BatchConfig)
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     arguments = parser.parse_args(argv)
-    data, batch = (from_arguments(kind, arguments) for kind in (DataConfig, BatchConfig))
-    return ReportConfig(data, batch, arguments.report)
+    return ReportConfig(
+        from_arguments(DataConfig, arguments),
+        from_arguments(BatchConfig, arguments),
+        arguments.report,
+    )
 
 
 def report(config: ReportConfig) -> None:

@@ -73,7 +73,8 @@ def train(config: RunConfig) -> None:
         demo_dir = demo.make(config.data.jobs, config.train.demo)
         config = replace(config, data=replace(config.data, data_dir=demo_dir))
     dataset = load_dataset(config.data)
-    report.require_batch(dataset, config.train)
+    n_tokens = sum(map(len, dataset.training.values()))
+    report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
     print(report.summary(dataset))
     if config.worker.worker:  # only the first of several workers writes files
         from midilstm.training import distributed
@@ -90,7 +91,8 @@ def train(config: RunConfig) -> None:
 def run(config: RunConfig, dataset: Dataset) -> None:
     """Begin the run in the model folder, or go on with it, and write what sampling needs."""
     from midilstm import model_dir as folder
-    from midilstm.generation.loaded_model import fit_match_model
+    from midilstm.evaluation.ranking import write_reference
+    from midilstm.generation.fit_model import fit_match_model
     from midilstm.training import log, ram
 
     settings, model_dir = settings_of_run(config, dataset), config.train.model_dir
@@ -111,6 +113,7 @@ def run(config: RunConfig, dataset: Dataset) -> None:
     if config.train.memory:
         training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
         fit_match_model(model_dir, training, held_out, config.data.seed)
+        write_reference(model_dir, [*held_out, *training])
     length = "--bars=16" if dataset.vocabulary.encoding.keeps_rhythm else "--chars=100"
     words = ["python", "sample.py", length]
     words += [] if model_dir == TrainConfig().model_dir else [f"--model-dir={model_dir}"]

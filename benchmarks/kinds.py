@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from midilstm.tokenizers.vocabulary import Vocabulary
 
     arguments = evaluate.parse_args(argv)
-    checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
+    checkpoint = runs.select_checkpoint(arguments.model_dir, arguments.checkpoint)
     settings = runs.load_settings(arguments.model_dir)
     vocabulary = Vocabulary.load_for(
         arguments.model_dir / runs.VOCABULARY, settings["network"].get("vocabulary_size", 0)

@@ -208,8 +208,8 @@ def check_same_run(model_dir: Path, old: RunSettings, new: RunSettings) -> None:
     ]
     if old.dataset != new.dataset and not differences:
         differences = [
-            f"the music was {old.dataset.pieces:,} pieces with {old.dataset.tokens:,} tokens and is "
-            f"now {new.dataset.pieces:,} with {new.dataset.tokens:,}, or others of that size"
+            f"the music was {old.dataset.pieces:,} pieces with {old.dataset.tokens:,} tokens and "
+            f"is now {new.dataset.pieces:,} with {new.dataset.tokens:,}, or others of that size"
         ]
     if differences:
         raise InputError(

@@ -68,4 +68,4 @@ def test_the_script_trains_with_two_workers(music: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, "")
     assert "epoch 2/2" in done.stdout
-    assert list(runs.numbered(folder / "model")) == [2]
+    assert list(runs.numbered_checkpoints(folder / "model")) == [2]

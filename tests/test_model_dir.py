@@ -101,36 +101,36 @@ def test_a_damaged_or_earlier_model_is_refused_with_what_to_do(
 
 def test_a_checkpoint_is_chosen_by_epoch_or_word(tmp_path: Path) -> None:
     touch(tmp_path, "settings.json", "epoch-0002.keras", "epoch-0010.keras")
-    assert runs.choose(tmp_path).name == "epoch-0010.keras"
+    assert runs.select_checkpoint(tmp_path).name == "epoch-0010.keras"
     touch(tmp_path, "best.keras")
     names = {None: "best", "best": "best", "latest": "epoch-0010", "2": "epoch-0002"}
     for which, name in names.items():
-        assert runs.choose(tmp_path, which) == tmp_path / f"{name}.keras"
+        assert runs.select_checkpoint(tmp_path, which) == tmp_path / f"{name}.keras"
     for which in ("3", "../x", "settings.json"):
         with pytest.raises(InputError, match=r"can be best, latest, 2, 10$"):
-            runs.choose(tmp_path, which)
+            runs.select_checkpoint(tmp_path, which)
     (tmp_path / "settings.json").unlink()
     with pytest.raises(InputError, match="no trained model"):
-        runs.choose(tmp_path)
+        runs.select_checkpoint(tmp_path)
 
 
 def test_a_damaged_checkpoint_has_no_held_out_loss(tmp_path: Path) -> None:
-    assert runs.scores(touch(tmp_path, "a.keras") / "a.keras").get("val_loss") is None
+    assert runs.metrics(touch(tmp_path, "a.keras") / "a.keras").get("val_loss") is None
 
 
 def whole(folder: Path, *names: str) -> Path:
     for name in names:
         with zipfile.ZipFile(folder / name, "w") as archive:
-            archive.writestr(runs.SCORES, '{"val_loss": 1.5, "epoch": 2}')
+            archive.writestr(runs.METRICS, '{"val_loss": 1.5, "epoch": 2}')
     return folder
 
 
 def test_scores_come_from_the_checkpoint_and_none_from_a_strange_one(tmp_path: Path) -> None:
-    assert runs.scores(whole(tmp_path, "a.keras") / "a.keras").get("val_loss") == 1.5
+    assert runs.metrics(whole(tmp_path, "a.keras") / "a.keras").get("val_loss") == 1.5
     for text in ("[1]", "1", '{"val_loss": []}', "NaN", "[" * 5):
         with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
-            archive.writestr(runs.SCORES, text)
-        assert runs.scores(tmp_path / "b.keras") == {}
+            archive.writestr(runs.METRICS, text)
+        assert runs.metrics(tmp_path / "b.keras") == {}
 
 
 def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
@@ -143,7 +143,7 @@ def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
         (tmp_path / f"{name}.keras").write_bytes(content)
     touch(tmp_path, "epoch-0004.keras")
     runs.quarantine_damaged(tmp_path)
-    assert list(runs.numbered(tmp_path)) == [1, 2]
+    assert list(runs.numbered_checkpoints(tmp_path)) == [1, 2]
     damaged = sorted(path.name for path in tmp_path.glob("damaged-*"))
     assert damaged == [f"damaged-{n}.keras" for n in ("best", "epoch-0003", "epoch-0004")]
     assert capsys.readouterr().err.count(" is damaged: ") == 3
@@ -153,10 +153,10 @@ def test_older_checkpoints_go_once_the_newest_can_be_read_back(tmp_path: Path) -
     whole(tmp_path, *(f"epoch-000{n}.keras" for n in range(1, 5)), "best.keras")
     touch(tmp_path, "epoch-0005.keras")
     runs.keep_newest(tmp_path, 2)
-    assert list(runs.numbered(tmp_path)) == [1, 2, 3, 4, 5]
+    assert list(runs.numbered_checkpoints(tmp_path)) == [1, 2, 3, 4, 5]
     whole(tmp_path, "epoch-0005.keras")
     runs.keep_newest(tmp_path, 2)
-    assert list(runs.numbered(tmp_path)) == [4, 5]
+    assert list(runs.numbered_checkpoints(tmp_path)) == [4, 5]
     assert (tmp_path / "best.keras").exists()
 
 
@@ -198,8 +198,11 @@ def test_hostile_settings_are_refused_by_a_run_and_by_one_that_starts_from_it(
 def test_a_run_starts_from_no_damaged_checkpoint(tmp_path: Path) -> None:
     runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
     with pytest.raises(InputError, match="is damaged: start from another"):
-        runs.base(tmp_path, SETTINGS)
-    assert set(runs.base(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {"checkpoint", "sha256"}
+        runs.initial_checkpoint(tmp_path, SETTINGS)
+    assert set(runs.initial_checkpoint(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {
+        "checkpoint",
+        "sha256",
+    }
 
 
 def test_a_clock_that_is_set_back_costs_no_run_that_was_moved_aside(

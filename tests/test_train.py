@@ -122,7 +122,7 @@ def test_killed_between_checkpoints_it_goes_on_bit_for_bit(
     told = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     killed = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=told)
     assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")  # TensorFlow keeps quiet
-    assert list(runs.numbered(folder / "model")) == [3]
+    assert list(runs.numbered_checkpoints(folder / "model")) == [3]
     assert len(rows(folder)) == 5
     assert run("--epochs=6", "--freq=3") == 0
     assert "Going on from model/epoch-0003.keras" in capsys.readouterr().out
@@ -214,7 +214,7 @@ def test_fresh_moves_the_old_run_aside_whatever_its_format(copied: Path) -> None
     assert json.loads((aside / "settings.json").read_text())["training"]["seed"] == 0
     (old_log,) = (copied / "logs").glob("before-*/training.csv")
     assert len(old_log.read_text().splitlines()) == 7
-    assert list(runs.numbered(copied / "model")) == [1]
+    assert list(runs.numbered_checkpoints(copied / "model")) == [1]
 
 
 def test_patience_stops_at_the_best_and_is_remembered(
@@ -226,8 +226,8 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 3
     best = folder / "model" / "best.keras"
-    assert runs.scores(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
-    assert weights(best) == weights(runs.path_of(folder / "model", len(losses) - 2))
+    assert runs.metrics(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
+    assert weights(best) == weights(runs.checkpoint_path(folder / "model", len(losses) - 2))
     assert (folder / "model" / "match_model.json").exists()
     said = "Stopped: no better held-out loss for 2 epochs"
     assert said in capsys.readouterr().out
@@ -242,7 +242,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert not (folder / "model" / "best.keras").exists()
     memory = json.loads((folder / "model" / "match_model.json").read_text())
     assert memory["fitted_on"]["checkpoint"] == "epoch-0001"
-    assert runs.scores(folder / "model" / "epoch-0001.keras").get("val_loss") is None
+    assert runs.metrics(folder / "model" / "epoch-0001.keras").get("val_loss") is None
 
 
 def test_too_little_music_names_both_numbers_and_the_flags(
@@ -364,8 +364,8 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
     monkeypatch.setattr(log.Log, "add", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
     for path in (folder / "model" / "epoch-0004.keras", folder / "model" / "best.keras"):
-        assert runs.scores(path)["epoch"] == 4
-        assert f"{runs.scores(path)['val_loss']:.6f}" == rows(finished[0])[3]["val_loss"]
+        assert runs.metrics(path)["epoch"] == 4
+        assert f"{runs.metrics(path)['val_loss']:.6f}" == rows(finished[0])[3]["val_loss"]
     assert rows(folder) == rows(finished[0])[:4]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import tokenizers as encodings
+from midilstm.config import DataConfig
 from midilstm.data import cluster, remote
 from midilstm.data import duplicates as versions
 from midilstm.data import parsing as reading
@@ -74,49 +74,39 @@ class Dataset:
         return whole.hexdigest()
 
 
-def load_dataset(
-    data_dir: Path,
-    *,
-    name: str = "notes",
-    pedal: bool = True,
-    validation: float = 0.1,
-    seed: int = 0,
-    group_versions: bool = True,
-    jobs: int | None = None,
-    max_file_seconds: float = 20.0,
-    min_notes: int = 0,
-    scheduler: str | None = None,
-    transpose: bool = False,
-    bpe: int | Merges = 0,
-) -> Dataset:
-    """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
+def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset:
+    """Parse all MIDI files of a folder and split them; raise InputError if none is usable.
 
-    `bpe` is the number of merges to learn from the training pieces, or the merges to make. With
-    `group_versions` all versions of a tune are held out, or none.
+    Without `merges` up to `config.bpe` of them are learned from the training pieces.
     """
+    name, data_dir = config.encoding, config.data_dir
     encoding = encodings.get(name)
-    if bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
+    if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
         raise InputError(f"--bpe has nothing to merge in --encoding={name}")
     far = remote.listing(data_dir) if remote.url_of(data_dir) else {}
     paths, report = _found(data_dir, far)
-    parse = partial(reading.parse_bytes, name=name, pedal=pedal)
-    workers = min(jobs or os.cpu_count() or 1, len(paths))
-    pool = partial(reading.local_pool, parse, workers, max_file_seconds)
+    parse = partial(reading.parse_bytes, name=name, pedal=config.pedal)
+    jobs = min(config.jobs, len(paths))
+    pool = partial(reading.local_pool, parse, jobs, config.max_file_seconds)
     window = 64
-    if scheduler:
-        pool = partial(cluster.dask_cluster, name, pedal, max_file_seconds, scheduler)
+    if config.scheduler:
+        pool = partial(
+            cluster.dask_cluster, name, config.pedal, config.max_file_seconds, config.scheduler
+        )
         window = cluster.WINDOW
-    cache = reading.cache_for(data_dir, name, pedal=pedal)
+    cache = reading.cache_for(data_dir, name, pedal=config.pedal)
     outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool, window=window, far=far)
-    tokens, sizes = _gathered(outcomes, report, data_dir, min_notes)
+    tokens, sizes = _gathered(outcomes, report, data_dir, config.min_notes)
     spans = {file: size.spans for file, size in sizes.items()}
-    tunes = versions.groups(spans) if group_versions else []
+    tunes = versions.groups(spans) if config.group_versions else []
     music = {file: size.music for file, size in sizes.items()}
-    held_out = held_out_names(music, validation, seed, tunes)
-    if isinstance(bpe, int):
+    held_out = held_out_names(music, config.validation, config.seed, tunes)
+    if merges is None:
         training = [piece for file, piece in tokens.items() if file not in held_out]
-        bpe = learn(training, bpe, encoding.is_mergeable) if bpe else ()
-    vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
+        merges = learn(training, config.bpe, encoding.is_mergeable) if config.bpe else ()
+    vocabulary, ids = _numbered(
+        tokens, Vocabulary((END,), name, merges), transpose=config.transpose
+    )
     held = {file: ids.pop(file) for file in tokens if file in held_out}
     return Dataset(vocabulary, ids, held, report, sizes, tunes)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,10 +62,10 @@ def copied(data_dir: Path, model: LoadedModel, made: Mapping[int, np.ndarray]) -
 
     It is 0 for none. Where that music is not in the folder, say so, and return None for each.
     """
-    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint.parent)
-    reading = {"name": vocabulary.encoding_name, "bpe": vocabulary.merges, "pedal": model.pedal}
+    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint_path.parent)
+    config = replace(settings.data, data_dir=data_dir)
     try:
-        corpus, _ = load_music(data_dir, settings, vocabulary, **reading)
+        corpus, _ = load_music(config, settings, vocabulary)
     except InputError:
         where = f"{data_dir} does not hold the music that the model was trained on (--data-dir)"
         warn(f"--best cannot tell copies, for {where}")

@@ -98,7 +98,8 @@ class Loop:
             ) from error
         if self._is_patience_over():
             print(
-                f"Stopped: no better held-out loss for {self.settings.train.patience} epochs (--patience)"
+                "Stopped: the held-out loss has not improved for "
+                f"{self.settings.train.patience} epochs (--patience)"
             )
 
     def _epoch(self, epoch: int, bar: tqdm) -> Row:
@@ -141,7 +142,8 @@ class Loop:
         # Together, and first: an interrupt may come at each of the writes that follow.
         self.done, self._row, self._at_epoch_end = row.epoch, [row], values
         self.log.add(row)
-        line = f"epoch {row.epoch}/{self.settings.train.epochs}  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
+        line = f"epoch {row.epoch}/{self.settings.train.epochs}"
+        line += f"  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
         if self.corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"

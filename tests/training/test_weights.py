@@ -35,7 +35,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     weights.load(resumed, path)
     assert same(resumed, straight)
     assert [left.name for left in tmp_path.iterdir()] == [path.name]
-    assert runs.scores(path).get("val_loss") == 1.5
+    assert runs.metrics(path).get("val_loss") == 1.5
     for network in (straight, resumed):
         weights.reset_states(network)
         weights.reseed(network, 7, 2)
