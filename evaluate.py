@@ -51,20 +51,19 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from midilstm.evaluation import piece_sets as pieces
     from midilstm.evaluation.examine import compare_to_reference
     from midilstm.fileio import printable, write_atomically
-    from midilstm.generation.generate import MatchModel
     from midilstm.generation.loaded_model import open_model
-    from midilstm.repetition.fit import bars_per_token
+    from midilstm.repetition.match_model import MatchModel, bars_per_token
 
     trained = open_model(arguments.model_dir, arguments.checkpoint)
-    asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.memory
+    asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.match_weights
     reading = {key: asked[key] for key in ("jobs", "max_file_seconds", "min_notes", "scheduler")}
     reading |= {"name": vocabulary.encoding_name, "bpe": vocabulary.merges, "pedal": trained.pedal}
     own = None if arguments.other_corpus else runs.load_settings(arguments.model_dir)
     corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
-    print(printable(f"Evaluating {trained.checkpoint}"), flush=True)
+    print(printable(f"Evaluating {trained.checkpoint_path}"), flush=True)
     rng, other, third = (np.random.default_rng([arguments.seed, n]) for n in range(3))
     result = {
-        "checkpoint": str(trained.checkpoint),
+        "checkpoint": str(trained.checkpoint_path),
         "encoding": vocabulary.encoding_name,
         "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
         **{key: asked[key] for key in ("other_corpus", "seed", "temperature", "top_p")},

@@ -40,7 +40,8 @@ def train(arguments: argparse.Namespace) -> None:
 def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
     """Begin the run in the model folder, or go on with it."""
     from midilstm import model_dir as runs
-    from midilstm.generation import loaded_model as folder
+    from midilstm.evaluation import ranking
+    from midilstm.generation.fit_model import fit_match_model
     from midilstm.training import log
     from midilstm.training import ram as memory
 
@@ -58,20 +59,25 @@ def continue_run(arguments: argparse.Namespace, corpus: Any) -> None:
 
         best = runs.scores(runs.path_of(model_dir, "best"))
         meeting.meet(flags, settings, {"done": done, "best": best})
-    pieces = list(corpus.training.values()), list(corpus.held_out.values()), arguments.seed
-    remember = partial(folder.fit_match_model, model_dir, *pieces) if arguments.memory else list
+    training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
+
+    def fit() -> None:
+        if arguments.memory:
+            fit_match_model(model_dir, training, held_out, arguments.seed)
+            ranking.write_reference(model_dir, [*held_out, *training])
+
     kept = log.resume(log_dir, done, runs.metric_history(model_dir))
     if done >= arguments.epochs:
         more = f"Go on with --epochs={2 * done}, or begin again with --fresh."
         print(f"Nothing left to do: {model_dir} holds epoch {done} of {arguments.epochs}. {more}")
-        remember()
+        fit()
         return
 
     print("Starting TensorFlow ...", flush=True)
     begin = loop_of(arguments)
     network = build(arguments, settings, corpus.vocabulary, done)
     begin(flags, log=kept, network=network, corpus=corpus, done=done).train()
-    remember()
+    fit()
     length_flag = "--bars=16" if corpus.vocabulary.encoding.keeps_rhythm else "--chars=100"
     flag = "" if model_dir == Path("model") else f" --model-dir={model_dir}"
     print(f"Done. Now: python sample.py {length_flag}{flag}")

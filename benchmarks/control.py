@@ -27,11 +27,11 @@ from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import similarity
 from midilstm.evaluation.features import scale_consistency
 from midilstm.generation.constraints import Constraints
-from midilstm.generation.generate import MatchModel, generate
+from midilstm.generation.generate import generate
 from midilstm.generation.harmony import classes_of_key, estimate_key
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.sampler import SamplingConfig
-from midilstm.repetition.fit import bars_per_token
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 
 WISHES: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
@@ -69,7 +69,9 @@ def drawn(trained: LoadedModel, control: Constraints, count: int, length: int) -
     """Draw pieces with the wishes, with the memory, as sample.py does."""
     clock, vocabulary = bars_per_token(trained.vocabulary), trained.vocabulary
     rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
-    rules["memory"] = MatchModel.begin(clock, trained.memory) if trained.memory else None
+    rules["memory"] = (
+        MatchModel.begin(clock, trained.match_weights) if trained.match_weights else None
+    )
     rules["control"] = control.begin if control.strength else None
     return generate(trained.network, range(count), length, SamplingConfig(), **rules)
 

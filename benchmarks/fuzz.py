@@ -17,6 +17,7 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ with atheris.instrument_imports(include=READERS):
     from midilstm.generation import loaded_model as folder
     from midilstm.generation import metadata as recipe
     from midilstm.generation import network, options
+    from midilstm.repetition.match_model import MatchWeights
     from midilstm.tokenizers.vocabulary import Vocabulary
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
-PULLS = dict.fromkeys(["delay", "bias", "second", "length", "short", "distance", "network"], 0.5)
+PULLS = {field.name: 0.5 for field in fields(MatchWeights)}
 SHARED = Path("/dev/shm")  # in memory, where there is one
 PLACE = (SHARED if SHARED.is_dir() else Path(tempfile.gettempdir())) / "midilstm-fuzz"
 PLACE.mkdir(exist_ok=True)

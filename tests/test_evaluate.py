@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from midilstm.evaluation import baseline
 from midilstm.rendering.copies import read_copies
 from midilstm.rendering.page import page_entry
 from midilstm.rendering.timeline import read_timed
+from midilstm.repetition.match_model import MatchWeights
 from midilstm.tokenizers import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
@@ -156,7 +158,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
     assert evaluated("--samples=2", f"--seed={2**63 - 1}")["seed"] == 2**63 - 1
 
 
-NAMES = ("delay", "bias", "second", "length", "short", "distance", "square", "network")
+NAMES = [field.name for field in fields(MatchWeights)]
 WEIGHTS = dict(zip(NAMES, (1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0, 0.0), strict=True))
 
 

@@ -17,13 +17,13 @@ import sample
 from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
 from midilstm.data.dataset import Dataset, Report
-from midilstm.evaluation import passages
+from midilstm.evaluation import passages, ranking
 from midilstm.fileio import InputError, write_atomically
 from midilstm.generation import loaded_model as model_folder
 from midilstm.generation import options
 from midilstm.midi import program_of
 from midilstm.repetition.match_model import MatchWeights
-from midilstm.repetition.metrics import returns
+from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "E4", "0.4.7", "2.5.9")
@@ -215,8 +215,7 @@ def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
     assert "careful" not in said.err
 
 
-PULLS = {"delay": 0.25, "bias": 1.0, "second": 0, "length": 1, "short": 1, "distance": 0}
-WEIGHTS = MatchWeights(**PULLS, square=0, network=-0.5)
+WEIGHTS = MatchWeights(0.25, 1.0, 0, 1, 1, 0, 0, -0.5)
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 
 
@@ -229,7 +228,7 @@ def remembering(folder: Path) -> Path:
 
 def returning(body: dict[str, Any]) -> float:
     """Return the share of spans of 8 tokens that came earlier."""
-    return float((returns(np.array(body["tokens"]), 8) > 0).mean())
+    return float((repeat_lags(np.array(body["tokens"]), 8) > 0).mean())
 
 
 def test_a_piece_remembers_itself_where_the_model_has_a_memory(remembering: Path) -> None:
@@ -264,7 +263,7 @@ def test_like_remembers_as_the_piece_did(
     for path in (without["path"], "old.json"):
         assert run(f"--reproduce={path}")[0]["tokens"] == without["tokens"]
     Path("wrong.json").write_text(json.dumps({**old, "memory_weights": {"bias": 1}}))
-    assert "expected the numbers delay, bias" in refused(capsys, "--reproduce=wrong.json")
+    assert "expected the numbers min_lag_bars, bias" in refused(capsys, "--reproduce=wrong.json")
 
 
 def test_the_primer_fills_the_memory(remembering: Path) -> None:
@@ -492,7 +491,7 @@ def test_the_best_are_no_copies(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     music |= {f"{n}.mid": np.append(np.arange(40 * n, 40 * n + 40) % 4 + 1, 0) for n in range(1, 8)}
     corpus = Dataset(vocabulary, music, {}, Report(0, {}), {})
     monkeypatch.setattr(passages, "load_music", lambda *_, **__: (corpus, []))
-    model_folder.write_reference(folder / "model", list(music.values()))
+    ranking.write_reference(folder / "model", list(music.values()))
     kept = run("--chars=80", "--seed=5", "--count=2", "--best=2", "--data-dir=music")
     found = {body["seed"]: body["best"] for body in kept}
     assert found[5]["copied"] >= 40
@@ -527,7 +526,7 @@ def test_weights_and_scores_are_of_one_file_while_training_replaces_it(
     trained = model_folder.open_model(folder / "model", "best")
     assert len(read) == 3
     assert trained.network.digest == read[0].digest != read[1].digest
-    assert trained.scores["val_loss"] == 0.25
+    assert trained.metrics["val_loss"] == 0.25
 
 
 def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
@@ -540,7 +539,7 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
         return load(path, sizes)
 
     monkeypatch.setattr(model_folder, "load", removed)
-    assert model_folder.open_model(folder / "model", "latest").checkpoint.stem == "epoch-0001"
+    assert model_folder.open_model(folder / "model", "latest").checkpoint_path.stem == "epoch-0001"
     newest.symlink_to("nowhere")
     monkeypatch.setattr(model_folder, "load", load)
     with pytest.raises(InputError, match="damaged"):
@@ -594,7 +593,7 @@ def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
 ) -> None:
     rng = np.random.default_rng(0)
     people = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]
-    model_folder.write_reference(folder / "model", people)
+    ranking.write_reference(folder / "model", people)
     before = {body["seed"]: music(body) for body in run("--chars=80", "--seed=5", "--count=6")}
     capsys.readouterr()
     kept = run("--chars=80", "--seed=5", "--count=6", "--best=2")

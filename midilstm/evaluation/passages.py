@@ -61,7 +61,7 @@ def copied(data_dir: Path, model: LoadedModel, made: Mapping[int, np.ndarray]) -
 
     It is 0 for none. Where that music is not in the folder, say so, and return None for each.
     """
-    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint.parent)
+    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint_path.parent)
     reading = {"name": vocabulary.encoding_name, "bpe": vocabulary.merges, "pedal": model.pedal}
     try:
         corpus, _ = load_music(data_dir, settings, vocabulary, **reading)

@@ -37,9 +37,9 @@ class Network:
     head_bias: np.ndarray
     digest: str
 
-    def lanes(self, count: int = 1) -> RNNState:
-        """Return `count` pieces side by side, none begun."""
-        return RNNState(self, np.zeros((2, len(self.kernels), count, len(self.head)), np.float32))
+    def initial_state(self, rows: int = 1) -> RNNState:
+        """Return the state of `rows` pieces that have not begun."""
+        return RNNState(self, np.zeros((2, len(self.kernels), rows, len(self.head)), np.float32))
 
 
 @dataclass
@@ -53,7 +53,7 @@ class RNNState:
     network: Network
     states: np.ndarray  # float32 [2, layers, B, units]: outputs and cells
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> RNNState:
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> RNNState:
         """Return a copy of these rows, some of them perhaps several times."""
         return RNNState(self.network, self.states[:, :, np.asarray(rows, np.intp)])
 

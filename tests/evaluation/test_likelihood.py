@@ -11,8 +11,7 @@ import model
 from midilstm.evaluation import likelihood
 from midilstm.evaluation import ngram as ngrams
 from midilstm.generation import network
-from midilstm.generation.generate import MatchModel
-from midilstm.repetition.match_model import History, MatchWeights, mix
+from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
 
 SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
 RNG = np.random.default_rng(0)
@@ -60,13 +59,13 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
 
 def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
     """Return nats and likelier ids of a piece, one row of log probabilities pulled at a time."""
-    past, found = History(BAR, WEIGHTS.delay), []
-    past.hear(0)
+    past, found = History(BAR, WEIGHTS.min_lag_bars), []
+    past.update(0)
     for row, number in zip(rows, ids.tolist(), strict=True):
         pulled = row[None].copy()
-        mix(pulled, [past], WEIGHTS)
+        add_match_bias(pulled, MatchModel([past], WEIGHTS))
         found.append((-pulled[0, number], int((pulled[0] > pulled[0, number]).sum())))
-        past.hear(number)
+        past.update(number)
     return found
 
 
@@ -80,7 +79,7 @@ def test_with_memory_a_piece_costs_what_a_mix_step_by_step_costs(
     pieces = [*strains(2), *some_pieces(30, 3), np.tile([3, 5, 7, 4, 1], 9)]
     plain = dict(likelihood.by_network(loaded, pieces))
     for number, found in likelihood.by_network(loaded, pieces, MEMORY):
-        ids, lane = pieces[number], loaded.lanes()
+        ids, lane = pieces[number], loaded.initial_state()
         fed = np.append(0, ids[:-1])
         rows = np.concatenate([lane.step(np.array([last])) for last in fed])
         nats, likelier = np.array(step_by_step(rows, ids)).T

@@ -34,10 +34,10 @@ class Indifferent:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def lanes(self, count: int = 1) -> Self:  # noqa: ARG002 - it is the same for all
+    def initial_state(self, rows: int = 1) -> Self:  # noqa: ARG002 - it is the same for all
         return self
 
-    def take(self, rows: Any) -> Self:  # noqa: ARG002
+    def select_rows(self, rows: Any) -> Self:  # noqa: ARG002
         return self
 
     def step(self, ids: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def test_it_gives_the_probabilities_that_keras_gives(
     keras.save(tmp_path / "x.keras")
     ids = np.random.default_rng(0).integers(0, 23, (count, 40)).astype(np.int32)
     expected = np.asarray(keras(ids, training=False))
-    lanes = networks.load(tmp_path / "x.keras", SIZES | {"layers": layers}).lanes(count)
+    lanes = networks.load(tmp_path / "x.keras", SIZES | {"layers": layers}).initial_state(count)
     found = np.stack([np.exp(lanes.step(ids[:, step])) for step in range(40)], 1)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert np.abs(expected[:, 20] - expected[:, 30]).max() > 0.03  # there is something to get wrong
@@ -61,16 +61,16 @@ def test_it_gives_the_probabilities_that_keras_gives(
 
 def test_rows_of_a_small_group_have_the_bits_of_one_alone(network: networks.Network) -> None:
     ids = np.random.default_rng(0).integers(0, 23, (30, networks.ROW_BY_ROW))
-    lanes, alone = network.lanes(ids.shape[1]), [network.lanes() for _ in ids[0]]
+    lanes, alone = network.initial_state(ids.shape[1]), [network.initial_state() for _ in ids[0]]
     for step in ids:
         rows = [lane.step(number[None]) for lane, number in zip(alone, step, strict=True)]
         np.testing.assert_array_equal(lanes.step(step), np.concatenate(rows))
 
 
 def test_taken_lanes_go_on_where_they_were(network: networks.Network) -> None:
-    lanes = network.lanes(3)
+    lanes = network.initial_state(3)
     lanes.step(np.array([1, 2, 3]))
-    swapped = lanes.take([2, 0, 0])
+    swapped = lanes.select_rows([2, 0, 0])
     expected = lanes.step(np.array([4, 5, 6]))
     np.testing.assert_array_equal(swapped.step(np.array([6, 4, 4])), expected[[2, 0, 0]])
 
