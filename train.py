@@ -153,8 +153,8 @@ def settings_of_run(config: RunConfig, dataset: Dataset) -> RunSettings:
     summary = DatasetSummary(
         pieces=len(dataset.training) + len(dataset.held_out),
         held_out=tuple(sorted(dataset.held_out)),
-        tokens=dataset.tokens,
-        sha256=dataset.digest(),
+        tokens=dataset.n_tokens,
+        sha256=dataset.fingerprint(),
         vocabulary_size=len(dataset.vocabulary),
     )
     return RunSettings(model=config.model, data=config.data, train=config.train, dataset=summary)

@@ -128,9 +128,9 @@ def test_what_was_heard_in_part_is_counted(
 ) -> None:
     def load(*_: object, **options: Any) -> Dataset:
         corpus = load_dataset(music, **options)
-        name, piece = corpus.sizes.popitem()
-        corpus.sizes[name] = replace(
-            piece, hanging_notes=3, count_inexact=2, warnings=("cut short",)
+        name, piece = corpus.pieces.popitem()
+        corpus.pieces[name] = replace(
+            piece, hanging_notes=3, inexact_meta=2, warnings=("cut short",)
         )
         return corpus
 
@@ -139,7 +139,7 @@ def test_what_was_heard_in_part_is_counted(
     assert preprocess.main([f"--data-dir={music}", f"--report={file}"]) == 0
     report = json.loads(file.read_text())
     assert (report["hanging_notes"], report["inexact_meta"]) == (3, 2)
-    assert report["incomplete"] == {"piece5.mid": ["cut short"]}
+    assert report["truncated"] == {"piece5.mid": ["cut short"]}
     printed = capsys.readouterr().out
     assert "hanging notes 3 notes" in printed
     assert "inexact meta  2 tempos and time signatures" in printed
@@ -185,7 +185,7 @@ def test_versions_are_counted_and_named(
     assert preprocess.main(flags) == 0
     wanted = "versions      1 tune in 2 versions, each tune on one side\n  higher.mid, piece3.mid\n"
     assert wanted in capsys.readouterr().out
-    assert json.loads(file.read_text())["versions"] == [["higher.mid", "piece3.mid"]]
+    assert json.loads(file.read_text())["duplicate_groups"] == [["higher.mid", "piece3.mid"]]
     assert "; 1 tune in 2 versions" in summary(load_dataset(music))
     assert preprocess.main([*flags, "--no-group-versions"]) == 0
     assert "versions" not in capsys.readouterr().out

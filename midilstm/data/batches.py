@@ -60,7 +60,7 @@ def epoch_stream(
     return np.concatenate(chosen)
 
 
-def scoring_batches(
+def evaluation_batches(
     pieces: Sequence[np.ndarray], batch_size: int, sequence_length: int
 ) -> Iterator[tuple[bool, np.ndarray, np.ndarray, np.ndarray]]:
     """Lay whole pieces side by side, one a lane, so that each id is predicted exactly once.

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from midilstm.data import parsing as reading
 from midilstm.data import remote
-from midilstm.data.parsing import ParseError, Result, Submit, Wait
+from midilstm.data.parsing import ParseError, ParseResult, Submit, Wait
 from midilstm.fileio import InputError
 
 BATCH = 50  # files a task: a scheduler handles a few hundred tasks a second
@@ -90,7 +90,7 @@ def _no_workers(address: str) -> InputError:
 class _Batch:
     files: list[File] = field(default_factory=list)
     future: Any = None
-    results: Sequence[Result] = ()
+    results: Sequence[ParseResult] = ()
 
 
 class _Batches:
@@ -114,14 +114,14 @@ class _Batches:
         named = [(_name(path), key, data) for path, key, data in files]
         return self._client.submit(parse_there, named, self._how, pure=False)
 
-    def _wait(self, batch: _Batch, number: int) -> Result:
+    def _wait(self, batch: _Batch, number: int) -> ParseResult:
         if batch is self._open:
             self._send()
         if not batch.results:
             batch.results = self._results(batch)
         return batch.results[number]
 
-    def _results(self, batch: _Batch) -> list[Result]:
+    def _results(self, batch: _Batch) -> list[ParseResult]:
         found = self._gathered(batch.future)
         if found is None:  # again, singly
             futures = [self._task([file]) for file in batch.files]
@@ -134,16 +134,16 @@ class _Batches:
         repeated_mask = iter(self._results(_Batch(sent, self._task(sent))) if sent else ())
         for number, data in read.items():  # no folder is shared: the bytes went along
             found[number] = data if isinstance(data, ParseError) else next(repeated_mask)
-        return cast(list[Result], found)
+        return cast(list[ParseResult], found)
 
-    def _gathered(self, future: Any) -> list[Result | None] | None:
+    def _gathered(self, future: Any) -> list[ParseResult | None] | None:
         """Return a task's results; None where it ended its workers."""
         from distributed import KilledWorker
 
         alone = 0.0
         while True:
             try:
-                return cast(list[Result | None], future.result(timeout=1))
+                return cast(list[ParseResult | None], future.result(timeout=1))
             except TimeoutError:
                 has_workers = bool(self._client.scheduler_info(n_workers=-1)["workers"])
                 alone = 0.0 if has_workers else alone or time.monotonic()
@@ -164,7 +164,7 @@ def _crashed() -> ParseError:
     return ParseError("crashed the reader", "ended the Dask worker that read it", lasting=False)
 
 
-def parse_there(files: list[File], how: How) -> list[Result | None]:
+def parse_there(files: list[File], how: How) -> list[ParseResult | None]:
     """Parse files on a worker, in processes of its own; None for each not found there the same."""
     from distributed import get_worker
 

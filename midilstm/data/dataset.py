@@ -9,18 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from midilstm import tokenizers as encodings
 from midilstm.config import DataConfig
-from midilstm.data import cluster, remote
-from midilstm.data import duplicates as versions
+from midilstm.data import cluster, duplicates, remote
 from midilstm.data import parsing as reading
 from midilstm.data.files import find_files
-from midilstm.data.parsing import ParseError, ParseOutcome, Piece
+from midilstm.data.parsing import ParsedFile, ParsedPiece, ParseError
 from midilstm.fileio import InputError
 from midilstm.tokenizers.base import Encoding
 from midilstm.tokenizers.bpe import Merges, learn
@@ -28,7 +26,7 @@ from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 
 @dataclass
-class Report:
+class ReadReport:
     """What happened to the files of a folder."""
 
     found: int
@@ -46,25 +44,18 @@ class Dataset:
     vocabulary: Vocabulary
     training: dict[str, np.ndarray]  # file name → ids
     held_out: dict[str, np.ndarray]
-    report: Report
-    sizes: dict[str, Piece]  # file name → its notes and quarters
-    versions: list[list[str]] = field(default_factory=list)  # file names, by tune, of two or more
+    report: ReadReport
+    pieces: dict[str, ParsedPiece]  # file name → what its file holds, without its tokens
+    duplicate_groups: list[list[str]] = field(
+        default_factory=list
+    )  # file names, by tune, of two or more
 
     @property
-    def tokens(self) -> int:
+    def n_tokens(self) -> int:
         """Return the number of ids in all pieces, ends included."""
         return sum(map(len, (*self.training.values(), *self.held_out.values())))
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what a run's settings say of its music."""
-        return {
-            "pieces": len(self.training) + len(self.held_out),
-            "held_out": sorted(self.held_out),
-            "tokens": self.tokens,
-            "sha256": self.digest(),
-        }
-
-    def digest(self) -> str:
+    def fingerprint(self) -> str:
         """Return a hash of what is trained on and what is held out, in order."""
         whole = hashlib.sha256("\n".join(self.vocabulary.tokens).encode())
         for part in (self.training, self.held_out):
@@ -97,8 +88,8 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
     cache = reading.cache_for(data_dir, name, pedal=config.pedal)
     outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool, window=window, far=far)
     tokens, sizes = _gathered(outcomes, report, data_dir, config.min_notes)
-    spans = {file: size.spans for file, size in sizes.items()}
-    tunes = versions.groups(spans) if config.group_versions else []
+    spans = {file: size.melody_hashes for file, size in sizes.items()}
+    tunes = duplicates.duplicate_groups(spans) if config.group_versions else []
     music = {file: size.music for file, size in sizes.items()}
     held_out = held_out_names(music, config.validation, config.seed, tunes)
     if merges is None:
@@ -111,7 +102,7 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
     return Dataset(vocabulary, ids, held, report, sizes, tunes)
 
 
-def _found(data_dir: Path, far: Iterable[Path]) -> tuple[list[Path], Report]:
+def _found(data_dir: Path, far: Iterable[Path]) -> tuple[list[Path], ReadReport]:
     if not far and not data_dir.is_dir():
         raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
     paths, unread = find_files(data_dir, far)
@@ -121,18 +112,18 @@ def _found(data_dir: Path, far: Iterable[Path]) -> tuple[list[Path], Report]:
             f"no MIDI files in {data_dir}{others}: put some .mid there, name another folder "
             "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
         )
-    return paths, Report(len(paths), unread)
+    return paths, ReadReport(len(paths), unread)
 
 
 def _gathered(
-    outcomes: Iterable[ParseOutcome], report: Report, data_dir: Path, min_notes: int
-) -> tuple[dict[str, tuple[str, ...]], dict[str, Piece]]:
+    outcomes: Iterable[ParsedFile], report: ReadReport, data_dir: Path, min_notes: int
+) -> tuple[dict[str, tuple[str, ...]], dict[str, ParsedPiece]]:
     """Return each piece's tokens, and what else is known of it, by file; report on the others."""
     began = time.perf_counter()
     tokens, sizes = {}, {}
     bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
     for path, result, is_cached in tqdm(outcomes, "Reading MIDI", report.found, **bar):
-        if isinstance(result, Piece) and result.notes < min_notes:
+        if isinstance(result, ParsedPiece) and result.notes < min_notes:
             detail = f"too few notes ({result.notes}, and --min-notes asks for {min_notes})"
             result = ParseError("too few notes", detail)
         if isinstance(result, ParseError):

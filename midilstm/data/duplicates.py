@@ -24,8 +24,8 @@ ACCOMPANIED = 0.75  # of a note is its own time; after it, a lower one may go on
 NEAR = 8  # pieces, by name, with which one is compared of those that share a span
 
 
-def spans(song: midi.Score) -> str:
-    """Return the hashes of the different spans of a song's lines, as `unpacked` reads them."""
+def melody_hashes(song: midi.Score) -> str:
+    """Return the hashes of the different spans of a song's lines, packed as `unpack_hashes` reads."""
     pitched = [note for note in song.notes if note.program != midi.DRUMS]
     pitched.sort(key=attrgetter("track", "program", "start", "pitch"))
     found = [np.empty(0, np.uint32)]
@@ -50,15 +50,15 @@ def _melody(track: Iterable[midi.Note], ticks_per_quarter: int) -> Iterator[int]
             above, until = note.pitch, note.start + ACCOMPANIED * note.length
 
 
-def unpacked(text: str) -> np.ndarray:
-    """Return spans as hashes uint32 [n], the mirror of `spans`; ValueError for another text."""
+def unpack_hashes(text: str) -> np.ndarray:
+    """Return spans as hashes uint32 [n], the mirror of `melody_hashes`; ValueError for another text."""
     return np.frombuffer(b64decode(text, validate=True), "<u4")
 
 
-def groups(pieces: Mapping[str, str]) -> list[list[str]]:
+def duplicate_groups(pieces: Mapping[str, str]) -> list[list[str]]:
     """Return the groups of two or more versions of one tune, sorted, given name → spans."""
     names = sorted(pieces)
-    hashes = [unpacked(pieces[name]) for name in names]
+    hashes = [unpack_hashes(pieces[name]) for name in names]
     sizes = np.array(list(map(len, hashes)))
     leader = list(range(len(names)))
 

@@ -21,8 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from midilstm import midi
 from midilstm import tokenizers as encodings
-from midilstm.data import duplicates as versions
-from midilstm.data import remote
+from midilstm.data import duplicates, remote
 from midilstm.data.cache import Cache
 from midilstm.fileio import InputError
 from midilstm.tokenizers.notes import onset_tokens
@@ -31,7 +30,7 @@ MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
 
 
 @dataclass(frozen=True)
-class Piece:
+class ParsedPiece:
     """Hold one piece's tokens and what a report says about it; `quarters` is its length."""
 
     tokens: tuple[str, ...]
@@ -39,9 +38,9 @@ class Piece:
     notes: int
     quarters: float
     music: str  # a hash of its pitches and onsets, the same in every encoding
-    spans: str  # of its lines, by which versions are known, the same in every encoding
+    melody_hashes: str  # of its lines, by which versions are known, the same in every encoding
     hanging_notes: int  # notes that begin and never end, left out
-    count_inexact: int  # tempos and time signatures that the encoding says only nearly
+    inexact_meta: int  # tempos and time signatures that the encoding says only nearly
     warnings: tuple[str, ...]
 
 
@@ -54,17 +53,17 @@ class ParseError:
     lasting: bool = True  # not where another machine or limit may do better
 
 
-Result = Piece | ParseError
+ParseResult = ParsedPiece | ParseError
 TOO_LARGE = ParseError("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
 # A file, what became of it (a Path is the earlier file with the same music), and from the cache?
-ParseOutcome = tuple[Path, Result | Path, bool]
-Parse = Callable[[bytes], Result]
-Wait = Callable[[], Result]
+ParsedFile = tuple[Path, ParseResult | Path, bool]
+Parse = Callable[[bytes], ParseResult]
+Wait = Callable[[], ParseResult]
 Submit = Callable[[Path, str, bytes | None], Wait]  # sends a file, its key and bytes to a worker
 Pool = Callable[[], AbstractContextManager[Submit]]
 
 
-def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
+def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> ParseResult:
     """Parse one file's bytes in the encoding `name`."""
     encoding = encodings.get(name)
     try:
@@ -75,15 +74,15 @@ def parse_bytes(data: bytes, *, name: str, pedal: bool = True) -> Result:
         found = tuple(encoding.encode(song))
         # Percussion alone has no fingerprint but its tokens.
         music = _hash("\n".join(onset_tokens(struck) or found).encode())
-        return Piece(
+        return ParsedPiece(
             tokens=found,
             instruments=song.instruments,
             notes=len(song.notes),
             quarters=song.quarters,
             music=music,
-            spans=versions.spans(struck),
+            melody_hashes=duplicates.melody_hashes(struck),
             hanging_notes=song.hanging_notes,
-            count_inexact=encoding.count_inexact(song),
+            inexact_meta=encoding.count_inexact(song),
             warnings=song.warnings,
         )
     except midi.MidiError as error:
@@ -106,28 +105,28 @@ def cache_for(folder: Path, name: str, *, pedal: bool = True) -> Cache:
         except RuntimeError:  # the user has no home
             return Cache(Path(":memory:"))
     # All that shapes a piece beside the file's bytes.
-    shaping = f"{midi.VERSION}-{encodings.get(name).version}-{versions.VERSION}"
+    shaping = f"{midi.VERSION}-{encodings.get(name).version}-{duplicates.VERSION}"
     return Cache(home / f"{name}-{shaping}{'' if pedal else '-no-pedal'}.sqlite")
 
 
-def _remembered(entry: dict[str, Any], is_token: Callable[[str], bool]) -> Result | None:
+def _remembered(entry: dict[str, Any], is_token: Callable[[str], bool]) -> ParseResult | None:
     """Return what a cache entry says; None where it says nothing that reading can have said."""
     values = {name: tuple(map(str, x)) if type(x) is list else x for name, x in entry.items()}
     types = {name: type(value) for name, value in values.items()}
-    kinds: tuple[Any, ...] = (Piece, ParseError)
+    kinds: tuple[Any, ...] = (ParsedPiece, ParseError)
     for kind in kinds:
         hints = get_type_hints(kind).items()
         if types == {name: get_origin(hint) or hint for name, hint in hints}:
-            result: Result = kind(**values)
+            result: ParseResult = kind(**values)
             return result if isinstance(result, ParseError) or _is_sound(result, is_token) else None
     return None
 
 
-def _is_sound(piece: Piece, is_token: Callable[[str], bool]) -> bool:
+def _is_sound(piece: ParsedPiece, is_token: Callable[[str], bool]) -> bool:
     """Tell whether nothing later can stumble over a piece that somebody else may have made up."""
-    counts = piece.notes, piece.hanging_notes, piece.count_inexact
+    counts = piece.notes, piece.hanging_notes, piece.inexact_meta
     try:
-        versions.unpacked(piece.spans)
+        duplicates.unpack_hashes(piece.melody_hashes)
         bytes.fromhex(piece.music)
     except ValueError:
         return False
@@ -143,10 +142,10 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
-def _wait(future: Any, seconds: float) -> Result:
+def _wait(future: Any, seconds: float) -> ParseResult:
     """Return a worker's result; too much time, or the worker's death, costs the file."""
     try:
-        return cast(Result, future.result())
+        return cast(ParseResult, future.result())
     except TimeoutError:
         return ParseError("took too long", f"takes longer than {seconds:g} seconds", lasting=False)
     except ProcessExpired as error:
@@ -223,22 +222,22 @@ def parse_files(
     pool: Pool,
     window: int = 64,
     far: Mapping[Path, str] = MappingProxyType({}),
-) -> Iterator[ParseOutcome]:
+) -> Iterator[ParsedFile]:
     """Yield each file's outcome in the order of `paths`, with at most `window` files in memory.
 
     `far` are files behind a URL, and what says which content each has.
     """
     is_token = lru_cache(maxsize=2**16)(encodings.get(name).is_token)
     firsts: dict[str, Path] = {}  # hash of a file's bytes or of its tokens → the first such file
-    pending: deque[tuple[Path, str, Result | Path | Wait]] = deque()
+    pending: deque[tuple[Path, str, ParseResult | Path | Wait]] = deque()
 
-    def settle(path: Path, key: str, result: Result | Path | Wait) -> ParseOutcome:
+    def settle(path: Path, key: str, result: ParseResult | Path | Wait) -> ParsedFile:
         cached = not callable(result)
         if callable(result):
             result = result()
-            if isinstance(result, Piece) or result.lasting:
+            if isinstance(result, ParsedPiece) or result.lasting:
                 cache.put(key, vars(result))
-        if isinstance(result, Piece):
+        if isinstance(result, ParsedPiece):
             first = firsts.setdefault(f"tokens {_hash(' '.join(result.tokens).encode())}", path)
             result = result if first == path else first
         return path, result, cached

@@ -27,8 +27,8 @@ def summary(corpus: Dataset) -> str:
         line += f"; {len(report.duplicates):,} duplicates used once"
     for kind, files in report.unread.items():
         line += f"; not read: {len(files):,} {kind}"
-    if corpus.versions:
-        line += f"; {_tunes(corpus.versions)}"
+    if corpus.duplicate_groups:
+        line += f"; {_tunes(corpus.duplicate_groups)}"
     return printable(line)
 
 
@@ -47,9 +47,9 @@ def require_batch(tokens: int, batch_size: int, sequence_length: int) -> None:
         )
 
 
-def facts(corpus: Dataset, batch_size: int, sequence_length: int) -> dict[str, Any]:
+def build_report(corpus: Dataset, batch_size: int, sequence_length: int) -> dict[str, Any]:
     """Return the report as JSON has it: what was found, parsed and skipped, what training sees."""
-    report, pieces = corpus.report, corpus.sizes.values()
+    report, pieces = corpus.report, corpus.pieces.values()
     stream = sum(map(len, corpus.training.values()))
     skipped: dict[str, list[dict[str, str]]] = {}
     for path, refusal in report.skipped:
@@ -68,14 +68,14 @@ def facts(corpus: Dataset, batch_size: int, sequence_length: int) -> dict[str, A
         "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
         "skipped": skipped,
         "unsupported": {kind: list(map(str, paths)) for kind, paths in report.unread.items()},
-        "versions": corpus.versions,
-        "incomplete": {name: x.warnings for name, x in corpus.sizes.items() if x.warnings},
+        "duplicate_groups": corpus.duplicate_groups,
+        "truncated": {name: x.warnings for name, x in corpus.pieces.items() if x.warnings},
         "hanging_notes": sum(piece.hanging_notes for piece in pieces),
-        "inexact_meta": sum(piece.count_inexact for piece in pieces),
+        "inexact_meta": sum(piece.inexact_meta for piece in pieces),
         "pieces": {"training": len(corpus.training), "held_out": len(corpus.held_out)},
         "notes": sum(piece.notes for piece in pieces),
         "quarters": round(sum(piece.quarters for piece in pieces), 3),
-        "tokens": {"all": corpus.tokens, "training": stream},
+        "tokens": {"all": corpus.n_tokens, "training": stream},
         "vocabulary": len(corpus.vocabulary),
         "most_frequent": [(corpus.vocabulary.tokens[i], int(counts[i])) for i in frequent],
         "instruments": dict(instruments.most_common()),
@@ -104,11 +104,15 @@ def print_report(report: dict[str, Any]) -> None:
     kinds("skipped", detailed)
     if report["unsupported"]:
         kinds("not read", report["unsupported"], " beside them")
-    if report["versions"]:
-        line("versions", _tunes(report["versions"]), *map(", ".join, report["versions"]))
-    if cut := report["incomplete"]:
+    if report["duplicate_groups"]:
+        line(
+            "versions",
+            _tunes(report["duplicate_groups"]),
+            *map(", ".join, report["duplicate_groups"]),
+        )
+    if cut := report["truncated"]:
         rows = (f"{name}: {', '.join(texts)}" for name, texts in cut.items())
-        line("incomplete", f"{len(cut):,}, read as far as they go", *rows)
+        line("truncated", f"{len(cut):,}, read as far as they go", *rows)
     if report["hanging_notes"]:
         line("hanging notes", f"{report['hanging_notes']:,} notes begin and never end, left out")
     if report["inexact_meta"]:

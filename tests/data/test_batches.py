@@ -32,7 +32,7 @@ def test_scoring_predicts_each_id_once_from_the_one_before() -> None:
     pieces = [np.append(rng.integers(1, 9, n), 0).astype(np.int32) for n in (3, 11, 7, 20, 5)]
     seen: list[tuple[int, int]] = []
     firsts = 0
-    for first, x, targets, weights in batches.scoring_batches(pieces, 2, 4):
+    for first, x, targets, weights in batches.evaluation_batches(pieces, 2, 4):
         assert x.shape == targets.shape == weights.shape == (2, 4)
         firsts += first
         seen += [

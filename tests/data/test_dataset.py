@@ -55,11 +55,11 @@ def test_neither_a_new_file_nor_the_vocabulary_reshuffles_the_split(
 def test_the_folder_reads_the_same_in_every_encoding(music: Path) -> None:
     split = {name: load_dataset(music, name=name, validation=0.34) for name in ("notes", "remi")}
     assert list(split["notes"].held_out) == list(split["remi"].held_out)
-    assert split["notes"].sizes.keys() == split["remi"].sizes.keys()
+    assert split["notes"].pieces.keys() == split["remi"].pieces.keys()
     assert all(
         (size.notes, size.quarters) == (other.notes, other.quarters)
         for size, other in zip(
-            split["notes"].sizes.values(), split["remi"].sizes.values(), strict=True
+            split["notes"].pieces.values(), split["remi"].pieces.values(), strict=True
         )
     )
 

@@ -8,7 +8,7 @@ import pytest
 from midi_bytes import notes, smf
 
 from midilstm import midi
-from midilstm.data import duplicates as versions
+from midilstm.data import duplicates
 from midilstm.data.dataset import held_out_names, load_dataset
 
 Line = list[tuple[float, float, int]]
@@ -62,7 +62,9 @@ VERSIONS: dict[str, Callable[[Line], bytes]] = {
 
 
 def grouped(pieces: dict[str, bytes]) -> list[list[str]]:
-    return versions.groups({name: versions.spans(midi.read(x)) for name, x in pieces.items()})
+    return duplicates.duplicate_groups(
+        {name: duplicates.melody_hashes(midi.read(x)) for name, x in pieces.items()}
+    )
 
 
 @pytest.mark.parametrize("how", VERSIONS)
@@ -103,16 +105,16 @@ def test_versions_hang_together_however_many_there_are() -> None:
 @pytest.mark.parametrize("pieces", [50, 100, 200])
 def test_comparisons_grow_with_the_number_of_pieces_alone(pieces: int) -> None:
     shared = [np.arange(30, dtype=np.uint32)] * pieces  # the worst: every span in every piece
-    assert sum(map(len, versions.compared(shared))) <= versions.NEAR * 30 * pieces
+    assert sum(map(len, duplicates.compared(shared))) <= duplicates.NEAR * 30 * pieces
 
 
 def test_spans_are_read_back_and_nothing_else_is() -> None:
-    packed = versions.spans(midi.read(smf(notes(*tune(1)))))
-    assert len(versions.unpacked(packed)) > 20
-    assert len(versions.unpacked("")) == 0
+    packed = duplicates.melody_hashes(midi.read(smf(notes(*tune(1)))))
+    assert len(duplicates.unpack_hashes(packed)) > 20
+    assert len(duplicates.unpack_hashes("")) == 0
     for text in ("?", packed[:-1], "AAAAA", "♯"):
         with pytest.raises(ValueError):
-            versions.unpacked(text)
+            duplicates.unpack_hashes(text)
 
 
 MUSIC = {str(number): f"hash {number}" for number in range(20)}
@@ -143,11 +145,11 @@ def test_a_folder_keeps_versions_together_in_every_encoding_unless_told(tmp_path
     for encoding in ("notes", "remi"):
         for seed in range(3):
             corpus = load_dataset(tmp_path, name=encoding, validation=0.3, seed=seed)
-            assert corpus.versions == [versions_of_1]
+            assert corpus.duplicate_groups == [versions_of_1]
             assert not set(versions_of_1) & set(corpus.held_out)
             assert len(corpus.held_out) == 4
     splits = [
         load_dataset(tmp_path, validation=0.3, seed=seed, group_versions=False) for seed in range(3)
     ]
     assert any(set(versions_of_1) & set(corpus.held_out) for corpus in splits)
-    assert not any(corpus.versions for corpus in splits)
+    assert not any(corpus.duplicate_groups for corpus in splits)

@@ -19,13 +19,13 @@ from midi_bytes import notes, smf
 from midilstm import midi
 from midilstm import tokenizers as encodings
 from midilstm.data import parsing as reading
-from midilstm.data.parsing import ParseError, ParseOutcome, Piece, Submit
+from midilstm.data.parsing import ParsedFile, ParsedPiece, ParseError, Submit
 from midilstm.fileio import InputError
 
 parse_notes = partial(reading.parse_bytes, name="notes")
 
 
-def parse(folder: Path, pool: reading.Pool | None = None) -> list[ParseOutcome]:
+def parse(folder: Path, pool: reading.Pool | None = None) -> list[ParsedFile]:
     """Return what becomes of a folder's files; without a pool they are parsed in this process."""
     cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
     return list(reading.parse_files(paths, name="notes", cache=cache, pool=pool or here))
@@ -46,15 +46,15 @@ def no_pool() -> Iterator[Submit]:
     yield
 
 
-def results(outcomes: list[ParseOutcome]) -> list[Piece | ParseError | Path]:
+def results(outcomes: list[ParsedFile]) -> list[ParsedPiece | ParseError | Path]:
     return [result for _, result, _ in outcomes]
 
 
-def cached(outcomes: list[ParseOutcome]) -> list[bool]:
+def cached(outcomes: list[ParsedFile]) -> list[bool]:
     return [is_cached for _, _, is_cached in outcomes]
 
 
-def reasons(outcomes: list[ParseOutcome]) -> list[str]:
+def reasons(outcomes: list[ParsedFile]) -> list[str]:
     return [result.reason for result in results(outcomes) if isinstance(result, ParseError)]
 
 
@@ -79,7 +79,7 @@ def test_changed_bytes_are_parsed_again(music: Path) -> None:
     parse(music)
     encodings.write(["C4"] * 7, music / "piece0.mid")
     _, first, is_cached = parse(music)[0]
-    assert isinstance(first, Piece)
+    assert isinstance(first, ParsedPiece)
     assert first.tokens == ("C4",) * 7
     assert not is_cached
 
@@ -109,7 +109,7 @@ def test_what_shapes_a_piece_has_a_cache_of_its_own(
         {"notes": 10**30},
         {"quarters": float("nan")},
         {"music": "\ud800"},
-        {"spans": "♯"},
+        {"melody_hashes": "♯"},
         {"more": 1},
         {"reason": "no notes"},
     ],
@@ -159,7 +159,7 @@ def test_copies_and_twins_are_used_once(music: Path) -> None:
         assert results(outcomes[-2:]) == [music / "piece1.mid"] * 2
 
 
-def _misbehave(data: bytes) -> Piece | ParseError:
+def _misbehave(data: bytes) -> ParsedPiece | ParseError:
     if data.startswith(b"sleep"):
         time.sleep(60)
     if data.startswith(b"die"):
@@ -172,7 +172,7 @@ def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(music: Path) -
     (music / "b.mid").write_bytes(b"die")
     outcomes = parse(music, processes(2, seconds=2, how=_misbehave))
     assert reasons(outcomes) == ["took too long", "crashed the reader"]
-    assert [type(result) for result in results(outcomes)] == [ParseError] * 2 + [Piece] * 6
+    assert [type(result) for result in results(outcomes)] == [ParseError] * 2 + [ParsedPiece] * 6
     # Neither is remembered: another machine, or another limit, may do better.
     repeated_mask = parse(music)
     assert reasons(repeated_mask) == ["not a MIDI file"] * 2
@@ -184,7 +184,7 @@ def _eat(_data: bytes, **_: object) -> midi.Score:
     pytest.fail("the memory limit let this through")
 
 
-def _parse_greedily(data: bytes) -> Piece | ParseError:
+def _parse_greedily(data: bytes) -> ParsedPiece | ParseError:
     midi.read = _eat  # type: ignore[assignment]  # in the worker, a process of its own
     return parse_notes(data)
 
@@ -205,7 +205,7 @@ def test_a_huge_file_and_a_pipe_are_not_even_read(music: Path) -> None:
 def test_a_piece_says_what_was_not_heard() -> None:
     hanging = b"\x00\x90\x30\x40"
     result = parse_notes(smf(notes((0, 1, 60), (1, 2, 62), start=hanging)))
-    assert isinstance(result, Piece)
+    assert isinstance(result, ParsedPiece)
     assert result.hanging_notes == 1
     assert result.notes == 2
 
@@ -225,7 +225,7 @@ def test_the_pedal_shapes_rhythm_and_neither_notes_nor_the_split(
         for name in ("notes", "tsd", "remi")
         for pedal in (True, False)
     }
-    assert all(isinstance(piece, Piece) for piece in pieces.values())
+    assert all(isinstance(piece, ParsedPiece) for piece in pieces.values())
     assert len({getattr(piece, "music", "") for piece in pieces.values()}) == 1
     assert pieces["notes", True] == pieces["notes", False]
     for name in ("tsd", "remi"):

@@ -36,7 +36,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize("name", tokens.ENCODINGS)
 def test_a_folder_is_read_through_music21(name: str, music: Path, events: list[Any]) -> None:
     corpus = load_dataset(music, name=name, jobs=1)
-    notes = sum(corpus.sizes[file].notes for file in corpus.sizes)
+    notes = sum(corpus.pieces[file].notes for file in corpus.pieces)
     assert corpus.report.from_cache == 0
     assert len(events) >= 2 * notes  # a beginning and an end each
 
