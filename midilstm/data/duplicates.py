@@ -25,7 +25,7 @@ NEAR = 8  # pieces, by name, with which one is compared of those that share a sp
 
 
 def melody_hashes(song: midi.Score) -> str:
-    """Return the hashes of the different spans of a song's lines, packed as `unpack_hashes` reads."""
+    """Return the hashes of the different spans of a song's lines, for `unpack_hashes`."""
     pitched = [note for note in song.notes if note.program != midi.DRUMS]
     pitched.sort(key=attrgetter("track", "program", "start", "pitch"))
     found = [np.empty(0, np.uint32)]
@@ -51,7 +51,7 @@ def _melody(track: Iterable[midi.Note], ticks_per_quarter: int) -> Iterator[int]
 
 
 def unpack_hashes(text: str) -> np.ndarray:
-    """Return spans as hashes uint32 [n], the mirror of `melody_hashes`; ValueError for another text."""
+    """Return hashes uint32 [n], the mirror of `melody_hashes`; ValueError for another text."""
     return np.frombuffer(b64decode(text, validate=True), "<u4")
 
 
