@@ -51,7 +51,7 @@ def run(config: ReportConfig) -> None:
     report = build_report(dataset, config.batch.batch_size, config.batch.seq_length)
     print_report(report)
     if config.report:
-        write_atomically(config.report, json.dumps(report, indent=2) + "\n")
+        write_atomically(config.report, json.dumps(report.to_json(), indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -70,12 +70,12 @@ def train(config: RunConfig) -> None:
     from midilstm.fileio import exclusive_lock
 
     if config.train.demo:
-        demo_dir = demo.make(config.data.jobs, config.train.demo)
+        demo_dir = demo.write_demo(config.data.jobs, config.train.demo)
         config = replace(config, data=replace(config.data, data_dir=demo_dir))
     dataset = load_dataset(config.data)
     n_tokens = sum(map(len, dataset.training.values()))
     report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
-    print(report.summary(dataset))
+    print(report.summarize(dataset))
     if config.worker.worker:  # only the first of several workers writes files
         from midilstm.training import distributed
 
