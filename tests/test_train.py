@@ -466,9 +466,10 @@ def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_classic_changes_the_defaults_and_no_flag() -> None:
     classic = train.parse_args(["--classic"])
-    assert (classic.layers, classic.dropout, classic.input_dropout) == (3, 0.2, 0)
-    assert (classic.learning_rate, classic.transpose, classic.shuffle) == (1e-3, False, False)
-    own = train.parse_args(["--classic", "--layers=1", "--transpose"])
-    assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
-    assert classic.ema == 0
-    assert train.parse_args([]).layers == 2
+    network = classic.model
+    assert (network.layers, network.dropout, network.input_dropout) == (3, 0.2, 0)
+    assert (classic.train.learning_rate, classic.train.shuffle, classic.train.ema) == (1e-3, 0, 0)
+    assert not classic.data.transpose
+    changed = train.parse_args(["--classic", "--layers=1", "--transpose"])
+    assert (changed.model.layers, changed.data.transpose, changed.model.dropout) == (1, True, 0.2)
+    assert train.parse_args([]).model.layers == 2
