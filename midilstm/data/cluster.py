@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import shutil
 import sys
@@ -53,6 +54,13 @@ def _send_package(client: Any) -> None:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE.name]:
             del sys.modules[name]
 
+    def missing_library() -> str | None:
+        try:
+            importlib.import_module("midilstm.data.parsing")
+        except ImportError as error:
+            return error.name
+        return None
+
     try:
         client.wait_for_workers(1, timeout=TIMEOUT)
     except TimeoutError as error:
@@ -65,6 +73,9 @@ def _send_package(client: Any) -> None:
         archive = shutil.make_archive(name, "zip", PACKAGE.parent, PACKAGE.name)
         client.run(forget_package)
         client.upload_file(archive)
+    for worker, library in client.run(missing_library).items():
+        if library:
+            raise InputError(f"the Dask worker at {worker} lacks {library}: there, {INSTALL}")
 
 
 @dataclass(eq=False)
