@@ -116,9 +116,8 @@ def select_checkpoint(model_dir: Path, which: str | None = None) -> Path:
 def metrics(checkpoint_file: Path) -> dict[str, float]:
     """Return the epoch's row of the log that a checkpoint holds; {} where it is damaged."""
     try:
-        with checkpoint.open_checkpoint(checkpoint_file) as archive:
-            values = read_json(checkpoint.read(archive, checkpoint.METRICS))
-            return {str(k): float(v) for k, v in values.items() if abs(v) <= sys.float_info.max}
+        with checkpoint.open_checkpoint(checkpoint_file) as opened:
+            return opened.metrics
     except checkpoint.CheckpointError:
         return {}
 
@@ -132,8 +131,8 @@ def metric_history(model_dir: Path) -> list[dict[str, float]]:
 def is_whole(checkpoint_file: Path) -> bool:
     """Tell whether all of a checkpoint can be read back and its checksums hold."""
     try:
-        with checkpoint.open_checkpoint(checkpoint_file) as archive:
-            return archive.testzip() is None and checkpoint.METRICS in archive.namelist()
+        with checkpoint.open_checkpoint(checkpoint_file) as opened:
+            return opened.is_whole()
     except checkpoint.CheckpointError:
         return False
 

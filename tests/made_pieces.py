@@ -37,7 +37,7 @@ def corpus(training: list[np.ndarray], held_out: list[np.ndarray]) -> Any:
         for pieces in named.values()
         for name, ids in pieces.items()
     }
-    return SimpleNamespace(**named, sizes=sizes)
+    return SimpleNamespace(**named, pieces=sizes)
 
 
 def strains(count: int, seed: int = 0) -> list[np.ndarray]:

@@ -21,7 +21,6 @@ import train
 from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
 from midilstm.generation import network
-from midilstm.schema import to_json
 
 pytestmark = pytest.mark.slow
 ROOT = Path(train.__file__).parent
@@ -166,9 +165,9 @@ def sample_while_training(
         drawn += 1
     assert trainer.status() == 0
     settings = runs.load_settings(folder / "model")
-    sizes = {**to_json(settings.model), "vocabulary_size": settings.dataset.vocabulary_size}
+    size = settings.dataset.vocabulary_size
     paths = runs.numbered_checkpoints(folder / "model").values()
-    said = {network.load(path, sizes).digest: runs.metrics(path) for path in paths}
+    said = {network.load(path, settings.model, size).digest: runs.metrics(path) for path in paths}
     made = [*(folder / "output").glob("*.json")]
     for path in made:
         body = json.loads(path.read_text(encoding="utf-8"))

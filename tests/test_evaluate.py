@@ -80,7 +80,7 @@ def test_a_model_that_has_pieces_by_heart_is_found_out(
 ) -> None:
     result = evaluated("--samples=6")
     settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
-    (held_out,) = settings["corpus"]["held_out"]
+    (held_out,) = settings["dataset"]["held_out"]
     longest = result["copying"]["generated"]["longest"]
     assert longest["length"] >= 24
     assert longest["piece"] in {f"piece{seed}.mid" for seed in range(4)} - {held_out}
@@ -120,7 +120,7 @@ def test_a_transposed_copy_is_memory_too(
     trained: Path, evaluated: Evaluation, tmp_path: Path
 ) -> None:
     settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
-    (held_out,) = settings["corpus"]["held_out"]
+    (held_out,) = settings["dataset"]["held_out"]
     name = next(f"piece{seed}.mid" for seed in range(4) if f"piece{seed}.mid" != held_out)
     original = tokens.read(trained / "data" / name)
     moved = [tokens.get("notes").transpose(token, 5) for token in original]

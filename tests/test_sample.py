@@ -14,14 +14,15 @@ from fake_network import FakeNetwork
 
 import model
 import sample
-from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import passages, ranking
 from midilstm.fileio import InputError, write_atomically
 from midilstm.generation import loaded_model as model_folder
 from midilstm.generation import options
 from midilstm.midi import program_of
+from midilstm.model_dir import DatasetSummary, RunSettings, save_settings
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
@@ -36,11 +37,16 @@ Sampled = list[dict[str, Any]]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model folder with two checkpoints of a tiny network."""
     folder = tmp_path_factory.mktemp("model")
-    sizes = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
+    config = ModelConfig(embedding_size=4, units=6, layers=1, dropout=0, input_dropout=0)
     Vocabulary(TOKENS).save(folder / "vocabulary.json")
-    settings = {"format": runs.FORMAT, "network": sizes, "training": {"pedal": True}, "corpus": {}}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    network = model.build_model(batch_size=1, sequence_length=1, **cast(Any, sizes))
+    settings = RunSettings(
+        model=config,
+        data=DataConfig(),
+        train=TrainConfig(),
+        dataset=DatasetSummary(vocabulary_size=len(TOKENS)),
+    )
+    save_settings(folder, settings)
+    network = model.build_model(config, len(TOKENS), batch_size=1, sequence_length=1)
     for epoch in (1, 2):
         rng, path = np.random.default_rng(epoch), folder / f"epoch-000{epoch}.keras"
         spreads = (2, 2, 2, 0, 1.5, 0)  # such that it hears what came before and is never sure
@@ -48,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network.set_weights([rng.normal(0, *pair) for pair in zip(spreads, shapes, strict=True)])
         network.save(path)
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("scores.json", json.dumps({"val_loss": epoch / 4}))
+            archive.writestr("metrics.json", json.dumps({"val_loss": epoch / 4}))
     return folder
 
 

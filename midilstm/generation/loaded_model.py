@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from midilstm import model_dir as runs
 from midilstm.fileio import InputError, read_json, write_atomically
-from midilstm.generation.network import Network, load
+from midilstm.generation.network import Network, from_arrays, read_weights
+from midilstm.model_dir import MATCH_MODEL, VOCABULARY, load_settings, select_checkpoint
 from midilstm.repetition.match_model import MatchWeights
-from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 FITTED_ON = {"checkpoint": str, "weights_sha256": str, "pieces": int, "tokens": int, "seed": int}
@@ -30,44 +29,32 @@ class LoadedModel:
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the checkpoint's epoch
 
 
-def open_model(folder: Path, which: str | None) -> LoadedModel:
-    """Read a model folder; raise InputError or OSError in one sentence where it does not fit."""
-    runs.select_checkpoint(folder, which)  # or there is nothing to read
-    settings = runs.load_settings(folder)
-    vocabulary = Vocabulary.load_for(folder / runs.VOCABULARY, settings.dataset.vocabulary_size)
-    sizes = {"vocabulary_size": len(vocabulary), **to_json(settings.model)}
-    checkpoint, network, scores = _read(folder, which, sizes)
-    memory, _ = read_match_model(folder / runs.MATCH_MODEL)
-    return LoadedModel(checkpoint, network, vocabulary, settings.data.pedal, memory, scores)
+def open_model(model_dir: Path, which: str | None) -> LoadedModel:
+    """Read a model folder; raise InputError in one sentence where its files do not fit together.
 
-
-def _read(
-    folder: Path, which: str | None, sizes: Mapping[str, Any]
-) -> tuple[Path, Network, dict[str, float]]:
-    """Return a checkpoint, its network and its epoch's scores, all of one file.
-
-    Meanwhile training may have put another in its place, or removed it: then choose again.
+    While training runs, the selected checkpoint may be replaced or removed between selecting and
+    opening it: then the selection is made once more.
     """
-    while True:
-        checkpoint = runs.select_checkpoint(folder, which)
-        before = _identity(checkpoint)
-        try:
-            found = checkpoint, load(checkpoint, sizes), runs.metrics(checkpoint)
-        except InputError:
-            if before and before == _identity(checkpoint):
-                raise
-        else:
-            if before == _identity(checkpoint):
-                return found
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of its name; None where there is none."""
+    checkpoint_path = select_checkpoint(model_dir, which)  # or there is nothing to read
+    settings = load_settings(model_dir)
+    size = settings.dataset.vocabulary_size
+    vocabulary = Vocabulary.load_for(model_dir / VOCABULARY, size)
     try:
-        status = path.lstat()  # a link that leads nowhere is one, too
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+        contents = read_weights(checkpoint_path, settings.model, size)
+    except InputError:
+        if (checkpoint_path := select_checkpoint(model_dir, which)).exists():
+            contents = read_weights(checkpoint_path, settings.model, size)
+        else:
+            raise
+    match_weights, _ = read_match_model(model_dir / MATCH_MODEL)
+    return LoadedModel(
+        checkpoint_path,
+        from_arrays(contents.arrays, settings.model),
+        vocabulary,
+        settings.data.pedal,
+        match_weights,
+        contents.metrics,
+    )
 
 
 def write_match_model(path: Path, weights: MatchWeights, fitted_on: dict[str, Any]) -> None:
@@ -89,6 +76,6 @@ def read_match_model(path: Path) -> tuple[MatchWeights | None, dict[str, Any]]:
         return None, {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is no memory that train.py fitted ({error}); remove it, and the train.py "
-            "command of this model fits it again"
+            f"{path} is not a match model that train.py wrote ({error}); remove it, and the "
+            "train.py command of this model fits it again"
         ) from error

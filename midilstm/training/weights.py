@@ -1,7 +1,6 @@
 """A network's weights, states and random numbers, in memory and as .keras files. Knows no MIDI."""
 
 import json
-import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from midilstm import checkpoint as checkpoints
 from midilstm import model_dir
+from midilstm.checkpoint import METRICS, CheckpointError, open_checkpoint
 from midilstm.fileio import InputError, atomic_path
 from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -69,7 +68,7 @@ def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = 
         with ema_weights(network):
             network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(checkpoints.METRICS, json.dumps(finite))  # which Keras leaves alone
+            archive.writestr(METRICS, json.dumps(finite))  # which Keras leaves alone
         if not model_dir.is_whole(partial):  # before the checkpoint that it replaces goes
             raise OSError("it cannot be read back")
 
@@ -80,13 +79,18 @@ def load(network: keras.Model, path: Path) -> None:
     Only arrays are read, never the network's description: a file cannot bring code along.
     """
     values = (*network.variables, *(network.optimizer.variables if network.compiled else ()))
-    most = 2**22 + 32 * sum(math.prod(variable.shape) for variable in values)
+    shapes = {
+        layer.name: [tuple(variable.shape) for variable in layer.trainable_variables]
+        for layer in network.layers
+        if layer.trainable_variables
+    }
     try:
         # Keras drops an optimizer's state with a mere warning.
-        with checkpoints.open_weights(path, most), warnings.catch_warnings():
+        with open_checkpoint(path) as checkpoint, warnings.catch_warnings():
+            checkpoint.arrays(shapes)
             warnings.filterwarnings("error", "Skipping variable loading")
             network.load_weights(path)
-    except checkpoints.CheckpointError as error:
+    except CheckpointError as error:
         said = str(error).strip().split("\n\n")  # Keras has a preamble, then the reason
         reason = said[min(1, len(said) - 1)].splitlines()[0].rstrip(". ")
         raise InputError(
