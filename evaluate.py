@@ -58,7 +58,7 @@ def evaluate(arguments: EvaluationConfig) -> None:
     result = {
         "checkpoint": str(trained.checkpoint_path),
         "encoding": vocabulary.encoding_name,
-        "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
+        "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.fingerprint()},
         "other_corpus": arguments.other_corpus,
         "seed": arguments.seed,
         "temperature": arguments.temperature,

@@ -41,23 +41,23 @@ def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
     )
 
 
-def report(config: ReportConfig) -> None:
+def run(config: ReportConfig) -> None:
     """Read the folder, split its pieces, cut them into batches, and print the result."""
     from midilstm.data.dataset import load_dataset
-    from midilstm.data.report import facts, print_report
+    from midilstm.data.report import build_report, print_report
     from midilstm.fileio import write_atomically
 
     dataset = load_dataset(config.data)
-    found = facts(dataset, config.batch.batch_size, config.batch.seq_length)
-    print_report(found)
+    report = build_report(dataset, config.batch.batch_size, config.batch.seq_length)
+    print_report(report)
     if config.report:
-        write_atomically(config.report, json.dumps(found, indent=2) + "\n")
+        write_atomically(config.report, json.dumps(report.to_json(), indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return the exit status."""
     config = parse_args(argv)
-    return cli.run(lambda: report(config))
+    return cli.run(lambda: run(config))
 
 
 if __name__ == "__main__":

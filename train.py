@@ -70,12 +70,12 @@ def train(config: RunConfig) -> None:
     from midilstm.fileio import exclusive_lock
 
     if config.train.demo:
-        demo_dir = demo.make(config.data.jobs, config.train.demo)
+        demo_dir = demo.write_demo(config.data.jobs, config.train.demo)
         config = replace(config, data=replace(config.data, data_dir=demo_dir))
     dataset = load_dataset(config.data)
     n_tokens = sum(map(len, dataset.training.values()))
     report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
-    print(report.summary(dataset))
+    print(report.summarize(dataset))
     if config.worker.worker:  # only the first of several workers writes files
         from midilstm.training import distributed
 
@@ -153,8 +153,8 @@ def settings_of_run(config: RunConfig, dataset: Dataset) -> RunSettings:
     summary = DatasetSummary(
         pieces=len(dataset.training) + len(dataset.held_out),
         held_out=tuple(sorted(dataset.held_out)),
-        tokens=dataset.tokens,
-        sha256=dataset.digest(),
+        tokens=dataset.n_tokens,
+        sha256=dataset.fingerprint(),
         vocabulary_size=len(dataset.vocabulary),
     )
     return RunSettings(model=config.model, data=config.data, train=config.train, dataset=summary)

@@ -28,6 +28,14 @@ def make_piece() -> Callable[..., list[str]]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty cache folder, which takes the place of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture
 def music(tmp_path: Path, make_piece: Callable[..., list[str]]) -> Path:
     """Return a folder of six short pieces."""

@@ -16,7 +16,7 @@ import model
 import sample
 from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
-from midilstm.data.dataset import Dataset, Report
+from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import passages, ranking
 from midilstm.fileio import InputError, write_atomically
 from midilstm.generation import loaded_model as model_folder
@@ -489,7 +489,7 @@ def test_the_best_are_no_copies(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     vocabulary = Vocabulary(TOKENS)
     music = {"a.mid": np.append(vocabulary.ids_of(made[0])[20:60], 0)}
     music |= {f"{n}.mid": np.append(np.arange(40 * n, 40 * n + 40) % 4 + 1, 0) for n in range(1, 8)}
-    corpus = Dataset(vocabulary, music, {}, Report(0, {}), {})
+    corpus = Dataset(vocabulary, music, {}, ReadReport(0, {}), {})
     monkeypatch.setattr(passages, "load_music", lambda *_, **__: (corpus, []))
     ranking.write_reference(folder / "model", list(music.values()))
     kept = run("--chars=80", "--seed=5", "--count=2", "--best=2", "--data-dir=music")

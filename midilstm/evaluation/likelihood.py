@@ -109,7 +109,7 @@ def summary(
     """Return totals divided once, each with its interval over pieces."""
     nats, likelier = nats_of(found, way), [costs[way, 1] for costs in found]
     tokens = np.array([len(ids) for ids in pieces.values()])
-    sizes = [corpus.sizes[name] for name in pieces]
+    sizes = [corpus.pieces[name] for name in pieces]
     notes, quarters = np.array([(size.notes, size.quarters) for size in sizes]).T
     a_token = estimate(nats, tokens, rng=rng)
     interval = a_token["interval"] and np.exp(a_token["interval"]).tolist()

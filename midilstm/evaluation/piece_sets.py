@@ -47,12 +47,12 @@ def load_music(
         return in_vocabulary(load_dataset(other, merges=merges), vocabulary)
     reading = {item.name: getattr(config, item.name) for item in fields(ReadingConfig)}
     dataset = load_dataset(replace(settings.data, **reading), merges=merges)
-    if dataset.digest() == settings.dataset.sha256:
+    if dataset.fingerprint() == settings.dataset.sha256:
         return dataset, []
     raise InputError(
         f"{config.data_dir} does not hold the music that the model was trained on "
         f"({settings.dataset.pieces:,} pieces with {settings.dataset.tokens:,} tokens; here "
-        f"{len(dataset.training) + len(dataset.held_out):,} with {dataset.tokens:,}): give that "
+        f"{len(dataset.training) + len(dataset.held_out):,} with {dataset.n_tokens:,}): give that "
         "folder with --data-dir, or add --other-corpus to take every piece here as held out"
     )
 
@@ -62,9 +62,9 @@ def in_vocabulary(corpus: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, lis
     table = vocabulary.ids_of(corpus.vocabulary.tokens)
     unknown = [corpus.vocabulary.tokens[number] for number in np.flatnonzero(table < 0)]
     known = {name: table[ids][table[ids] >= 0] for name, ids in corpus.training.items()}
-    missing = corpus.tokens - sum(map(len, known.values()))
+    missing = corpus.n_tokens - sum(map(len, known.values()))
     note = (
-        f"Left out: {missing:,} of {corpus.tokens:,} tokens, of {len(unknown):,} kinds that the "
+        f"Left out: {missing:,} of {corpus.n_tokens:,} tokens, of {len(unknown):,} kinds that the "
         f"model does not know ({', '.join(unknown[:10])}{' ...' if len(unknown) > 10 else ''}). "
         "What a note and a quarter cost is too low by what these would have."
     )
