@@ -49,7 +49,7 @@ def test_the_model_folder_says_how_it_hears(trained: tuple[str, Path]) -> None:
     assert vocabulary.encoding_name == name
     assert vocabulary.merges
     settings = json.loads((folder / "model" / "settings.json").read_text("utf-8"))
-    assert settings["training"]["bpe"] == 20
+    assert settings["data"]["bpe"] == 20
 
 
 @pytest.mark.parametrize("words", [["--encoding=notes"], ["--bpe=10"]])

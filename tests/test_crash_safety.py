@@ -21,6 +21,7 @@ import train
 from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
 from midilstm.generation import network
+from midilstm.schema import to_json
 
 pytestmark = pytest.mark.slow
 ROOT = Path(train.__file__).parent
@@ -164,7 +165,8 @@ def sample_while_training(
         assert sample.main([f"--seed={drawn}", "--chars=5", f"--checkpoint={which}"]) == 0
         drawn += 1
     assert trainer.status() == 0
-    sizes = runs.load_settings(folder / "model")["network"]
+    settings = runs.load_settings(folder / "model")
+    sizes = {**to_json(settings.model), "vocabulary_size": settings.dataset.vocabulary_size}
     paths = runs.numbered_checkpoints(folder / "model").values()
     said = {network.load(path, sizes).digest: runs.metrics(path) for path in paths}
     made = [*(folder / "output").glob("*.json")]

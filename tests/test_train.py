@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+import preprocess
 import train
 from midilstm import model_dir as runs
 from midilstm.fileio import exclusive_lock
@@ -159,7 +160,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
 def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--epochs=6") == 0
     said = capsys.readouterr().out
-    assert "Nothing left to do: model holds epoch 6 of 6" in said
+    assert "Nothing left to train: model holds epoch 6 of 6" in said
     assert "--epochs=12" in said
     assert "--fresh" in said
     assert "match_model.json" not in said  # there it is
@@ -189,7 +190,7 @@ def test_other_settings_are_refused_in_one_line(
 ) -> None:
     assert run("--epochs=8", "--learning-rate=0.1", "--no-pedal") == 2
     error = capsys.readouterr().err
-    assert "training.learning_rate was 0.003 and is now 0.1" in error
+    assert "learning_rate was 0.003 and is now 0.1" in error
     assert "training.pedal was True and is now False" in error
     assert error.count("\n") == 1
     assert len(rows(copied)) == 6
@@ -211,7 +212,7 @@ def test_fresh_moves_the_old_run_aside_whatever_its_format(copied: Path) -> None
     assert run("--epochs=1", "--seed=1", "--fresh") == 0
     (aside,) = (copied / "model").glob("before-*")
     assert weights(aside / "epoch-0006.keras") == old
-    assert json.loads((aside / "settings.json").read_text())["training"]["seed"] == 0
+    assert json.loads((aside / "settings.json").read_text())["data"]["seed"] == 0
     (old_log,) = (copied / "logs").glob("before-*/training.csv")
     assert len(old_log.read_text().splitlines()) == 7
     assert list(runs.numbered_checkpoints(copied / "model")) == [1]
@@ -229,7 +230,7 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert runs.metrics(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
     assert weights(best) == weights(runs.checkpoint_path(folder / "model", len(losses) - 2))
     assert (folder / "model" / "match_model.json").exists()
-    said = "Stopped: no better held-out loss for 2 epochs"
+    said = "Stopped: the held-out loss has not improved for 2 epochs"
     assert said in capsys.readouterr().out
     assert run(*flags) == 0
     assert said in capsys.readouterr().out
@@ -266,7 +267,7 @@ def test_a_run_starts_from_another_models_tokens(
     flags = ["--data-dir=other", "--no-transpose", "--start-from=base", "--freq=1", "--ema=0"]
     assert run("--epochs=1", *flags, "--units=7") == 2
     error = capsys.readouterr().err
-    assert "--start-from=base has notes with embedding_size, units, layers [8, 6, 1]" in error
+    assert "--start-from=base holds a model of notes with 1 layers of 6 units" in error
     assert "[8, 7, 1]" in error
     assert error.count("\n") == 1
     assert not list((copied / "model").iterdir())
@@ -296,9 +297,9 @@ def test_a_run_starts_from_another_models_tokens(
             row = theirs["tokens"].index(token) if taken else 0
             assert np.allclose(mine[number], known[row], atol=1e-6) == taken
     settings = json.loads(Path("model/settings.json").read_text())
-    assert settings["training"]["start_from"] == "base"
+    assert settings["train"]["start_from"] == "base"
     digest = hashlib.sha256(Path("base/best.keras").read_bytes()).hexdigest()
-    assert settings["start"] == {"checkpoint": "base/best.keras", "sha256": digest}
+    assert settings["initial_checkpoint"] == {"checkpoint": "base/best.keras", "sha256": digest}
     shutil.rmtree("base")  # going on does not read it again
     assert run("--epochs=2", *flags, rate) == 0
     assert run("--epochs=3", *flags, rate, "--start-from=elsewhere") == 2
@@ -371,6 +372,7 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
 
 def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(copied: Path) -> None:
     flags = " ".join([*SMALL, "--model-dir=new"])  # of music that is in the cache
+    assert preprocess.main(["--jobs=1"]) == 0
     command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {flags}"
     done = subprocess.run(["bash", "-c", command], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 2
@@ -390,7 +392,7 @@ def test_what_a_run_lost_is_made_again(
     (copied / "model" / ".partial-epoch-0007.keras").write_bytes(b"left by a run that died")
     assert run("--epochs=6", "--freq=3") == 0
     said = capsys.readouterr()
-    assert "epoch-0006.keras is damaged: it is called damaged-epoch-0006.keras" in said.err
+    assert "epoch-0006.keras is damaged and was renamed to damaged-epoch-0006.keras" in said.err
     assert "Going on from model/epoch-0003.keras" in said.out
     expected = finished[0]
     for name in ("epoch-0006.keras", "best.keras"):
@@ -466,9 +468,10 @@ def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_classic_changes_the_defaults_and_no_flag() -> None:
     classic = train.parse_args(["--classic"])
-    assert (classic.layers, classic.dropout, classic.input_dropout) == (3, 0.2, 0)
-    assert (classic.learning_rate, classic.transpose, classic.shuffle) == (1e-3, False, False)
-    own = train.parse_args(["--classic", "--layers=1", "--transpose"])
-    assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
-    assert classic.ema == 0
-    assert train.parse_args([]).layers == 2
+    network = classic.model
+    assert (network.layers, network.dropout, network.input_dropout) == (3, 0.2, 0)
+    assert (classic.train.learning_rate, classic.train.shuffle, classic.train.ema) == (1e-3, 0, 0)
+    assert not classic.data.transpose
+    changed = train.parse_args(["--classic", "--layers=1", "--transpose"])
+    assert (changed.model.layers, changed.data.transpose, changed.model.dropout) == (1, True, 0.2)
+    assert train.parse_args([]).model.layers == 2
