@@ -109,23 +109,20 @@ class _Batches:
         if batch is self._open:
             self._close_batch()
         if not batch.results:
-            batch.results = _results(batch.future)
+            batch.results = self._results(batch.future)
             if batch.results == [CRASHED] and len(batch.sources) > 1:
                 futures = [self._send([source]) for source in batch.sources]
-                batch.results = [_results(future)[0] for future in futures]
+                batch.results = [self._results(future)[0] for future in futures]
         return batch.results[index]
 
+    def _results(self, future: Any) -> list[ParseResult]:
+        """Return the results of a task, only CRASHED where it ended its workers."""
+        from distributed import KilledWorker
 
-def _results(future: Any) -> list[ParseResult]:
-    """Return the results of a task, only CRASHED where it ended its workers."""
-    from distributed import KilledWorker
-
-    try:
-        return cast(list[ParseResult], future.result())
-    except KilledWorker:
-        return [CRASHED]
-    except ImportError as error:
-        raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
+        try:
+            return cast(list[ParseResult], future.result())
+        except KilledWorker:
+            return [CRASHED]
 
 
 def parse_on_worker(sources: list[bytes | Path], config: DataConfig) -> list[ParseResult]:

@@ -51,23 +51,21 @@ def describe_unsupported(kind: str, count: int) -> str:
 def list_folder(folder: Path) -> FolderListing:
     """List the music below a folder, or a URL such as s3://bucket/music, except hidden files."""
     unsupported: dict[str, list[Path]] = {}
-    if is_remote := remote_url(folder) is not None:
-        versions = _list_remote(folder)
-        paths = [path for path in versions if not any(x.startswith(".") for x in path.parts)]
-    elif folder.is_dir():
-        versions = {}
+    versions = _list_remote(folder) if remote_url(folder) else {}
+    paths = [path for path in versions if not any(x.startswith(".") for x in path.parts)]
+    if not remote_url(folder):
         paths = _list_local(folder, unsupported)
-    else:
-        raise InputError(f"{folder} is not a folder; give a folder of .mid files with --data-dir")
     paths.sort(key=lambda path: path.relative_to(folder).as_posix())
     for path in paths:
         if kind := _KINDS.get(path.suffix.lower()):
             unsupported.setdefault(kind, []).append(path)
     midi_files = [path for path in paths if path.suffix.lower() in MIDI]
-    return FolderListing(midi_files, unsupported, versions if is_remote else {})
+    return FolderListing(midi_files, unsupported, versions)
 
 
 def _list_local(folder: Path, unsupported: dict[str, list[Path]]) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a folder of .mid files with --data-dir")
     paths: list[Path] = []
     visited: set[str] = set()
 

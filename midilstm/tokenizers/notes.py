@@ -113,7 +113,7 @@ def onsets_of(song: midi.Score) -> dict[int, set[int]]:
     """
     quarter, onsets = song.ticks_per_quarter, dict[int, set[int]]()
     heads: dict[tuple[int, int], tuple[int, int, int]] = {}  # track, ending → start, end, slot
-    for start, length, pitch, _, program, track in song.notes:
+    for start, length, pitch, _, program, track, _ in song.notes:
         if program == midi.DRUMS:
             continue
         end = start + length

@@ -15,9 +15,9 @@ import pytest
 
 from midilstm import tokenizers
 from midilstm.config import DataConfig
-from midilstm.data import cluster as dask
 from midilstm.data import parsing
 from midilstm.data.cache import Cache
+from midilstm.data.cluster import PACKAGE
 from midilstm.data.dataset import load_dataset
 from midilstm.fileio import InputError
 from midilstm.tokenizers.notes import NAMES
@@ -94,7 +94,7 @@ def read(
 def package_with(folder: Path, line: str) -> Path:
     """Return a copy of the package whose reader begins with another line."""
     copy = folder / "changed" / "midilstm"
-    shutil.copytree(dask.PACKAGE, copy)
+    shutil.copytree(PACKAGE, copy)
     with (copy / "midi" / "__init__.py").open("a") as file:
         file.write("\n\nimport os, time\n_read = read\n\ndef read(data, **options):\n")
         file.write(f"    {line}\n    return _read(data, **options)\n")
@@ -107,7 +107,9 @@ def test_workers_parse_with_this_version_and_give_the_local_result(
     cluster.start_worker()
     cluster.start_worker("--nanny")
     with monkeypatch.context() as patch, pytest.raises(InputError, match="of old"):
-        patch.setattr(dask, "PACKAGE", package_with(tmp_path, "raise MidiError('of old')"))
+        patch.setattr(
+            "midilstm.data.cluster.PACKAGE", package_with(tmp_path, "raise MidiError('of old')")
+        )
         read(many, cluster.address)
     assert read(many, cluster.address) == read(many, None)
 
@@ -119,7 +121,7 @@ def test_a_killed_worker_and_a_file_that_hangs_or_crashes_cost_nothing_else(
     (many / "777.mid").write_bytes(b"hangs")
     (many / "888.mid").write_bytes(b"dies")
     line = 'data == b"hangs" and time.sleep(999); data == b"dies" and os._exit(9)'
-    monkeypatch.setattr(dask, "PACKAGE", package_with(tmp_path, line))
+    monkeypatch.setattr("midilstm.data.cluster.PACKAGE", package_with(tmp_path, line))
     first, _second = cluster.start_worker(), cluster.start_worker("--nanny")
     n_parsed = 0
     put = Cache.put
@@ -181,7 +183,7 @@ def test_a_bucket_is_read_by_the_workers(
 def test_a_cluster_without_workers_is_an_error(
     music: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask, "TIMEOUT", 2)
+    monkeypatch.setattr("midilstm.data.cluster.TIMEOUT", 2)
     with pytest.raises(InputError, match=f"scheduler at {cluster.address} has no workers"):
         read(music, cluster.address)
 

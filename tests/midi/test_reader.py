@@ -366,7 +366,7 @@ def test_a_missing_track_is_a_warning() -> None:
     whole = file(beats(60))
     song = midi.read(whole.replace(b"\0\1\0\1", b"\0\1\0\3", 1))
     assert song.notes == midi.read(whole).notes
-    assert song.warnings == ("its header promises 3 tracks, it holds 1",)
+    assert song.warnings == ("its header promises 3 tracks, but it holds 1",)
     assert midi.read(whole).warnings == ()
 
 
