@@ -59,7 +59,7 @@ def test_a_run_in_another_encoding_is_refused(
     name, folder = trained
     other = words if words[0].startswith("--encoding") else [f"--encoding={name}", *words]
     assert train.main([*places(folder), *SMALL, *other]) == 2
-    changed = "encoding was" if words[0].startswith("--encoding") else "training.bpe was 20"
+    changed = "encoding was" if words[0].startswith("--encoding") else "bpe was 20"
     assert changed in capsys.readouterr().err
 
 

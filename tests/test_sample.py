@@ -18,7 +18,7 @@ from midilstm import tokenizers as tokens
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import passages, ranking
-from midilstm.fileio import InputError, write_atomically
+from midilstm.fileio import InputError
 from midilstm.generation import loaded_model as model_folder
 from midilstm.generation import options
 from midilstm.midi import program_of
@@ -287,7 +287,7 @@ def test_a_model_without_a_memory_says_so(
 ) -> None:
     for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
         remembering.write_text(content)
-        assert "model/match_model.json is no memory that train.py fitted" in refused(capsys)
+        assert "model/match_model.json is not a match model that train.py wrote" in refused(capsys)
     body = {"weights": {**WEIGHTS.to_json(), "bias": "1"}, "fitted_on": FITTED_ON}
     remembering.write_text(json.dumps(body))
     assert "bias is '1', expected a number" in refused(capsys)
@@ -515,39 +515,21 @@ def test_a_full_disk_leaves_no_half_a_piece(folder: Path, blocks: int) -> None:
     assert not list((folder / "output").iterdir())
 
 
-def test_weights_and_scores_are_of_one_file_while_training_replaces_it(
+def test_a_checkpoint_that_training_removes_meanwhile_is_selected_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best, load, read = folder / "model" / "best.keras", model_folder.load, []
-    files = [(folder / "model" / f"epoch-000{n}.keras").read_bytes() for n in (1, 2, 1)]
+    read_weights, newest = model_folder.read_weights, folder / "model" / "epoch-0002.keras"
 
-    def replaced(path: Path, sizes: Any) -> Any:
-        read.append(load(path, sizes))
-        if len(read) < len(files):
-            write_atomically(best, files[len(read)])
-        return read[-1]
-
-    write_atomically(best, files[0])
-    monkeypatch.setattr(model_folder, "load", replaced)
-    trained = model_folder.open_model(folder / "model", "best")
-    assert len(read) == 3
-    assert trained.network.digest == read[0].digest != read[1].digest
-    assert trained.metrics["val_loss"] == 0.25
-
-
-def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load, newest = model_folder.load, folder / "model" / "epoch-0002.keras"
-
-    def removed(path: Path, sizes: Any) -> Any:
+    def remove_and_read(path: Path, config: ModelConfig, vocabulary_size: int) -> Any:
         newest.unlink(missing_ok=True)
-        return load(path, sizes)
+        return read_weights(path, config, vocabulary_size)
 
-    monkeypatch.setattr(model_folder, "load", removed)
-    assert model_folder.open_model(folder / "model", "latest").checkpoint_path.stem == "epoch-0001"
+    monkeypatch.setattr(model_folder, "read_weights", remove_and_read)
+    loaded = model_folder.open_model(folder / "model", "latest")
+    assert loaded.checkpoint_path.stem == "epoch-0001"
+    assert loaded.metrics == {"val_loss": 0.25}
     newest.symlink_to("nowhere")
-    monkeypatch.setattr(model_folder, "load", load)
+    monkeypatch.setattr(model_folder, "read_weights", read_weights)
     with pytest.raises(InputError, match="damaged"):
         model_folder.open_model(folder / "model", "latest")
 

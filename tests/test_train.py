@@ -191,7 +191,7 @@ def test_other_settings_are_refused_in_one_line(
     assert run("--epochs=8", "--learning-rate=0.1", "--no-pedal") == 2
     error = capsys.readouterr().err
     assert "learning_rate was 0.003 and is now 0.1" in error
-    assert "training.pedal was True and is now False" in error
+    assert "pedal was True and is now False" in error
     assert error.count("\n") == 1
     assert len(rows(copied)) == 6
 
@@ -268,7 +268,7 @@ def test_a_run_starts_from_another_models_tokens(
     assert run("--epochs=1", *flags, "--units=7") == 2
     error = capsys.readouterr().err
     assert "--start-from=base holds a model of notes with 1 layers of 6 units" in error
-    assert "[8, 7, 1]" in error
+    assert "and this run is notes with 1 layers of 7 units" in error
     assert error.count("\n") == 1
     assert not list((copied / "model").iterdir())
     rate = "--learning-rate=1e-9"  # so that what the epoch leaves is what was taken
@@ -303,7 +303,7 @@ def test_a_run_starts_from_another_models_tokens(
     shutil.rmtree("base")  # going on does not read it again
     assert run("--epochs=2", *flags, rate) == 0
     assert run("--epochs=3", *flags, rate, "--start-from=elsewhere") == 2
-    assert "training.start_from was base and is now elsewhere" in capsys.readouterr().err
+    assert "start_from was base and is now elsewhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["the loss", "the held-out loss", "the weights"])
@@ -376,8 +376,8 @@ def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(copied: Pat
     command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {flags}"
     done = subprocess.run(["bash", "-c", command], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 2
-    said = "train.py: cannot write new/settings.json (File too large); all files written before"
-    assert done.stderr == f"{said} are intact\n"
+    message = "train.py: cannot write new/settings.json (File too large); all files written before"
+    assert done.stderr.endswith(f"{message} are intact\n")
     assert "TensorFlow" not in done.stdout
     assert not list((copied / "new").iterdir())
 

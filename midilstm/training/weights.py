@@ -98,7 +98,7 @@ def load(network: keras.Model, path: Path) -> None:
             "move it away to go on from the checkpoint before it"
         ) from error
     if not all(np.isfinite(variable.numpy()).all() for variable in values):
-        raise InputError(f"{path} has weights that are no numbers; move it away")
+        raise InputError(f"{path} has weights that are not finite: move it away")
     _swap_averages(network)
 
 

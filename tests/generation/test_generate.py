@@ -157,22 +157,28 @@ def test_ctrl_c_stops_all_groups() -> None:
 class Echo:
     """Remember each piece's ids, and make the next sure to be the one before the last."""
 
-    def __init__(self, heard: list[list[int]]) -> None:
-        self.heard = heard
+    def __init__(self, rows: list[list[int]]) -> None:
+        self.rows = rows
 
-    def hear(self, ids: np.ndarray) -> None:
-        for piece, number in zip(self.heard, ids.tolist(), strict=True):
-            piece.append(number)
+    def update(self, ids: np.ndarray) -> None:
+        for row, token_id in zip(self.rows, ids.tolist(), strict=True):
+            row.append(token_id)
 
-    def pull(self, log_probabilities: np.ndarray) -> np.ndarray:
+    def add_match_bias(self, log_probs: np.ndarray) -> None:
         with np.errstate(divide="ignore"):
-            return np.log(np.eye(log_probabilities.shape[1])[[piece[-2] for piece in self.heard]])
+            log_probs[:] = np.log(np.eye(log_probs.shape[1])[[row[-2] for row in self.rows]])
 
     def select_rows(self, rows: Sequence[int] | np.ndarray) -> "Echo":
-        return Echo([list(self.heard[row]) for row in rows])
+        return Echo([list(self.rows[row]) for row in rows])
 
 
-def test_a_memory_hears_all_and_is_asked_before_the_grammar() -> None:
+def test_the_match_model_is_fed_all_ids_and_applied_before_the_grammar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def echo(log_probs: np.ndarray, match_model: Echo) -> None:
+        match_model.add_match_bias(log_probs)
+
+    monkeypatch.setattr("midilstm.generation.generate.add_match_bias", echo)
     pieces = generate(FakeNetwork(), range(3), 6, SamplingConfig(), [2, 5, 6, 3], memory=Echo([[]]))
     assert pieces == [[6, 3, 6, 3, 6, 3]] * 3
     grammar = Grammar(toy_follow, 7, "note")
