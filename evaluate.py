@@ -65,7 +65,7 @@ def evaluate(arguments: EvaluationConfig) -> None:
         "top_p": arguments.top_p,
         "memory": weights and weights.to_json(),
         **baseline.score(trained.network, corpus, vocabulary, rng, weights),
-        "notes": notes,
+        "warnings": notes,
     }
     if arguments.generated or arguments.samples:
         strength = None
@@ -84,7 +84,7 @@ def evaluate(arguments: EvaluationConfig) -> None:
         length = arguments.length or int(np.median([len(ids) for ids in made.values()]))
         result["generated"] = {"pieces": len(made), "length": length, "memory": strength}
         result |= compare_to_reference(made, length, corpus, vocabulary, other, third)
-    result["verdict"] = report.verdict(result)
+    result["summary"] = report.verdict(result)
     report.show(result)
     if arguments.json:
         text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)

@@ -65,13 +65,13 @@ def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list
         )["generated"]
         groups = [("people", "training")] if not lines else []
         for label, group in (*groups, (f"{what} {best}", "generated")):
-            mine, of = group == "generated", found["form"][group]
+            mine, of = group == "generated", found["repetition"][group]
             low, high = found["mgeval"]["interval"]
             cells = [f"{found['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})" if mine else "–"]
             cells += [f"{np.mean(list(found['far'].values())):.2f}" if mine else "–"]
             cells += [f"{found['statistics'][key][group]['value']:.3g}" for key in SHOWN]
             cells += [f"{of['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
-            cells += [f"{of['longest_loop']['most']}"]
+            cells += [f"{of['longest_loop']['max']}"]
             cells += [f"{copied['grams']['8']['transposed']['value']:.4f}" if mine else "–"]
             lines.append(f"| {name}: {label} | {' | '.join(cells)} |")
     return lines

@@ -107,7 +107,7 @@ def beside(
         "mgeval": found["similarity"]["mean_overlap"],
         "statistics": found["statistics"]["values"],
         "far": far,
-        "form": form.compare(sets, clock, rng),
+        "repetition": form.compare(sets, clock, rng),
     }
 
 
@@ -119,7 +119,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         here = [row for row in rows if row["model"] == model]
         for row, of in ((here[0], "training"), *((row, "generated") for row in here)):
             knobs = ", ".join(f"{key.replace('_', '-')} {v:g}" for key, v in row["knobs"].items())
-            known = row["form"][of]
+            known = row["repetition"][of]
             mine = of == "generated"
             cells = [f"{row['mgeval']['value']:.3f}" if mine else "–"]
             cells += [f"{np.mean(list(row['far'].values())):.2f}" if mine else "–"]

@@ -103,14 +103,14 @@ def drawn(
         alike = similarity.compare(two, vocabulary, rng)["similarity"]["mean_overlap"]
         copied = copying.copy_report(corpus.training, sets, vocabulary, rng)
         found[name] = {
-            "form": form.compare({**sets, "people": people}, clock, rng),
+            "repetition": form.compare({**sets, "reference": people}, clock, rng),
             "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
             "longest_copy": copied["generated"]["longest_transposed"],
             "mgeval": alike,
             "tokens_a_second": round(args.pieces * length / seconds),
         }
     made = pieces.sampled(network, vocabulary, range(FEW), LONG * length, past, top_p=args.top_p)
-    found["last_fifth"] = {"people": last_fifth(people), "long": last_fifth(made)}
+    found["last_fifth"] = {"reference": last_fifth(people), "long": last_fifth(made)}
     return found
 
 
@@ -177,9 +177,9 @@ def form_table(rows: list[dict[str, Any]]) -> list[str]:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        off, on = (row["drawn"][way]["form"] for way in ("without", "with"))
+        off, on = (row["drawn"][way]["repetition"] for way in ("without", "with"))
         for span in SPANS:
-            made, people = on["generated"]["spans"][span], on["people"]["spans"][span]
+            made, people = on["generated"]["spans"][span], on["reference"]["spans"][span]
             cells = [value(off["generated"]["spans"][span]["share"], ".3f")]
             for key, pattern in (("share", ".3f"), ("tokens", ".0f"), ("bars", ".1f")):
                 cells += [value(made[key], pattern), interval(people[key], pattern)]
@@ -197,12 +197,12 @@ def other_table(rows: list[dict[str, Any]]) -> list[str]:
     ]
     for row in rows:
         off, on = (row["drawn"][way] for way in ("without", "with"))
-        made, people = on["form"]["generated"], on["form"]["people"]
+        made, people = on["repetition"]["generated"], on["repetition"]["reference"]
         ends = row["drawn"]["last_fifth"]
-        cells = [f"{ends[of]:.2f}" for of in ("long", "people")]
+        cells = [f"{ends[of]:.2f}" for of in ("long", "reference")]
         cells += [f"{made['n_ending_in_loop']} of {made['pieces']}"]
         for key in ("longest_loop", "longest_repeat"):
-            cells += [f"{of[key]['value']:.0f} (to {of[key]['most']})" for of in (made, people)]
+            cells += [f"{of[key]['value']:.0f} (to {of[key]['max']})" for of in (made, people)]
         for size in ("4", "8"):
             ways = [on["copied"]["generated"], off["copied"]["generated"]]
             ways += [on["copied"]["held_out"]] if size == "4" else []

@@ -1,8 +1,11 @@
 """README and docs: commands run, flags, links, files and functions exist, JSON keys are defined."""
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,9 @@ def test_all_other_commands_run_and_their_json_keys_are_defined(
         status = importlib.import_module(name).main([*few, *QUICK[name]])
         assert status == 0, shlex.join([script, *flags])
     for code in re.findall(r"^```python\n(.*?)^```", read(DOCS[2]), re.MULTILINE | re.DOTALL):
-        exec(code, {})
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
     for page, file in ((DOCS[3], "evaluation.json"), (DOCS[4], "report.json")):
         keys = set(re.findall(r'"([a-z][^"A-Z]*)": ', read(Path("logs") / file)))
         assert sorted(keys - set(re.findall(r"`([^`\n]+)`", read(page)))) == []

@@ -86,9 +86,9 @@ def test_a_model_that_has_pieces_by_heart_is_found_out(
     assert longest["piece"] in {f"piece{seed}.mid" for seed in range(4)} - {held_out}
     original = tokens.read(trained / "data" / longest["piece"])
     assert longest["piece_start"] + longest["length"] <= len(original)
-    assert "it has memorised" in result["verdict"]
-    assert longest["piece"] in result["verdict"]
-    assert "worse than the best n-gram baseline" in result["verdict"]
+    assert "it has memorised" in result["summary"]
+    assert longest["piece"] in result["summary"]
+    assert "worse than the best n-gram baseline" in result["summary"]
     assert result["copying"]["held_out"]["grams"]["8"]["exact"]["value"] == 0
     scores = result["scores"]
     assert scores["training"]["nll_per_token"]["value"] < 1
@@ -97,7 +97,7 @@ def test_a_model_that_has_pieces_by_heart_is_found_out(
     printed = capsys.readouterr().out
     assert "training (3 of 3)" in printed
     assert f"{longest['length']} tokens of {longest['piece']}" in printed
-    assert result["verdict"][1:] in printed
+    assert result["summary"][1:] in printed
 
 
 def test_of_random_notes_it_says_the_opposite(evaluated: Evaluation, tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_of_random_notes_it_says_the_opposite(evaluated: Evaluation, tmp_path: P
         random_piece(tmp_path / "made" / f"{seed}.mid", 100 + seed)
     tokens.write(["C1", "C8"] * 10, tmp_path / "made" / "unknown.mid")  # tokens it never met
     result = evaluated(f"--generated={tmp_path / 'made'}")
-    assert "it has not memorised" in result["verdict"]
+    assert "it has not memorised" in result["summary"]
     assert result["copying"]["generated"]["longest"]["length"] < 8
     assert result["copying"]["generated"]["pieces"] == 4
     assert result["statistics"]["values"]["pitch range (semitones)"]["generated"]["value"] > 20
     assert "polyphony" not in result["statistics"]["values"]
-    assert result["similarity"]["with"] == "held_out"
+    assert result["similarity"]["reference_set"] == "held_out"
     assert result["similarity"]["distributions"] == {}
-    assert "inter-onset overlap" in result["similarity"]["omitted"]
+    assert "inter-onset overlap" in result["similarity"]["skipped_features"]
 
 
 def test_a_transposed_copy_is_memory_too(
@@ -132,14 +132,14 @@ def test_a_transposed_copy_is_memory_too(
     assert found["longest_transposed"]["piece"] == name
     assert found["longest_transposed"]["semitones"] == -5
     assert found["grams"]["12"]["exact"]["value"] == 0
-    assert "it has memorised" in result["verdict"]
+    assert "it has memorised" in result["summary"]
     copies = read_copies(tmp_path / "made")
     assert (copies["a.mid"]["piece"], copies["a.mid"]["tokens"]) == (name, LENGTH)
     entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), copies)["copy"]
     assert (entry["piece"], entry["semitones"]) == (name, -5)
     assert (entry["start"], entry["end"]) == (0, LENGTH / 4)
     (part,) = read_timed(trained / "data" / name).parts
-    assert sorted(batched(entry["parts"][0]["notes"])) == sorted(part.notes)
+    assert sorted(batched(entry["by_section"][0]["warnings"])) == sorted(part.notes)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
@@ -182,15 +182,15 @@ def test_a_memory_in_the_model_folder_is_scored_and_sampled_with(
     assert "4 pieces of 300 tokens, drawn with --memory=1\n" in printed
     assert "nats a token with memory" in printed
     assert "Held-out nats a token by part of the pieces" in printed
-    assert "the model with memory" in found["verdict"]
-    assert "its pieces repeat themselves" in found["verdict"]
+    assert "the model with memory" in found["summary"]
+    assert "its pieces repeat themselves" in found["summary"]
     assert found["memory"] == WEIGHTS
     assert found["generated"]["memory"] == 1
-    assert set(found["form"]) == {"generated", "held_out", "training"}
+    assert set(found["repetition"]) == {"generated", "held_out", "training"}
     off = evaluated(*flags, "--memory=0")
     assert "4 pieces of 300 tokens, without memory\n" in capsys.readouterr().out
     assert off["scores"] == found["scores"]
-    shares = [of["form"]["generated"]["spans"]["8"]["share"]["value"] for of in (off, found)]
+    shares = [of["repetition"]["generated"]["spans"]["8"]["share"]["value"] for of in (off, found)]
     assert shares[0] < shares[1]
 
 
@@ -246,7 +246,7 @@ def test_other_music_is_refused_unless_it_is_meant(
     assert "training" not in result["scores"]
     assert "ngram_baseline" not in result
     assert "copying" not in result
-    (note,) = result["notes"]
+    (note,) = result["warnings"]
     assert "27 of 95 tokens, of 2 kinds that the model does not know (C1, C8)" in note
 
 
@@ -258,11 +258,11 @@ def test_without_held_out_pieces_it_says_so(
     few = [f"--log-dir={tmp_path}", "--epochs=1", "--validation=0"]
     assert train.main([*NETWORK, *TRAINING, *flags, *few]) == 0
     result = evaluated(f"--model-dir={tmp_path / 'all'}", "--samples=2")
-    assert "no pieces were held out" in result["verdict"]
+    assert "no pieces were held out" in result["summary"]
     assert result["scores"]["training"]["pieces"] == 3
     assert result["scores"]["training"]["of"] == 4
     assert "held_out" not in result["copying"]
-    assert result["similarity"]["with"] == "training"
+    assert result["similarity"]["reference_set"] == "training"
 
 
 @pytest.mark.parametrize(

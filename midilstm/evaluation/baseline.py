@@ -161,5 +161,5 @@ def score(
             facts["with_memory"] = _beside(mine, theirs, best.facts, corpus, rng)
             facts["with_memory"]["weights"] = own.to_json()
         result["ngram_baseline"] = facts
-    result["parts"] = by_section(held_out, ways)
+    result["by_section"] = by_section(held_out, ways)
     return result

@@ -25,7 +25,7 @@ def compare_to_reference(
     """Return what there is to say of pieces without ends beside people's, all cut to `length`."""
     sets = beginnings(made, corpus, length)
     result = {
-        "form": form.compare(sets, bars_per_token(vocabulary), of_form),
+        "repetition": form.compare(sets, bars_per_token(vocabulary), of_form),
         **similarity.compare(sets, vocabulary, rng),
     }
     if corpus.training:

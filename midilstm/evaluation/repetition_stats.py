@@ -74,8 +74,8 @@ def of_pieces(
     return {
         "pieces": len(pieces),
         "spans": {str(span): _of_span(pieces, begins, span, rng) for span in SPANS},
-        "longest_repeat": {**estimate(lengths, rng=rng), "most": max(lengths)},
-        "longest_loop": {**estimate(loops, rng=rng), "most": max(loops)},
+        "longest_repeat": {**estimate(lengths, rng=rng), "max": max(lengths)},
+        "longest_loop": {**estimate(loops, rng=rng), "max": max(loops)},
         "n_ending_in_loop": sum(caught),
     }
 

@@ -31,8 +31,8 @@ def without(left_out: Mapping[str, int]) -> str:
 def verdict(result: dict[str, Any]) -> str:
     """Say in one sentence whether the model beats counting, repeats itself as people do, copies."""
     parts = [prediction(result)]
-    if result.get("form"):
-        parts.append(form(result["form"]))
+    if result.get("repetition"):
+        parts.append(form(result["repetition"]))
     if result.get("copying"):
         parts.append(copying(result["copying"]))
     return "; ".join(filter(None, parts)) + "."
@@ -118,19 +118,19 @@ def table(
 def show(result: dict[str, Any]) -> None:
     """Print all facts as tables, and the verdict."""
     show_prediction(result["scores"], result.get("ngram_baseline"))
-    if result.get("memory") and result.get("parts"):
-        show_parts(result["parts"])
+    if result.get("memory") and result.get("by_section"):
+        show_parts(result["by_section"])
     if made := result.get("generated"):
         how = f"drawn with --memory={made['memory']:g}" if made["memory"] else "without memory"
         how = "read from files" if made["memory"] is None else how
         print(f"\nGenerated: {made['pieces']} pieces of {made['length']} tokens, {how}")
-    parts = {"form": show_form, "copying": show_copying}
+    parts = {"repetition": show_form, "copying": show_copying}
     parts |= {"statistics": show_statistics, "similarity": show_similarity}
     for name, show_part in parts.items():
         if result.get(name):
             show_part(result[name])
-    sentence = result["verdict"]
-    print("", *map(printable, (*result["notes"], sentence[0].upper() + sentence[1:])), sep="\n")
+    sentence = result["summary"]
+    print("", *map(printable, (*result["warnings"], sentence[0].upper() + sentence[1:])), sep="\n")
 
 
 def show_prediction(scores: dict[str, Any], baseline: dict[str, Any] | None) -> None:
@@ -172,7 +172,7 @@ def show_form(facts: dict[str, Any]) -> None:
             cells = [number(of["spans"][span][unit], ".4g") for of in of_each]
             rows[f"{unit} since, spans of {span}"] = cells
     for key in ("longest_repeat", "longest_loop"):
-        cells = [f"{number(of[key], '.0f')}, at most {of[key]['most']}" for of in of_each]
+        cells = [f"{number(of[key], '.0f')}, at most {of[key]['max']}" for of in of_each]
         rows[f"{key.replace('_', ' ')} (tokens)"] = cells
     rows["pieces that end in a loop"] = [str(of["n_ending_in_loop"]) for of in of_each]
     heads = [f"{group} ({of['pieces']})" for group, of in facts.items()]
@@ -204,7 +204,7 @@ def show_statistics(facts: dict[str, Any]) -> None:
     """Print musical statistics of generated and people's pieces."""
     rows = {}
     for label, row in facts["values"].items():
-        left_out = without({group: of["left_out"] for group, of in row.items()})
+        left_out = without({group: of["n_skipped"] for group, of in row.items()})
         rows[label] = [*(number(of, ".2f") for of in row.values()), left_out]
     heads = [f"{group} ({count})" for group, count in facts["pieces"].items()]
     table("Music, as it is written out", heads, rows)
@@ -212,15 +212,19 @@ def show_statistics(facts: dict[str, Any]) -> None:
 
 def show_similarity(facts: dict[str, Any]) -> None:
     """Print how much of people's distributions generated pieces share, beside what people reach."""
-    group = facts["with"].replace("_", " ")
-    made, human = facts["pieces"]["generated"], facts["pieces"][facts["with"]]
+    group = facts["reference_set"].replace("_", " ")
+    made, human = facts["pieces"]["generated"], facts["pieces"][facts["reference_set"]]
     mean = facts["mean_overlap"]
     found = {**facts["features"], f"mean of {mean['features']}": mean, **facts["distributions"]}
     rows = {
-        label: [number(row, ".2f"), number(row["people"], ".2f"), without(row.get("left_out", {}))]
+        label: [
+            number(row, ".2f"),
+            number(row["reference"], ".2f"),
+            without(row.get("n_skipped", {})),
+        ]
         for label, row in found.items()
     }
     title = f"Similarity of {made} generated to {human} {group} pieces: 1 = the same"
     table(title, ["generated", "people: training"], rows)
-    if facts["omitted"]:
+    if facts["skipped_features"]:
         print("  Rhythm and instruments are left out: they would be those of the encoding.")

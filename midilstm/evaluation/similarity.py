@@ -105,7 +105,7 @@ def statistics_of(
         for group, of in found.items():
             there = of[name][np.isfinite(of[name])]
             left_out = len(of[name]) - len(there)
-            row[group] = {**statistics.estimate(there, rng=rng), "left_out": left_out}
+            row[group] = {**statistics.estimate(there, rng=rng), "n_skipped": left_out}
     sizes = {group: len(pieces) for group, pieces in sets.items()}
     return {"pieces": sizes, "values": rows}
 
@@ -138,10 +138,10 @@ def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
     usual = float(among.mean()) if len(among) else None
     people = {"value": usual, "interval": statistics.middle(among)}
     if not len(found) or not np.isfinite(found[0]):
-        return {"value": None, "interval": None, "people": people}
+        return {"value": None, "interval": None, "reference": people}
     spread = statistics.middle(found[1:] - np.nanmean(found[1:])) if len(found) > 1 else None
     around = spread and np.clip(found[0] + np.array(spread), 0, 1).tolist()
-    return {"value": float(found[0]), "interval": around, "people": people}
+    return {"value": float(found[0]), "interval": around, "reference": people}
 
 
 def by_features(
@@ -175,9 +175,9 @@ def by_distribution(
     """
     there = [[piece for piece in pieces if len(piece)] for pieces in sets]
     human, made, peers = sizes = [len(pieces) for pieces in there]
-    left_out = {"generated": len(sets[1]) - made, "people": len(sets[0]) - human}
+    left_out = {"generated": len(sets[1]) - made, "reference": len(sets[0]) - human}
     if not human or not made:
-        return {**_row(np.empty(0), np.empty(0)), "left_out": left_out}
+        return {**_row(np.empty(0), np.empty(0)), "n_skipped": left_out}
     kinds = np.unique(np.concatenate([piece for pieces in there for piece in pieces]))
     # Float [pieces, kinds] a set: how much of a piece has each value that any of them has.
     theirs, ours, others = (
@@ -191,7 +191,7 @@ def by_distribution(
 
     draws, among = _draws(sizes, statistics.RESAMPLES, rng)
     usual = common(theirs, others, among) if peers else np.empty(0)
-    return {**_row(common(theirs, ours, draws), usual), "left_out": left_out}
+    return {**_row(common(theirs, ours, draws), usual), "n_skipped": left_out}
 
 
 def compare(
@@ -215,13 +215,15 @@ def compare(
         group, *others = people
         three = [heard[group], heard["generated"], heard[others[0]] if others else []]
         result["similarity"] = {
-            "with": group,
+            "reference_set": group,
             "pieces": {"generated": len(three[1]), group: len(three[0])},
             **by_features(three, features, other),
             "distributions": {
                 name: by_distribution([[of(piece) for piece in part] for part in three], other)
                 for name, of in (DISTRIBUTIONS.items() if rhythm else ())
             },
-            "omitted": [] if rhythm else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
+            "skipped_features": []
+            if rhythm
+            else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
         }
     return result

@@ -74,8 +74,8 @@ def test_with_memory_network_and_ngram_stand_beside_each_other_again() -> None:
     assert facts["with_memory"]["model_minus_baseline"]["value"] == pytest.approx(difference)
     assert facts["with_memory"]["weights"]["min_lag_bars"] == 1
     ways = {"share", "network", "network_with_memory", "ngram", "ngram_with_memory"}
-    assert all(set(row) == ways for row in found["parts"].values())
-    assert found["parts"]["in repeats of 8"]["ngram_with_memory"] < 1
+    assert all(set(row) == ways for row in found["by_section"].values())
+    assert found["by_section"]["in repeats of 8"]["ngram_with_memory"] < 1
     assert baseline.score(uniform, music, vocabulary, RNG)["scores"]["held_out"]["nll_per_token"][
         "value"
     ] == pytest.approx(without["value"])

@@ -80,11 +80,11 @@ def test_longest_return_and_loop_and_pieces_that_end_in_one() -> None:
     clock = [0.25] * 9
     found = form.of_pieces([looping, returning], clock, RNG)
     assert found["n_ending_in_loop"] == 1
-    assert found["longest_repeat"]["most"] == 21
+    assert found["longest_repeat"]["max"] == 21
     assert found["longest_repeat"]["value"] == (21 + 8) / 2
-    assert (found["longest_loop"]["most"], found["longest_loop"]["value"]) == (24, 12)
+    assert (found["longest_loop"]["max"], found["longest_loop"]["value"]) == (24, 12)
     # What goes round in more than two bars is no loop but form.
-    assert form.of_pieces([looping], [1.0] * 9, RNG)["longest_loop"]["most"] == 0
+    assert form.of_pieces([looping], [1.0] * 9, RNG)["longest_loop"]["max"] == 0
 
 
 def naive_median(values: list[np.ndarray], draws: np.ndarray) -> list[float]:

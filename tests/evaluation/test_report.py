@@ -66,14 +66,16 @@ def test_a_number_shows_its_interval_where_it_has_one() -> None:
 
 
 def similarity(**changes: Any) -> dict[str, Any]:
-    fact = {"value": 0.75, "interval": [0.5, 0.875], "people": {"value": 0.9, "interval": None}}
+    fact = {"value": 0.75, "interval": [0.5, 0.875], "reference": {"value": 0.9, "interval": None}}
     found = {
-        "with": "held_out",
+        "reference_set": "held_out",
         "pieces": {"generated": 20, "held_out": 9},
         "features": {"pitch range": fact},
         "mean_overlap": {**fact, "features": 1},
-        "distributions": {"duration overlap": {**fact, "left_out": {"generated": 2, "people": 0}}},
-        "omitted": [],
+        "distributions": {
+            "duration overlap": {**fact, "n_skipped": {"generated": 2, "reference": 0}}
+        },
+        "skipped_features": [],
     }
     return found | changes
 
@@ -104,7 +106,7 @@ def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[st
     found = {"n_training": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}
     report.show_copying(found)
     verdict = report.copying(found)
-    report.show({"scores": {}, "notes": ["c\x1b"], "verdict": verdict})
+    report.show({"scores": {}, "warnings": ["c\x1b"], "summary": verdict})
     printed = capsys.readouterr().out
     assert "9 tokens of a\\x1b[31m.mid (from token 1) in b\\n.mid" in printed
     assert "\x1b" not in printed

@@ -79,20 +79,20 @@ def test_intervals_contain_their_values() -> None:
     found = features(made, peers=peers)
     rows = [*found["features"].values(), found["mean_overlap"]]
     rows += distributions(made, peers=peers).values()
-    for row in (*rows, *(row["people"] for row in rows)):
+    for row in (*rows, *(row["reference"] for row in rows)):
         low, high = row["interval"]
         assert 0 <= low <= row["value"] <= high <= 1
 
 
 def test_what_people_reach_is_measured_on_other_pieces() -> None:
     made, strange = pieces(8, 100), pieces(30, 200, low=20, lengths=(2.0, 4.0))
-    assert features(made, peers=strange)["mean_overlap"]["people"]["value"] < 0.5
-    assert distributions(made, peers=strange)["duration overlap"]["people"]["value"] == 0
-    assert features(made)["mean_overlap"]["people"]["value"] is None
-    assert distributions(made)["duration overlap"]["people"]["value"] is None
+    assert features(made, peers=strange)["mean_overlap"]["reference"]["value"] < 0.5
+    assert distributions(made, peers=strange)["duration overlap"]["reference"]["value"] == 0
+    assert features(made)["mean_overlap"]["reference"]["value"] is None
+    assert distributions(made)["duration overlap"]["reference"]["value"] is None
     # As many other pieces as were made can be drawn in one way only: chance has no part.
     few = features(made, peers=pieces(8, 200))
-    assert few["mean_overlap"]["people"]["interval"] is None
+    assert few["mean_overlap"]["reference"]["interval"] is None
 
 
 def test_drums_alone_and_nothing_are_left_out() -> None:
@@ -101,8 +101,8 @@ def test_drums_alone_and_nothing_are_left_out() -> None:
     without = features(pieces(5, 100))["features"]["pitch range"]["value"]
     assert rows["pitch range"]["value"] == pytest.approx(without)
     kde_overlap = distributions(made)
-    assert kde_overlap["inter-onset overlap"]["left_out"] == {"generated": 1, "people": 0}
-    assert kde_overlap["duration overlap"]["left_out"] == {"generated": 2, "people": 0}
+    assert kde_overlap["inter-onset overlap"]["n_skipped"] == {"generated": 1, "reference": 0}
+    assert kde_overlap["duration overlap"]["n_skipped"] == {"generated": 2, "reference": 0}
 
 
 @pytest.mark.parametrize("made", [[EMPTY], [DRUMS_ALONE] * 3, [EMPTY, DRUMS_ALONE], [piece(9)]])
@@ -126,17 +126,19 @@ def test_sets_of_ids_are_compared_as_their_encoding_allows() -> None:
     found = similarity.compare(sets, vocabulary, np.random.default_rng(1))
     assert found["statistics"]["pieces"] == {"generated": 4, "held_out": 5, "training": 9}
     alike = found["similarity"]
-    assert alike["with"] == "held_out"
-    assert alike["features"]["pitch range"]["people"]["value"] is not None
+    assert alike["reference_set"] == "held_out"
+    assert alike["features"]["pitch range"]["reference"]["value"] is not None
     assert alike["mean_overlap"]["features"] == 9
     # `notes` writes each token half a quarter long: nothing is said of rhythm.
     assert alike["distributions"] == {}
-    assert {"note length histogram", "duration overlap", "drum share"} <= set(alike["omitted"])
+    assert {"note length histogram", "duration overlap", "drum share"} <= set(
+        alike["skipped_features"]
+    )
     assert "polyphony" not in found["statistics"]["values"]
     del sets["held_out"]
     alike = similarity.compare(sets, vocabulary, np.random.default_rng(1))["similarity"]
-    assert alike["with"] == "training"
-    assert alike["features"]["pitch range"]["people"]["value"] is None
+    assert alike["reference_set"] == "training"
+    assert alike["features"]["pitch range"]["reference"]["value"] is None
     del sets["training"]
     assert "similarity" not in similarity.compare(sets, vocabulary, np.random.default_rng(1))
 
@@ -247,7 +249,7 @@ def test_a_table_leaves_out_and_counts_what_has_no_value() -> None:
 
     subsample = row(notes, silent, notes, silent)
     assert subsample["generated"]["value"] == 5
-    assert subsample["generated"]["left_out"] == 2
-    assert subsample["held_out"]["left_out"] == 1
+    assert subsample["generated"]["n_skipped"] == 2
+    assert subsample["held_out"]["n_skipped"] == 1
     nothing = row(silent)
-    assert nothing["generated"] == {"value": None, "interval": None, "left_out": 1}
+    assert nothing["generated"] == {"value": None, "interval": None, "n_skipped": 1}
