@@ -9,40 +9,25 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from midilstm import cli as shared
+from midilstm.config import DataConfig, EvaluationConfig
+from midilstm.schema import add_arguments, from_arguments
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> EvaluationConfig:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Say how well a trained model predicts music it has never seen, how much of "
-        "what it writes comes back and is copied, and how far its music lies from people's. "
-        "The pieces are split as they were for training.",
+        description="Measure how well a trained model predicts music it has never seen, how much "
+        "of its pieces repeats earlier parts or is copied, and how similar they are to "
+        "human-written pieces. The pieces are split as they were for training.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = parser.add_argument
-    add("--model-dir", type=Path, default=Path("model"), help="checkpoints")
-    add("--checkpoint", help="latest, best, or an epoch's number (none = best where there is one)")
-    add("--json", type=Path, metavar="FILE", help="write all numbers here, too")
-    add("--seed", type=shared.seed, default=0, help="fixes sampling and intervals")
-    held_out = "the folder holds other music than was trained on: take every piece as held out"
-    add("--other-corpus", action="store_true", help=held_out)
-    add = parser.add_argument_group("pieces to examine").add_argument
-    add("--samples", type=shared.pieces, default=20, help="pieces to sample (0 = none)")
-    instead = "examine the MIDI files of this folder instead (none = sample)"
-    add("--generated", type=Path, metavar="FOLDER", help=instead)
-    add("--length", type=shared.length, default=0, help="tokens of each (0 = as is typical)")
-    add("--temperature", type=shared.temperature, default=1.0, help="of the pieces to sample")
-    add("--top-p", type=shared.mass, default=1.0, help="of the pieces to sample (1.0 = off)")
-    strength = "how strongly a piece's past pulls on what is sampled (0 = off, 1 = as fitted)"
-    add("--memory", type=shared.bounded_number(0, 2, "from 0 to 2"), default=1.0, help=strength)
-    shared.add_reading_arguments(parser)
-    return parser.parse_args(argv)
+    add_arguments(parser, EvaluationConfig)
+    return from_arguments(EvaluationConfig, parser.parse_args(argv))
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
+def evaluate(arguments: EvaluationConfig) -> None:
     """Measure all that the folders allow, print it, and write it where --json says."""
     import numpy as np
 
@@ -51,23 +36,33 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from midilstm.evaluation import piece_sets as pieces
     from midilstm.evaluation.examine import compare_to_reference
     from midilstm.fileio import printable, write_atomically
-    from midilstm.generation.generate import MatchModel
     from midilstm.generation.loaded_model import open_model
-    from midilstm.repetition.fit import bars_per_token
+    from midilstm.repetition.match_model import MatchModel, bars_per_token
 
     trained = open_model(arguments.model_dir, arguments.checkpoint)
-    asked, vocabulary, weights = vars(arguments), trained.vocabulary, trained.memory
-    reading = {key: asked[key] for key in ("jobs", "max_file_seconds", "min_notes", "scheduler")}
-    reading |= {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": trained.pedal}
+    vocabulary, weights = trained.vocabulary, trained.match_weights
+    config = DataConfig(
+        data_dir=arguments.data_dir,
+        jobs=arguments.jobs,
+        max_file_seconds=arguments.max_file_seconds,
+        scheduler=arguments.scheduler,
+        cache=arguments.cache,
+        min_notes=arguments.min_notes,
+        encoding=vocabulary.encoding_name,
+        pedal=trained.pedal,
+    )
     own = None if arguments.other_corpus else runs.load_settings(arguments.model_dir)
-    corpus, notes = pieces.load_music(arguments.data_dir, own, vocabulary, **reading)
-    print(printable(f"Evaluating {trained.checkpoint}"), flush=True)
+    corpus, notes = pieces.load_music(config, own, vocabulary)
+    print(printable(f"Evaluating {trained.checkpoint_path}"), flush=True)
     rng, other, third = (np.random.default_rng([arguments.seed, n]) for n in range(3))
     result = {
-        "checkpoint": str(trained.checkpoint),
-        "encoding": vocabulary.name,
-        "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.digest()},
-        **{key: asked[key] for key in ("other_corpus", "seed", "temperature", "top_p")},
+        "checkpoint": str(trained.checkpoint_path),
+        "encoding": vocabulary.encoding_name,
+        "corpus": {"folder": str(arguments.data_dir), "sha256": corpus.fingerprint()},
+        "other_corpus": arguments.other_corpus,
+        "seed": arguments.seed,
+        "temperature": arguments.temperature,
+        "top_p": arguments.top_p,
         "memory": weights and weights.to_json(),
         **baseline.score(trained.network, corpus, vocabulary, rng, weights),
         "notes": notes,
@@ -75,7 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.generated or arguments.samples:
         strength = None
         if arguments.generated:
-            made, vocabulary = pieces.read_folder(arguments.generated, vocabulary, **reading)
+            made, vocabulary = pieces.read_folder(arguments.generated, config, vocabulary)
             passages.write_copies(arguments.generated, made, corpus, vocabulary)
         else:
             strength = arguments.memory if weights else 0.0

@@ -1,5 +1,6 @@
 """The network as the card draws it, and how it is compiled; knows no MIDI and no files."""
 
+from midilstm.config import ModelConfig
 from midilstm.training import suppress_stderr
 
 with suppress_stderr():
@@ -10,29 +11,23 @@ with suppress_stderr():
 
 
 def build_model(
-    vocabulary_size: int,
-    *,
-    batch_size: int,
-    sequence_length: int,
-    embedding_size: int = 512,
-    units: int = 256,
-    layers: int = 3,
-    dropout: float = 0.2,
-    input_dropout: float = 0.0,
+    config: ModelConfig, vocabulary_size: int, *, batch_size: int, sequence_length: int
 ) -> keras.Model:
-    """Build the network ids int32 [B, T] → probabilities float32 [B, T, V].
+    """Build the network from ids int32 [B, T] to probabilities float32 [B, T, V].
 
-    Embedding, `layers` stateful LSTMs each followed by dropout, dense softmax. Any [B, T] will do.
+    It is an embedding, stateful LSTM layers each followed by dropout, and a dense softmax layer.
     """
     # Keras's own 0.05 is so small that each LSTM halves what is left of it: the last layer then
     # says nearly the same of every input, and learns note counts alone for tens of epochs.
     spread = keras.initializers.RandomNormal(stddev=1.0)
     inputs = keras.Input(batch_shape=(batch_size, sequence_length), dtype="int32", name="ids")
-    x = keras.layers.Embedding(vocabulary_size, embedding_size, spread, name="embedding")(inputs)
-    x = keras.layers.Dropout(input_dropout, name="dropout_0")(x)
-    for number in range(1, layers + 1):
-        x = LSTM(units, return_sequences=True, stateful=True, name=f"lstm_{number}")(x)
-        x = keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
+    x = keras.layers.Embedding(vocabulary_size, config.embedding_size, spread, name="embedding")(
+        inputs
+    )
+    x = keras.layers.Dropout(config.input_dropout, name="dropout_0")(x)
+    for number in range(1, config.layers + 1):
+        x = LSTM(config.units, return_sequences=True, stateful=True, name=f"lstm_{number}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
     outputs = keras.layers.Dense(vocabulary_size, activation="softmax", name="next_token")(x)
     return keras.Model(inputs, outputs, name="music")
 

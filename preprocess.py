@@ -1,4 +1,4 @@
-"""Read a folder of MIDI files and report what a training run would see of it."""
+"""Read a folder of MIDI files and report what a training run would use of it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,55 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from midilstm import cli as shared
+from midilstm import cli
+from midilstm.config import BatchConfig, DataConfig
+from midilstm.schema import add_arguments, from_arguments
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class ReportConfig:
+    """All settings of a report."""
+
+    data: DataConfig
+    batch: BatchConfig
+    report: Path | None
+
+
+def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    shared.add_data_arguments(parser)
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON, too")
-    return parser.parse_args(argv)
+    add_arguments(parser, DataConfig, BatchConfig)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
+    arguments = parser.parse_args(argv)
+    return ReportConfig(
+        from_arguments(DataConfig, arguments),
+        from_arguments(BatchConfig, arguments),
+        arguments.report,
+    )
 
 
-def report(arguments: argparse.Namespace) -> None:
-    """Read the folder, split its pieces, cut them into batches, and print what that gives."""
+def run(config: ReportConfig) -> None:
+    """Read the folder, split its pieces, cut them into batches, and print the result."""
     from midilstm.data.dataset import load_dataset
-    from midilstm.data.report import facts, print_report
+    from midilstm.data.report import build_report, print_report
     from midilstm.fileio import write_atomically
 
-    corpus = load_dataset(arguments.data_dir, **shared.data_keywords(arguments))
-    found = facts(corpus, arguments.batch_size, arguments.seq_length)
-    print_report(found)
-    if arguments.report:
-        write_atomically(arguments.report, json.dumps(found, indent=2) + "\n")
+    dataset = load_dataset(config.data)
+    report = build_report(dataset, config.batch.batch_size, config.batch.seq_length)
+    print_report(report)
+    if config.report:
+        write_atomically(config.report, json.dumps(report.to_json(), indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return the exit status."""
-    arguments = parse_args(argv)
-    return shared.run(lambda: report(arguments))
+    config = parse_args(argv)
+    return cli.run(lambda: run(config))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def parse_args(
 def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     """Open the model, hear the primer, draw the pieces, keep the best, and write them."""
     use_one_thread()  # before NumPy is there
+    from midilstm.evaluation import ranking
     from midilstm.generation import constraints as control
     from midilstm.generation import length as pieces
     from midilstm.generation import loaded_model as folder
@@ -51,9 +52,9 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
         arguments.instrument = instrument_name(program_of(arguments.instrument))
     model = folder.open_model(arguments.model_dir, arguments.checkpoint)
     if like and like["weights_sha256"] != model.network.digest:
-        pieces.warn(f"{model.checkpoint} has other weights than made {arguments.reproduce}")
-    people = pieces.reference_for(model) if arguments.best else None
-    trained = replace(model, memory=recipe.memory_for(arguments.memory, model, like))
+        pieces.warn(f"{model.checkpoint_path} has other weights than made {arguments.reproduce}")
+    people = ranking.reference_for(model) if arguments.best else None
+    trained = replace(model, match_weights=recipe.memory_for(arguments.memory, model, like))
     asked = control.parse_constraints(trained.vocabulary, vars(arguments))
 
     primer: list[str] = like["primer_tokens"] if like else []
@@ -72,7 +73,9 @@ def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
     many = f"{arguments.count} pieces of " if arguments.count > 1 else ""
     most = "at most " if arguments.stop_at_end else ""
     beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
-    what = f"{many}{most}{length} from {trained.checkpoint} with --seed={arguments.seed}{beside}"
+    what = (
+        f"{many}{most}{length} from {trained.checkpoint_path} with --seed={arguments.seed}{beside}"
+    )
     print(printable(f"Sampling {what}"), flush=True)
     drawn = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), asked)
     found = {seed: drawn[seeds.index(seed)] for seed in wanted}
@@ -93,13 +96,12 @@ def choose(
     arguments: argparse.Namespace, model: Any, people: Any, found: Mapping[int, list[str]]
 ) -> dict[int, dict[str, Any]]:
     """Return the verdicts of the best pieces by seed; of the others, print why they fell."""
-    from midilstm.evaluation import passages
-    from midilstm.generation import length as pieces
+    from midilstm.evaluation import passages, ranking
 
     ids = {seed: model.vocabulary.ids_of(tokens) for seed, tokens in found.items()}
     made = {seed: numbers[numbers >= 0] for seed, numbers in ids.items()}
     copied = passages.copied(arguments.data_dir, model, made)
-    return pieces.best_of(made, model, people, arguments.best, copied)
+    return ranking.best_of(made, model, people, arguments.best, copied)
 
 
 def write(
@@ -114,7 +116,7 @@ def write(
     elif primer:
         tokens = trained.vocabulary.encoding.with_header(tokens, primer)
     body["tokens"] = tokens
-    path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint, body)
+    path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint_path, body)
     told = [f"--seed={body['seed']}"] if arguments.count > 1 else []
     told += [f"score {body['best']['score']:.2f}"] if "best" in body else []
     told += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]

@@ -52,7 +52,7 @@ def source(song: midi.Score) -> dict[Part, np.ndarray]:
 
 def beat_of(song: midi.Score) -> float:
     """Return the milliseconds of a quarter note at the first tempo."""
-    return 60_000 / (song.tempos[min(song.tempos)] if song.tempos else midi.BPM)
+    return 60_000 / (song.tempos[min(song.tempos)] if song.tempos else midi.DEFAULT_BPM)
 
 
 def written(path: Path) -> dict[Part, np.ndarray]:
@@ -113,8 +113,8 @@ def round_trip(path: Path, name: str, folder: Path) -> dict[str, Any]:
 
 def meters(song: midi.Score) -> list[tuple[float, tuple[int, int]]]:
     """Return where in quarters each other time signature begins; 4/4 where none is given."""
-    found = [(0.0, COMMON_TIME)] if min(song.signatures, default=1) else []
-    for tick, signature in sorted(song.signatures.items()):
+    found = [(0.0, COMMON_TIME)] if min(song.time_signatures, default=1) else []
+    for tick, signature in sorted(song.time_signatures.items()):
         if not found or found[-1][1] != signature:
             found.append((round(tick / song.ticks_per_quarter, 2), signature))
     return found
@@ -123,7 +123,8 @@ def meters(song: midi.Score) -> list[tuple[float, tuple[int, int]]]:
 def tempo_error(before: midi.Score, after: midi.Score) -> float:
     """Return the largest share by which a tempo changed; infinity where one is missing."""
     old, new = (
-        [bpm for _, bpm in sorted(song.tempos.items())] or [midi.BPM] for song in (before, after)
+        [bpm for _, bpm in sorted(song.tempos.items())] or [midi.DEFAULT_BPM]
+        for song in (before, after)
     )
     if len(old) != len(new):
         return float("inf")

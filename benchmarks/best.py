@@ -21,10 +21,8 @@ from benchmarks.defaults import SHOWN, beside, drawn, open_checkpoint
 from midilstm.evaluation import copying
 from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation.passages import long_copies
-from midilstm.evaluation.ranking import verdicts
-from midilstm.generation.generate import MatchModel
-from midilstm.generation.length import reference_for
-from midilstm.repetition.fit import bars_per_token
+from midilstm.evaluation.ranking import reference_for, verdicts
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,8 +44,8 @@ def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list
     length = length or pieces.typical_length(corpus)
     made = dict(drawn(trained, {}, count, length))
     past = (
-        MatchModel.begin(bars_per_token(trained.vocabulary), trained.memory)
-        if trained.memory
+        MatchModel.begin(bars_per_token(trained.vocabulary), trained.match_weights)
+        if trained.match_weights
         else None
     )
     music, people = [*made.values()], reference_for(trained)

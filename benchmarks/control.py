@@ -27,11 +27,11 @@ from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import similarity
 from midilstm.evaluation.features import scale_consistency
 from midilstm.generation.constraints import Constraints
-from midilstm.generation.generate import MatchModel, generate
+from midilstm.generation.generate import generate
 from midilstm.generation.harmony import classes_of_key, estimate_key
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.sampler import SamplingConfig
-from midilstm.repetition.fit import bars_per_token
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 
 WISHES: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
@@ -69,7 +69,9 @@ def drawn(trained: LoadedModel, control: Constraints, count: int, length: int) -
     """Draw pieces with the wishes, with the memory, as sample.py does."""
     clock, vocabulary = bars_per_token(trained.vocabulary), trained.vocabulary
     rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
-    rules["memory"] = MatchModel.begin(clock, trained.memory) if trained.memory else None
+    rules["memory"] = (
+        MatchModel.begin(clock, trained.match_weights) if trained.match_weights else None
+    )
     rules["control"] = control.begin if control.strength else None
     return generate(trained.network, range(count), length, SamplingConfig(), **rules)
 
@@ -84,9 +86,11 @@ def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
         bars, beat = listener.clock.position()  # a pitch never moves on by itself
         listener.hear(number)
         sounds = control.encoding.content(control.tokens[number])
-        programs |= {listener.program} if sounds.plays and listener.program is not None else set()
+        programs |= (
+            {listener.program} if sounds.has_notes and listener.program is not None else set()
+        )
         programs |= {*sounds.programs}
-        for x in sounds.classes:
+        for x in sounds.pitch_classes:
             counts[x] += 1
             if control.chords:
                 chord = control.chords[int(bars + 1e-6) % len(control.chords)]

@@ -28,9 +28,8 @@ from midilstm.evaluation import features as statistics
 from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import repetition_stats as form
 from midilstm.evaluation import similarity
-from midilstm.generation.generate import MatchModel
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.repetition.fit import bars_per_token
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 
 GRID: tuple[dict[str, float], ...] = (
     {},
@@ -67,7 +66,7 @@ def open_checkpoint(model: str, data: str) -> tuple[LoadedModel, Dataset]:
     trained = open_model(Path(model), None)
     settings = runs.load_settings(Path(model))
     reading: dict[str, Any] = {"jobs": 1, "pedal": trained.pedal}
-    reading |= {"name": trained.vocabulary.name, "bpe": trained.vocabulary.merges}
+    reading |= {"name": trained.vocabulary.encoding_name, "bpe": trained.vocabulary.merges}
     return trained, pieces.load_music(Path(data), settings, trained.vocabulary, **reading)[0]
 
 
@@ -82,8 +81,8 @@ def drawn(
     """Return pieces drawn with knobs, of which `memory` is the strength of the memory."""
     knobs, past = dict(knobs), None
     strength = knobs.pop("memory", 1)
-    if trained.memory:
-        past = MatchModel.begin(bars_per_token(trained.vocabulary), trained.memory, strength)
+    if trained.match_weights:
+        past = MatchModel.begin(bars_per_token(trained.vocabulary), trained.match_weights, strength)
     return pieces.sampled(trained.network, trained.vocabulary, range(count), length, past, **knobs)
 
 

@@ -17,6 +17,7 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,12 @@ with atheris.instrument_imports(include=READERS):
     from midilstm.generation import loaded_model as folder
     from midilstm.generation import metadata as recipe
     from midilstm.generation import network, options
+    from midilstm.repetition.match_model import MatchWeights
     from midilstm.tokenizers.vocabulary import Vocabulary
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
 SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
-PULLS = dict.fromkeys(["delay", "bias", "second", "length", "short", "distance", "network"], 0.5)
+PULLS = {field.name: 0.5 for field in fields(MatchWeights)}
 SHARED = Path("/dev/shm")  # in memory, where there is one
 PLACE = (SHARED if SHARED.is_dir() else Path(tempfile.gettempdir())) / "midilstm-fuzz"
 PLACE.mkdir(exist_ok=True)
@@ -87,13 +89,13 @@ def read_metadata(data: bytes) -> None:
 
 def read_match_model(data: bytes) -> None:
     """Read a model's memory."""
-    folder.read_match_model(written(edited([MEMORY], data), runs.MEMORY))
+    folder.read_match_model(written(edited([MEMORY], data), runs.MATCH_MODEL))
 
 
 def read_keras(data: bytes) -> None:
     """Read a checkpoint that holds the input as its HDF5 file, or that the input is."""
     path = written(data if data[:2] == b"PK" else archive(data), "best.keras")
-    runs.scores(path)
+    runs.metrics(path)
     network.load(path, SIZES)
 
 

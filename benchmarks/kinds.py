@@ -1,53 +1,53 @@
-"""Say which kinds of token a model's held-out nats go to, a note.
+"""Split a model's held-out loss, in nats per note, by the kind of token.
 
     python benchmarks/kinds.py --model-dir model --data-dir data
 
-In `tsd` and `remi` a note is several tokens; the sum of their kinds is the model's nats a note.
+In `tsd` and `remi` a note is several tokens; the sum over their kinds is the model's NLL per note.
 """
 
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-# The project is run from its folder, not installed: its modules are one folder up.
+# The project is run from its folder, which is the parent of this one.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import evaluate
 
 
-def kinds_of(token: str) -> str:
-    """Return the kinds of a token's parts, such as Velocity+Duration; `note` in `notes`."""
+def kind_of(token: str) -> str:
+    """Return the kinds of a token's parts, such as Velocity+Duration."""
     kinds = [part.partition("_")[0] for part in token.split(" ")]
     return "+".join(kinds) if "_" in token else token if token.startswith("<") else "note or chord"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print nats a note by kind of token, and their sum."""
-    from midilstm import model_dir as runs
-    from midilstm.evaluation import likelihood
-    from midilstm.evaluation import piece_sets as pieces
-    from midilstm.generation import network
-    from midilstm.tokenizers.vocabulary import Vocabulary
+    """Print nats per note by kind of token, and their sum."""
+    from midilstm import model_dir
+    from midilstm.evaluation import likelihood, piece_sets
+    from midilstm.generation.loaded_model import open_model
 
-    arguments = evaluate.parse_args(argv)
-    checkpoint = runs.choose(arguments.model_dir, arguments.checkpoint)
-    settings = runs.load_settings(arguments.model_dir)
-    vocabulary = Vocabulary.load_for(arguments.model_dir / runs.VOCABULARY, settings["network"])
-    how = {"name": vocabulary.name, "bpe": vocabulary.merges, "jobs": arguments.jobs}
-    corpus, _ = pieces.load_music(arguments.data_dir, settings, vocabulary, **how)
-    held_out, loaded = corpus.held_out, network.load(checkpoint, settings["network"])
-    kinds = [kinds_of(token) for token in vocabulary.tokens]
+    config = evaluate.parse_args(argv)
+    model = open_model(config.model_dir, config.checkpoint)
+    settings = model_dir.load_settings(config.model_dir)
+    dataset, _ = piece_sets.load_music(
+        replace(settings.data, data_dir=config.data_dir, jobs=config.jobs),
+        settings,
+        model.vocabulary,
+    )
+    kinds = [kind_of(token) for token in model.vocabulary.tokens]
     nats, tokens = defaultdict[str, float](float), Counter[str]()
-    music = list(held_out.values())
-    for number, scored in likelihood.by_network(loaded, music):
-        for token, cost in zip(music[number], scored[0, 0], strict=True):
-            nats[kinds[token]] += float(cost)
-            tokens[kinds[token]] += 1
-    notes = sum(corpus.sizes[name].notes for name in held_out)
-    print(f"{checkpoint}: {len(held_out)} held-out pieces, {notes:,} notes")
+    pieces = list(dataset.held_out.values())
+    for index, losses in likelihood.by_network(model.network, pieces):
+        for token_id, loss in zip(pieces[index], losses[0, 0], strict=True):
+            nats[kinds[token_id]] += float(loss)
+            tokens[kinds[token_id]] += 1
+    notes = sum(dataset.pieces[name].notes for name in dataset.held_out)
+    print(f"{model.checkpoint_path}: {len(pieces)} held-out pieces, {notes:,} notes")
     for kind, total in sorted(nats.items(), key=lambda item: -item[1]):
-        print(f"{kind:32}{tokens[kind]:>9,} tokens{total / notes:>9.3f} nats a note")
-    print(f"{'all':32}{tokens.total():>9,} tokens{sum(nats.values()) / notes:>9.3f} nats a note")
+        print(f"{kind:32}{tokens[kind]:>9,} tokens{total / notes:>9.3f} nats per note")
+    print(f"{'all':32}{tokens.total():>9,} tokens{sum(nats.values()) / notes:>9.3f} nats per note")
     return 0
 
 

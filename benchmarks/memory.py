@@ -31,11 +31,10 @@ from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import repetition_stats as form
 from midilstm.fileio import write_atomically
 from midilstm.generation import network as networks
-from midilstm.generation.generate import MatchModel
+from midilstm.generation.fit_model import fit_match_weights
 from midilstm.generation.network import Network
-from midilstm.repetition.fit import bars_per_token, fit
-from midilstm.repetition.match_model import MatchWeights
-from midilstm.repetition.metrics import returns
+from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.metrics import repeat_lags
 
 SPANS = ("4", "8", "16", "32")
 LONG, FEW = 5, 16  # times as long as usual, and how many such pieces: does form drift?
@@ -117,7 +116,7 @@ def drawn(
 
 def last_fifth(of: pieces.Pieces) -> float:
     """Return the share of 8-token spans in the last fifth of pieces that came earlier."""
-    parts = [np.array_split(returns(ids, 8) > 0, 5)[-1] for ids in of.values()]
+    parts = [np.array_split(repeat_lags(ids, 8) > 0, 5)[-1] for ids in of.values()]
     return fmean(part.mean() for part in parts if len(part))
 
 
@@ -127,7 +126,7 @@ def one_run(corpus: Dataset, seed: int, place: Path, args: argparse.Namespace) -
     network, facts = trained(corpus, seed, args.steps, place)
     taken = {"training": round(time.perf_counter() - began)}
     training, length = list(corpus.training.values()), pieces.typical_length(corpus)
-    weights = fit(network, corpus.vocabulary, training, seed=seed, length=length)
+    weights = fit_match_weights(network, corpus.vocabulary, training, seed=seed, length=length)
     taken["fitting"] = round(time.perf_counter() - began) - taken["training"]
     rng = np.random.default_rng(seed)
     scores = baseline.score(network, corpus, corpus.vocabulary, rng, weights)

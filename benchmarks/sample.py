@@ -77,10 +77,9 @@ def contenders(folder: Path) -> dict[str, Work]:
     import model
     from midilstm import model_dir as runs
     from midilstm.generation import loaded_model as folders
-    from midilstm.generation.generate import MatchModel, generate
+    from midilstm.generation.generate import generate
     from midilstm.generation.sampler import SamplingConfig, gumbel_noise, sample_tokens
-    from midilstm.repetition.fit import bars_per_token
-    from midilstm.repetition.match_model import MatchWeights
+    from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
     from midilstm.tokenizers.grammar import Grammar
 
     trained, settings = folders.open_model(folder, None), runs.load_settings(folder)["network"]
@@ -89,7 +88,7 @@ def contenders(folder: Path) -> dict[str, Work]:
 
     def keras(count: int) -> Any:
         built = model.build_model(batch_size=count, sequence_length=1, **settings)
-        built.load_weights(trained.checkpoint)
+        built.load_weights(trained.checkpoint_path)
         return built
 
     def compiled(count: int) -> Callable[[Any], Any]:
@@ -97,9 +96,8 @@ def contenders(folder: Path) -> dict[str, Work]:
         step = tf.function(lambda ids: built(ids, training=False)[:, 0])
         return lambda ids: step(ids[:, None]).numpy()
 
-    pulls = {"second": -0.6, "length": 0.7, "short": 1.5, "distance": 1.7, "square": -0.2}
-    weights = MatchWeights(1.0, bias=-4.0, **pulls, network=-0.7)
-    weights, clock = trained.memory or weights, bars_per_token(trained.vocabulary)
+    weights = MatchWeights(1.0, -4.0, -0.6, 0.7, 1.5, 1.7, -0.2, -0.7)
+    weights, clock = trained.match_weights or weights, bars_per_token(trained.vocabulary)
 
     def ours(count: int, length: int, grammar: Any = None, memory: bool = False) -> Work:
         network, seeds = trained.network, range(count)

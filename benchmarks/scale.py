@@ -1,13 +1,14 @@
-"""Measure what a whole collection costs: time and peak memory against its size, cores, cache.
+"""Measure time and peak memory of reading a collection, by its size, by cores and by cache.
 
     python benchmarks/scale.py FOLDER ...
 
-Collections of each size are made by transposing the folders' pieces. Each reading is a process of
-its own, so that its peak memory is its own; one core and two take turns.
+Collections of each size are made by transposing the folders' pieces. Each reading runs in another
+process, so that its peak memory can be measured; one core and two take turns.
 """
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -19,27 +20,29 @@ ROOT = Path(__file__).resolve().parent.parent
 READ = """
 import json, os, resource, sys, time
 if sys.argv[2] == "1":
-    os.sched_setaffinity(0, {0})  # one core for all: the worker and what collects its results
+    os.sched_setaffinity(0, {0})  # the worker and the process that collects its results
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from midilstm.data.dataset import load_corpus
-from midilstm.data.duplicates import groups
+from midilstm.config import DataConfig
+from midilstm.data.dataset import load_dataset
+from midilstm.data.duplicates import duplicate_groups
 if __name__ == "__main__":
-    begun = time.perf_counter()
-    corpus = load_corpus(Path(sys.argv[1]), jobs=int(sys.argv[2]))
-    seconds = time.perf_counter() - begun
-    spans = {name: piece.spans for name, piece in corpus.sizes.items()}
-    begun = time.perf_counter()
-    found = groups(spans)
-    grouping = time.perf_counter() - begun
-    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in whose]
+    began = time.perf_counter()
+    config = DataConfig(data_dir=Path(sys.argv[1]), jobs=int(sys.argv[2]), transpose=False)
+    dataset = load_dataset(config)
+    seconds = time.perf_counter() - began
+    hashes = {name: piece.melody_hashes for name, piece in dataset.pieces.items()}
+    began = time.perf_counter()
+    groups = duplicate_groups(hashes)
+    grouping = time.perf_counter() - began
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peaks = [resource.getrusage(process).ru_maxrss / 1024 for process in processes]
     print(json.dumps({
         "seconds": round(seconds, 2),
         "grouping": round(grouping, 2),
-        "tunes": len(corpus.sizes) - sum(map(len, found)) + len(found),
-        "tokens": corpus.tokens,
-        "from_cache": corpus.report.from_cache,
+        "tunes": len(dataset.pieces) - sum(map(len, groups)) + len(groups),
+        "tokens": dataset.n_tokens,
+        "from_cache": dataset.report.from_cache,
         "parent_mb": round(peaks[0]),
         "worker_mb": round(peaks[1]),
     }))
@@ -60,42 +63,44 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def transposed(sources: list[Path], size: int, folder: Path) -> None:
-    """Fill `folder` with `size` different files: every source, then every source a semitone off."""
+def write_transposed(sources: list[Path], size: int, folder: Path) -> None:
+    """Fill `folder` with `size` different files: all sources, then all of them a semitone off."""
     import mido
 
     folder.mkdir()
-    for number in range(size):
-        source = sources[number % len(sources)]
-        turn = number // len(sources)
-        shift = (turn + 1) // 2 * (-1) ** turn  # 0, -1, 1, -2, 2 ...
+    for index in range(size):
+        source = sources[index % len(sources)]
+        round_index = index // len(sources)
+        shift = (round_index + 1) // 2 * (-1) ** round_index  # 0, -1, 1, -2, 2 ...
         file = mido.MidiFile(source)
         for track in file.tracks:
             for message in track:
                 if message.type in ("note_on", "note_off") and message.channel != 9:
                     message.note = min(127, max(0, message.note + shift))
-        file.save(folder / f"{number:05}.mid")
+        file.save(folder / f"{index:05}.mid")
 
 
-def read(folder: Path, jobs: int) -> dict[str, float]:
-    """Read a collection in a process of its own; return its figures."""
-    # From a file, since the workers import the program that started them.
-    with tempfile.TemporaryDirectory() as place:
-        script = Path(place, "read.py")
+def read(folder: Path, jobs: int, cache: Path) -> dict[str, float]:
+    """Read a collection in another process; return its figures."""
+    # The workers import the program that started them, so it must be a file.
+    with tempfile.TemporaryDirectory() as temporary:
+        script = Path(temporary, "read.py")
         script.write_text(READ)
         command = [sys.executable, str(script), str(folder), str(jobs), str(ROOT)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
-def measure(folder: Path, rounds: int) -> dict[str, object]:
-    """Read a collection without its cache on one core and on two, by turns, then with its cache."""
+def measure(folder: Path, rounds: int, cache: Path) -> dict[str, float]:
+    """Read a collection without a cache on one core and on two, by turns, then from the cache."""
     cold: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     for _ in range(rounds):
         for jobs, rows in cold.items():
-            shutil.rmtree(folder / ".cache", ignore_errors=True)
-            rows.append(read(folder, jobs))
-    warm = read(folder, 2)
+            shutil.rmtree(cache, ignore_errors=True)
+            rows.append(read(folder, jobs, cache))
+    warm = read(folder, 2, cache)
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(cold[1], cold[2], strict=True)]
     medians = {
         jobs: statistics.median(row["seconds"] for row in rows) for jobs, rows in cold.items()
@@ -120,11 +125,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     sources = [path for folder in args.folders for path in sorted(folder.rglob("*.mid"))]
     table = {}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as temporary:
         for size in tqdm(args.sizes, unit="size", disable=None):
-            folder = Path(place, str(size))
-            transposed(sources, size, folder)
-            table[size] = measure(folder, args.rounds)
+            folder = Path(temporary, str(size))
+            write_transposed(sources, size, folder)
+            table[size] = measure(folder, args.rounds, Path(temporary, "cache"))
             shutil.rmtree(folder)
     columns = list(next(iter(table.values())))
     print(f"{'files':>8}" + "".join(f"{column:>16}" for column in columns))

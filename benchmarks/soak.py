@@ -79,8 +79,8 @@ def content(folder: Path) -> dict[str, str]:
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
     model = folder / "model"
     found = {"training.csv": json.dumps(rows)}
-    found |= {name: (model / name).read_text() for name in (runs.MEMORY, runs.VOCABULARY)}
-    for path in (*runs.numbered(model).values(), runs.path_of(model, "best")):
+    found |= {name: (model / name).read_text() for name in (runs.MATCH_MODEL, runs.VOCABULARY)}
+    for path in (*runs.numbered_checkpoints(model).values(), runs.checkpoint_path(model, "best")):
         arrays: list[bytes] = []
 
         def visit(name: str, node: object, arrays: list[bytes] = arrays) -> None:
@@ -89,7 +89,7 @@ def content(folder: Path) -> dict[str, str]:
 
         with zipfile.ZipFile(path) as archive:
             h5py.File(io.BytesIO(archive.read("model.weights.h5"))).visititems(visit)
-        scores = {k: v for k, v in runs.scores(path).items() if k != "seconds"}
+        scores = {k: v for k, v in runs.metrics(path).items() if k != "seconds"}
         found[path.name] = hashlib.sha256(b"".join(arrays)).hexdigest() + json.dumps(scores)
     return found
 
@@ -182,7 +182,7 @@ class Soak:
             finished = self.end(training, ENDS[fault])
             filler.unlink(missing_ok=True)
             self.counts[f"{fault}, {'too late' if finished else 'survived'}"] += 1
-            there = set(runs.numbered(folder / "model").values())
+            there = set(runs.numbered_checkpoints(folder / "model").values())
             self.lost += [f"{path} is gone" for path in seen - there]
             self.lost += [f"{path} is damaged" for path in there if not runs.is_whole(path)]
             seen |= there

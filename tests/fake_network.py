@@ -18,7 +18,7 @@ class FakeLanes:
         self._states = (self._states * 31 + ids + 1) % len(_TABLE)
         return _TABLE[self._states]
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> "FakeLanes":
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> "FakeLanes":
         return FakeLanes(self._states[np.asarray(rows, int)])
 
 
@@ -27,5 +27,5 @@ class FakeNetwork:
 
     digest = "of no weights"
 
-    def lanes(self, count: int = 1) -> FakeLanes:
-        return FakeLanes(np.zeros(count, int))
+    def initial_state(self, rows: int = 1) -> FakeLanes:
+        return FakeLanes(np.zeros(rows, int))

@@ -14,10 +14,10 @@ class Uniform:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def lanes(self, _count: int = 1) -> "Uniform":
+    def initial_state(self, _rows: int = 1) -> "Uniform":
         return self
 
-    def take(self, _rows: Any) -> "Uniform":
+    def select_rows(self, _rows: Any) -> "Uniform":
         return self
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def corpus(training: list[np.ndarray], held_out: list[np.ndarray]) -> Any:
         for pieces in named.values()
         for name, ids in pieces.items()
     }
-    return SimpleNamespace(**named, sizes=sizes)
+    return SimpleNamespace(**named, pieces=sizes)
 
 
 def strains(count: int, seed: int = 0) -> list[np.ndarray]:

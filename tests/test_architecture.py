@@ -18,16 +18,17 @@ HEAVY = {
 # module or subpackage → what it may import; docs/architecture.md draws this
 DEPENDENCIES: dict[str, set[str]] = {
     "fileio": set(),
-    "config": {"fileio"},
+    "schema": set(),
+    "config": {"schema", "tokenizers"},
     "checkpoint": {"fileio"},
-    "model_dir": {"fileio", "checkpoint", "config"},
-    "cli": {"fileio", "config", "tokenizers"},
+    "model_dir": {"fileio", "checkpoint", "config", "schema"},
+    "cli": {"fileio", "config", "schema", "tokenizers"},
     "copies": {"fileio"},
     "midi": {"fileio"},
     "tokenizers": {"fileio", "midi"},
-    "data": {"fileio", "config", "midi", "tokenizers"},
+    "data": {"fileio", "schema", "config", "midi", "tokenizers"},
     "repetition": {"tokenizers", "generation"},
-    "training": {"fileio", "checkpoint", "config", "model_dir", "tokenizers", "data"},
+    "training": {"fileio", "checkpoint", "schema", "config", "model_dir", "tokenizers", "data"},
     "generation": {
         *(
             "fileio",
@@ -41,7 +42,7 @@ DEPENDENCIES: dict[str, set[str]] = {
         ),
     },
     "evaluation": {
-        *("fileio", "config", "copies", "model_dir", "midi", "tokenizers", "data"),
+        *("fileio", "schema", "config", "copies", "model_dir", "midi", "tokenizers", "data"),
         *("repetition", "generation"),
     },
     "rendering": {"fileio", "copies", "midi"},

@@ -46,10 +46,10 @@ def newest(folder: Path) -> tuple[dict[str, Any], Path]:
 def test_the_model_folder_says_how_it_hears(trained: tuple[str, Path]) -> None:
     name, folder = trained
     vocabulary = vocabularies.Vocabulary.load(folder / "model" / "vocabulary.json")
-    assert vocabulary.name == name
+    assert vocabulary.encoding_name == name
     assert vocabulary.merges
     settings = json.loads((folder / "model" / "settings.json").read_text("utf-8"))
-    assert settings["training"]["bpe"] == 20
+    assert settings["data"]["bpe"] == 20
 
 
 @pytest.mark.parametrize("words", [["--encoding=notes"], ["--bpe=10"]])
@@ -59,7 +59,7 @@ def test_a_run_in_another_encoding_is_refused(
     name, folder = trained
     other = words if words[0].startswith("--encoding") else [f"--encoding={name}", *words]
     assert train.main([*places(folder), *SMALL, *other]) == 2
-    changed = "encoding was" if words[0].startswith("--encoding") else "training.bpe was 20"
+    changed = "encoding was" if words[0].startswith("--encoding") else "bpe was 20"
     assert changed in capsys.readouterr().err
 
 

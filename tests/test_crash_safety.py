@@ -96,7 +96,7 @@ def result(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {"log": log}
     for path in (folder / "model").iterdir():
         if path.suffix == ".keras":
-            scores = {k: v for k, v in runs.scores(path).items() if k != "seconds"}
+            scores = {k: v for k, v in runs.metrics(path).items() if k != "seconds"}
             found[path.name] = arrays(path), scores
         else:
             found[path.name] = json.loads(path.read_text(encoding="utf-8"))
@@ -124,7 +124,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(
         if number == 1:  # one while it starts
             time.sleep(rng.uniform(0, 2))
         else:
-            kept = max(runs.numbered(killed / "model"), default=0)
+            kept = max(runs.numbered_checkpoints(killed / "model"), default=0)
             more = min(kept + int(rng.integers(1, 8)), epochs(straight) - 4)
             while epochs(killed) == before or epochs(killed) < more:  # first it is cut back
                 time.sleep(0.002)
@@ -157,14 +157,17 @@ def sample_while_training(
     drawn, best = 0, folder / "model" / "best.keras"
     while not best.exists():
         time.sleep(0.01)
-    while not (folder / "model" / runs.MEMORY).exists():
-        which = ("best", "latest")[drawn % 2] if runs.numbered(folder / "model") else "best"
+    while not (folder / "model" / runs.MATCH_MODEL).exists():
+        which = (
+            ("best", "latest")[drawn % 2] if runs.numbered_checkpoints(folder / "model") else "best"
+        )
         assert sample.main([f"--seed={drawn}", "--chars=5", f"--checkpoint={which}"]) == 0
         drawn += 1
     assert trainer.status() == 0
-    sizes = runs.load_settings(folder / "model")["network"]
-    paths = runs.numbered(folder / "model").values()
-    said = {network.load(path, sizes).digest: runs.scores(path) for path in paths}
+    settings = runs.load_settings(folder / "model")
+    size = settings.dataset.vocabulary_size
+    paths = runs.numbered_checkpoints(folder / "model").values()
+    said = {network.load(path, settings.model, size).digest: runs.metrics(path) for path in paths}
     made = [*(folder / "output").glob("*.json")]
     for path in made:
         body = json.loads(path.read_text(encoding="utf-8"))

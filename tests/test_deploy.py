@@ -42,12 +42,12 @@ def test_its_workers_are_those_that_its_job_and_service_make(documents: dict[str
     assert job["completions"] == job["parallelism"]
     for index in range(job["completions"]):
         flags = [flag.replace("$JOB_COMPLETION_INDEX", str(index)) for flag in command[3:]]
-        arguments = train.parse_args(flags)
-        assert arguments.worker == index
-        host, port = arguments.workers[index].split(":")
+        worker = train.parse_args(flags).worker
+        assert worker.worker == index
+        host, port = worker.workers[index].split(":")
         assert host == f"{name}-{index}.{service['metadata']['name']}"
         assert int(port) == service["spec"]["ports"][0]["port"]
-        assert len(arguments.workers) == job["completions"]
+        assert len(worker.workers) == job["completions"]
     assert pod["subdomain"] == service["metadata"]["name"]
     labels = job["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
@@ -68,4 +68,4 @@ def test_the_script_trains_with_two_workers(music: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, "")
     assert "epoch 2/2" in done.stdout
-    assert list(runs.numbered(folder / "model")) == [2]
+    assert list(runs.numbered_checkpoints(folder / "model")) == [2]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 import evaluate
 import train
 from midilstm import tokenizers as tokens
+from midilstm.copies import CopyReport
 from midilstm.evaluation import baseline
-from midilstm.rendering.copies import read_copies
 from midilstm.rendering.page import page_entry
 from midilstm.rendering.timeline import read_timed
+from midilstm.repetition.match_model import MatchWeights
 from midilstm.tokenizers import vocabulary as vocabularies
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
@@ -78,7 +80,7 @@ def test_a_model_that_has_pieces_by_heart_is_found_out(
 ) -> None:
     result = evaluated("--samples=6")
     settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
-    (held_out,) = settings["corpus"]["held_out"]
+    (held_out,) = settings["dataset"]["held_out"]
     longest = result["copying"]["generated"]["longest"]
     assert longest["length"] >= 24
     assert longest["piece"] in {f"piece{seed}.mid" for seed in range(4)} - {held_out}
@@ -118,7 +120,7 @@ def test_a_transposed_copy_is_memory_too(
     trained: Path, evaluated: Evaluation, tmp_path: Path
 ) -> None:
     settings = json.loads((trained / "model" / "settings.json").read_text(encoding="utf-8"))
-    (held_out,) = settings["corpus"]["held_out"]
+    (held_out,) = settings["dataset"]["held_out"]
     name = next(f"piece{seed}.mid" for seed in range(4) if f"piece{seed}.mid" != held_out)
     original = tokens.read(trained / "data" / name)
     moved = [tokens.get("notes").transpose(token, 5) for token in original]
@@ -131,9 +133,9 @@ def test_a_transposed_copy_is_memory_too(
     assert found["longest_transposed"]["semitones"] == -5
     assert found["grams"]["12"]["exact"]["value"] == 0
     assert "it has memorised" in result["verdict"]
-    copies = read_copies(tmp_path / "made")
-    assert (copies["a.mid"]["piece"], copies["a.mid"]["tokens"]) == (name, LENGTH)
-    entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), copies)["copy"]
+    report = CopyReport.read(tmp_path / "made")
+    assert (report.copies["a.mid"].piece, report.copies["a.mid"].tokens) == (name, LENGTH)
+    entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), report)["copy"]
     assert (entry["piece"], entry["semitones"]) == (name, -5)
     assert (entry["start"], entry["end"]) == (0, LENGTH / 4)
     (part,) = read_timed(trained / "data" / name).parts
@@ -156,7 +158,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(
     assert evaluated("--samples=2", f"--seed={2**63 - 1}")["seed"] == 2**63 - 1
 
 
-NAMES = ("delay", "bias", "second", "length", "short", "distance", "square", "network")
+NAMES = [field.name for field in fields(MatchWeights)]
 WEIGHTS = dict(zip(NAMES, (1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0, 0.0), strict=True))
 
 

@@ -3,22 +3,24 @@
 import numpy as np
 
 import model
+from midilstm.config import ModelConfig
 from midilstm.data import batches
 from midilstm.training import weights
 
-SIZES = {"embedding_size": 6, "units": 5, "layers": 2}
+SIZES = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0, input_dropout=0)
+CLASSIC = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
 
 
 def test_the_classic_network_has_its_published_size() -> None:
-    network = model.build_model(400, batch_size=16, sequence_length=64)
+    network = model.build_model(CLASSIC, 400, batch_size=16, sequence_length=64)
     assert network.input_shape == (16, 64)
     assert network.output_shape == (16, 64, 400)
     assert network.count_params() == 1_838_080 + 769 * 400
 
 
 def test_any_shape_has_the_same_weights_and_states_carry_on_until_reset() -> None:
-    whole = model.build_model(9, batch_size=3, sequence_length=8, **SIZES)
-    network, one = (model.build_model(9, batch_size=3, sequence_length=n, **SIZES) for n in (4, 1))
+    whole = model.build_model(SIZES, 9, batch_size=3, sequence_length=8)
+    network, one = (model.build_model(SIZES, 9, batch_size=3, sequence_length=n) for n in (4, 1))
     for other in (network, one):
         other.set_weights(whole.get_weights())
     x = np.random.default_rng(1).integers(0, 9, (3, 8)).astype(np.int32)
@@ -37,7 +39,7 @@ def test_a_step_compiled_whole_learns_the_same() -> None:
     for jit in (False, True):
         weights.set_seed(0)
         # Without dropout: XLA draws other masks.
-        network = model.build_model(9, batch_size=3, sequence_length=4, dropout=0, **SIZES)
+        network = model.build_model(SIZES, 9, batch_size=3, sequence_length=4)
         model.compile_for_training(network, 1e-2, jit=jit)
         losses.append([network.train_on_batch(x, y)[0] for x, y in batches.batches(ids, 3, 4, 9)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)

@@ -1,139 +1,169 @@
-"""A model folder: which checkpoint, which run, and what is refused."""
+"""A model folder: selecting checkpoints, recognising a run, refusing others."""
 
 import json
-import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from midilstm import model_dir as runs
+from midilstm import checkpoint, model_dir
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.fileio import InputError
+from midilstm.model_dir import DatasetSummary, RunSettings
 
-SETTINGS: dict[str, Any] = {
-    "network": {"vocabulary_size": 9, "units": 6},
-    "training": {"encoding": "notes", "seed": 0, "transpose": True},
-    "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["caf\udce9.mid"], "sha256": "a"},
-}
-
-
-def changed(part: str, **values: Any) -> dict[str, Any]:
-    return {**SETTINGS, part: {**SETTINGS[part], **values}}
+DATASET = DatasetSummary(
+    pieces=6, tokens=1366, held_out=("caf\udce9.mid",), sha256="a", vocabulary_size=9
+)
+SETTINGS = RunSettings(
+    model=ModelConfig(units=6), data=DataConfig(), train=TrainConfig(), dataset=DATASET
+)
 
 
 def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
     for name in names:
         (folder / name).write_text("")
     return folder
 
 
-def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    assert runs.epoch_to_resume(folder, SETTINGS) == 0
-    runs.save_settings(folder, SETTINGS)
-    saved = runs.load_settings(folder)
-    assert saved.items() >= SETTINGS.items()  # a file name that is not UTF-8 among them
-    assert set(saved["versions"]) == {"keras", "tensorflow", "music21", "miditok"}
-    assert runs.epoch_to_resume(folder, SETTINGS) == 0
-    touch(folder, "epoch-0005.keras", "epoch-0012.keras", "best.keras", ".partial-epoch-0013.keras")
-    assert runs.epoch_to_resume(folder, SETTINGS) == 12
-
-
-@pytest.mark.parametrize(
-    ("other", "named"),
-    [
-        (changed("network", units=7), "differently: network.units was 6 and is now 7. Give"),
-        (changed("training", seed=3), "training.seed was 0 and is now 3"),
-        (
-            changed("corpus", pieces=5, tokens=305, sha256="b"),
-            "the music was 6 pieces with 1,366 tokens and is now 5 with 305",
-        ),
-        (changed("corpus", sha256="b") | {"network": {"vocabulary_size": 8, "units": 6}}, "music"),
-        (
-            changed("corpus", sha256="b") | changed("training", encoding="tsd"),
-            "training.encoding was notes and is now tsd",
-        ),
-    ],
-)
-def test_another_run_is_refused_and_what_differs_is_named(
-    tmp_path: Path, other: dict[str, Any], named: str
-) -> None:
-    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
-    before = (tmp_path / "settings.json").read_bytes()
-    with pytest.raises(InputError) as refused:
-        runs.epoch_to_resume(tmp_path, other)
-    assert named in str(refused.value)
-    assert "--fresh" in str(refused.value)
-    assert "vocabulary_size" not in str(refused.value)
-    assert (tmp_path / "settings.json").read_bytes() == before
-
-
-def test_a_folder_without_checkpoints_blocks_no_other_run(tmp_path: Path) -> None:
-    runs.save_settings(tmp_path, SETTINGS)
-    assert runs.epoch_to_resume(tmp_path, changed("training", seed=3)) == 0
-
-
-def test_what_an_older_run_did_not_have_counts_as_off(tmp_path: Path) -> None:
-    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
-    assert runs.epoch_to_resume(tmp_path, changed("training", ema=0.0, start_from=None)) == 1
-    with pytest.raises(InputError, match=r"ema was None and is now 0\.98"):
-        runs.epoch_to_resume(tmp_path, changed("training", ema=0.98))
-
-
-def test_checkpoints_without_settings_are_not_overwritten(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"its settings\.json is missing.* --fresh"):
-        runs.epoch_to_resume(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", *(json.dumps({**SETTINGS, **part}) for part in ({}, {"format": 1}))]
-)
-def test_a_damaged_or_earlier_model_is_refused_with_what_to_do(
-    tmp_path: Path, content: str
-) -> None:
-    (touch(tmp_path, "best.keras") / "settings.json").write_text(content)
-    with pytest.raises(InputError) as refused:
-        runs.epoch_to_resume(tmp_path, SETTINGS)
-    for part in (f"the model in {tmp_path} ", "another version", "--fresh", "--model-dir"):
-        assert part in str(refused.value)
-
-
-def test_a_checkpoint_is_chosen_by_epoch_or_word(tmp_path: Path) -> None:
-    touch(tmp_path, "settings.json", "epoch-0002.keras", "epoch-0010.keras")
-    assert runs.choose(tmp_path).name == "epoch-0010.keras"
-    touch(tmp_path, "best.keras")
-    names = {None: "best", "best": "best", "latest": "epoch-0010", "2": "epoch-0002"}
-    for which, name in names.items():
-        assert runs.choose(tmp_path, which) == tmp_path / f"{name}.keras"
-    for which in ("3", "../x", "settings.json"):
-        with pytest.raises(InputError, match=r"can be best, latest, 2, 10$"):
-            runs.choose(tmp_path, which)
-    (tmp_path / "settings.json").unlink()
-    with pytest.raises(InputError, match="no trained model"):
-        runs.choose(tmp_path)
-
-
-def test_a_damaged_checkpoint_has_no_held_out_loss(tmp_path: Path) -> None:
-    assert runs.scores(touch(tmp_path, "a.keras") / "a.keras").get("val_loss") is None
-
-
 def whole(folder: Path, *names: str) -> Path:
+    """Write files that pass for checkpoints, with metrics."""
+    folder.mkdir(exist_ok=True)
     for name in names:
         with zipfile.ZipFile(folder / name, "w") as archive:
-            archive.writestr(runs.SCORES, '{"val_loss": 1.5, "epoch": 2}')
+            archive.writestr(checkpoint.METRICS, '{"val_loss": 1.5, "epoch": 2}')
     return folder
 
 
-def test_scores_come_from_the_checkpoint_and_none_from_a_strange_one(tmp_path: Path) -> None:
-    assert runs.scores(whole(tmp_path, "a.keras") / "a.keras").get("val_loss") == 1.5
+def test_settings_survive_a_round_trip_through_their_file(tmp_path: Path) -> None:
+    start = model_dir.InitialCheckpoint(checkpoint="base/best.keras", sha256="b")
+    data = DataConfig(encoding="remi", bpe=7, data_dir=Path("elsewhere"))
+    settings = replace(SETTINGS, data=data, initial_checkpoint=start)
+    model_dir.save_settings(tmp_path, settings)
+    expected = replace(settings, data=replace(data, data_dir=DataConfig().data_dir))
+    assert model_dir.load_settings(tmp_path) == expected
+    versions = json.loads((tmp_path / "settings.json").read_text())["versions"]
+    assert set(versions) == {"keras", "tensorflow", "music21", "miditok"}
+
+
+def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    assert model_dir.begin_or_resume(folder, SETTINGS) == (0, SETTINGS)
+    assert model_dir.load_settings(folder) == SETTINGS
+    whole(folder, "epoch-0005.keras", "epoch-0012.keras", "best.keras")
+    touch(folder, ".partial-epoch-0013.keras")
+    assert model_dir.begin_or_resume(folder, SETTINGS) == (12, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (replace(SETTINGS, model=ModelConfig(units=7)), "settings: units was 6 and is now 7. Give"),
+        (replace(SETTINGS, data=DataConfig(seed=3)), "seed was 0 and is now 3"),
+        (replace(SETTINGS, train=TrainConfig(ema=0.0)), "ema was 0.98 and is now 0.0"),
+        (
+            replace(SETTINGS, dataset=replace(DATASET, pieces=5, tokens=305, sha256="b")),
+            "the music was 6 pieces with 1,366 tokens and is now 5 with 305",
+        ),
+        (
+            replace(
+                SETTINGS,
+                dataset=replace(DATASET, sha256="b"),
+                data=DataConfig(encoding="tsd"),
+            ),
+            "encoding was notes and is now tsd",
+        ),
+    ],
+)
+def test_another_run_is_refused_and_the_difference_is_named(
+    tmp_path: Path, other: RunSettings, message: str
+) -> None:
+    model_dir.save_settings(whole(tmp_path, "epoch-0001.keras"), SETTINGS)
+    before = (tmp_path / "settings.json").read_bytes()
+    with pytest.raises(InputError) as refused:
+        model_dir.begin_or_resume(tmp_path, other)
+    assert message in str(refused.value)
+    assert "--fresh" in str(refused.value)
+    assert (tmp_path / "settings.json").read_bytes() == before
+
+
+def test_settings_without_a_checkpoint_block_no_other_run(tmp_path: Path) -> None:
+    model_dir.save_settings(tmp_path, SETTINGS)
+    other = replace(SETTINGS, data=DataConfig(seed=3))
+    assert model_dir.begin_or_resume(tmp_path, other) == (0, other)
+
+
+def test_a_checkpoint_without_settings_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"its settings\.json is missing.* --fresh"):
+        model_dir.begin_or_resume(whole(tmp_path, "epoch-0001.keras"), SETTINGS)
+
+
+def body(part: str = "model", **values: Any) -> str:
+    """Return settings.json with some values of one part changed."""
+    content = {"format": model_dir.FORMAT, **SETTINGS.to_json()}
+    content[part] = {**content[part], **values}
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Expecting value"),
+        ("[]", "list indices"),
+        (json.dumps(SETTINGS.to_json()), "format"),
+        (json.dumps({"format": model_dir.FORMAT - 1}), "another format"),
+        (body("model", layers=10**8), "layers is 1000"),
+        (body("data", seed="x"), "seed is 'x'"),
+        (body("dataset", pieces=-1), "pieces is -1"),
+        (body("dataset", vocabulary_size=2**40), "vocabulary_size is"),
+        (body("train", epochs=3), "expected the settings of TrainConfig"),
+        ('{"format": 2, "format": 2}', "twice"),
+    ],
+)
+def test_damaged_earlier_or_hostile_settings_are_refused_in_one_sentence(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    (whole(tmp_path, "epoch-0001.keras") / "settings.json").write_text(content)
+    for work in (model_dir.begin_or_resume, model_dir.initial_checkpoint):
+        with pytest.raises(InputError) as refused:
+            work(tmp_path, SETTINGS)
+        for part in (f"the model in {tmp_path} ", "another version", reason, "--fresh"):
+            assert part in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_is_selected_by_epoch_or_word(tmp_path: Path) -> None:
+    touch(tmp_path, "settings.json", "epoch-0002.keras", "epoch-0010.keras")
+    assert model_dir.select_checkpoint(tmp_path).name == "epoch-0010.keras"
+    touch(tmp_path, "best.keras")
+    names = {None: "best", "best": "best", "latest": "epoch-0010", "2": "epoch-0002"}
+    for which, name in names.items():
+        assert model_dir.select_checkpoint(tmp_path, which) == tmp_path / f"{name}.keras"
+    for which in ("3", "../x", "settings.json"):
+        with pytest.raises(InputError, match=r"can be best, latest, 2, 10$"):
+            model_dir.select_checkpoint(tmp_path, which)
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(InputError, match="no trained model"):
+        model_dir.select_checkpoint(tmp_path)
+
+
+def test_metrics_come_from_the_checkpoint_and_are_empty_where_it_is_damaged(
+    tmp_path: Path,
+) -> None:
+    assert model_dir.metrics(whole(tmp_path, "a.keras") / "a.keras") == {
+        "val_loss": 1.5,
+        "epoch": 2,
+    }
+    assert model_dir.metrics(touch(tmp_path, "empty.keras") / "empty.keras") == {}
     for text in ("[1]", "1", '{"val_loss": []}', "NaN", "[" * 5):
         with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
-            archive.writestr(runs.SCORES, text)
-        assert runs.scores(tmp_path / "b.keras") == {}
+            archive.writestr(checkpoint.METRICS, text)
+        assert model_dir.metrics(tmp_path / "b.keras") == {}
 
 
-def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
+def test_damaged_checkpoints_are_renamed_until_one_is_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole(tmp_path, "epoch-0001.keras", "epoch-0002.keras", "epoch-0003.keras", "best.keras")
@@ -142,73 +172,46 @@ def test_damaged_checkpoints_are_set_aside_until_one_is_whole(
         content[50] ^= 1
         (tmp_path / f"{name}.keras").write_bytes(content)
     touch(tmp_path, "epoch-0004.keras")
-    runs.quarantine_damaged(tmp_path)
-    assert list(runs.numbered(tmp_path)) == [1, 2]
+    model_dir.quarantine_damaged(tmp_path)
+    assert list(model_dir.numbered_checkpoints(tmp_path)) == [1, 2]
     damaged = sorted(path.name for path in tmp_path.glob("damaged-*"))
     assert damaged == [f"damaged-{n}.keras" for n in ("best", "epoch-0003", "epoch-0004")]
-    assert capsys.readouterr().err.count(" is damaged: ") == 3
+    assert capsys.readouterr().err.count(" is damaged and ") == 3
 
 
-def test_older_checkpoints_go_once_the_newest_can_be_read_back(tmp_path: Path) -> None:
+def test_older_checkpoints_are_removed_once_the_newest_can_be_read_back(tmp_path: Path) -> None:
     whole(tmp_path, *(f"epoch-000{n}.keras" for n in range(1, 5)), "best.keras")
     touch(tmp_path, "epoch-0005.keras")
-    runs.keep_newest(tmp_path, 2)
-    assert list(runs.numbered(tmp_path)) == [1, 2, 3, 4, 5]
+    model_dir.keep_newest(tmp_path, 2)
+    assert list(model_dir.numbered_checkpoints(tmp_path)) == [1, 2, 3, 4, 5]
     whole(tmp_path, "epoch-0005.keras")
-    runs.keep_newest(tmp_path, 2)
-    assert list(runs.numbered(tmp_path)) == [4, 5]
+    model_dir.keep_newest(tmp_path, 2)
+    assert list(model_dir.numbered_checkpoints(tmp_path)) == [4, 5]
     assert (tmp_path / "best.keras").exists()
 
 
-def test_only_the_runs_files_move_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.archive_run(tmp_path, runs.FILES)
+def test_only_the_files_of_a_run_are_archived_and_each_time_into_a_new_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_dir.archive_run(tmp_path, model_dir.FILES)
     assert capsys.readouterr().out == ""
-    touch(tmp_path, "epoch-0001.keras", "best.keras", "settings.json", "mine.txt")
-    runs.archive_run(tmp_path, runs.FILES)
-    (aside,) = tmp_path.glob("before-*")
-    assert str(aside) in capsys.readouterr().out
-    assert sorted(path.name for path in aside.iterdir()) == [
-        "best.keras",
-        "epoch-0001.keras",
-        "settings.json",
-    ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [aside.name, "mine.txt"]
+    names = ["best.keras", "epoch-0001.keras", "settings.json"]
+    for count in (1, 2):
+        touch(tmp_path, *names, "mine.txt")
+        model_dir.archive_run(tmp_path, model_dir.FILES)
+        archives = list(tmp_path.glob("before-*"))
+        assert len(archives) == count
+    for archive in archives:
+        assert sorted(path.name for path in archive.iterdir()) == names
+    assert str(archives[0]) in capsys.readouterr().out
+    assert (tmp_path / "mine.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (json.dumps({"format": runs.FORMAT, **changed("network", layers=10**8)}), "layers is 1000"),
-        (json.dumps({"format": runs.FORMAT, **changed("training", seed="x")}), "seed is 'x'"),
-        (json.dumps({"format": runs.FORMAT, **changed("corpus", pieces=-1)}), "pieces is -1"),
-        ("[" * 10_000, "nested"),
-        ('{"format": 2, "format": 2}', "a name twice"),
-    ],
-)
-def test_hostile_settings_are_refused_by_a_run_and_by_one_that_starts_from_it(
-    tmp_path: Path, content: str, said: str
-) -> None:
-    (whole(tmp_path, "epoch-0001.keras") / "settings.json").write_text(content)
-    for ask in (runs.epoch_to_resume, runs.base):
-        with pytest.raises(InputError, match=r"settings\.json is missing, damaged") as refused:
-            ask(tmp_path, SETTINGS)
-        assert said in str(refused.value)
-
-
-def test_a_run_starts_from_no_damaged_checkpoint(tmp_path: Path) -> None:
-    runs.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
+def test_a_run_does_not_start_from_a_damaged_or_different_model(tmp_path: Path) -> None:
+    model_dir.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
     with pytest.raises(InputError, match="is damaged: start from another"):
-        runs.base(tmp_path, SETTINGS)
-    assert set(runs.base(whole(tmp_path, "epoch-0001.keras"), SETTINGS)) == {"checkpoint", "sha256"}
-
-
-def test_a_clock_that_is_set_back_costs_no_run_that_was_moved_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "strftime", lambda _: "before-now")
-    for text in ("first", "second", "third"):
-        (tmp_path / "best.keras").write_text(text)
-        runs.archive_run(tmp_path, runs.FILES)
-    asides = [tmp_path / name / "best.keras" for name in ("before-now", "before-now-2")]
-    assert [path.read_text() for path in asides] == ["first", "second"]
-    assert len(list(tmp_path.glob("before-*"))) == 3
+        model_dir.initial_checkpoint(tmp_path, SETTINGS)
+    start = model_dir.initial_checkpoint(whole(tmp_path, "epoch-0001.keras"), SETTINGS)
+    assert start.checkpoint == str(tmp_path / "epoch-0001.keras")
+    with pytest.raises(InputError, match=r"2 layers of 6 units .* this run is .* of 7 units"):
+        model_dir.initial_checkpoint(tmp_path, replace(SETTINGS, model=ModelConfig(units=7)))

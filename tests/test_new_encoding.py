@@ -18,7 +18,7 @@ from midilstm.tokenizers.base import Encoding
 
 
 class Steps(Encoding):
-    name, version, start = "steps", "1", ""
+    name, version, start_state = "steps", "1", ""
 
     def encode(self, song):
         steps = pairwise([60, *(note.pitch for note in song.notes)])
@@ -54,6 +54,7 @@ from pathlib import Path
 from fake_network import FakeNetwork
 import preprocess
 from midilstm import tokenizers as encodings
+from midilstm.config import DataConfig
 from midilstm.data.dataset import load_dataset
 from midilstm.generation.sampler import SamplingConfig
 from midilstm.generation.generate import generate
@@ -61,7 +62,8 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 
 if __name__ == "__main__":  # the pool's workers import this file
     assert preprocess.main(["--data-dir=music", "--encoding=steps", "--jobs=1"]) == 0
-    corpus = load_dataset(Path("music"), name="steps", jobs=1, validation=0, transpose=True)
+    config = DataConfig(data_dir=Path("music"), encoding="steps", jobs=1, validation=0)
+    corpus = load_dataset(config)
     corpus.vocabulary.save(Path("vocabulary.json"))
     vocabulary = Vocabulary.load(Path("vocabulary.json"))
     assert vocabulary.encoding.nearest("+9", vocabulary.tokens[1:]) == "+2"

@@ -14,16 +14,17 @@ from fake_network import FakeNetwork
 
 import model
 import sample
-from midilstm import model_dir as runs
 from midilstm import tokenizers as tokens
-from midilstm.data.dataset import Dataset, Report
-from midilstm.evaluation import passages
-from midilstm.fileio import InputError, write_atomically
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
+from midilstm.data.dataset import Dataset, ReadReport
+from midilstm.evaluation import passages, ranking
+from midilstm.fileio import InputError
 from midilstm.generation import loaded_model as model_folder
 from midilstm.generation import options
 from midilstm.midi import program_of
+from midilstm.model_dir import DatasetSummary, RunSettings, save_settings
 from midilstm.repetition.match_model import MatchWeights
-from midilstm.repetition.metrics import returns
+from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 TOKENS = (END, "C4", "E4", "0.4.7", "2.5.9")
@@ -36,11 +37,16 @@ Sampled = list[dict[str, Any]]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model folder with two checkpoints of a tiny network."""
     folder = tmp_path_factory.mktemp("model")
-    sizes = {"vocabulary_size": 5, "embedding_size": 4, "units": 6, "layers": 1, "dropout": 0.0}
+    config = ModelConfig(embedding_size=4, units=6, layers=1, dropout=0, input_dropout=0)
     Vocabulary(TOKENS).save(folder / "vocabulary.json")
-    settings = {"format": runs.FORMAT, "network": sizes, "training": {"pedal": True}, "corpus": {}}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    network = model.build_model(batch_size=1, sequence_length=1, **cast(Any, sizes))
+    settings = RunSettings(
+        model=config,
+        data=DataConfig(),
+        train=TrainConfig(),
+        dataset=DatasetSummary(vocabulary_size=len(TOKENS)),
+    )
+    save_settings(folder, settings)
+    network = model.build_model(config, len(TOKENS), batch_size=1, sequence_length=1)
     for epoch in (1, 2):
         rng, path = np.random.default_rng(epoch), folder / f"epoch-000{epoch}.keras"
         spreads = (2, 2, 2, 0, 1.5, 0)  # such that it hears what came before and is never sure
@@ -48,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network.set_weights([rng.normal(0, *pair) for pair in zip(spreads, shapes, strict=True)])
         network.save(path)
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("scores.json", json.dumps({"val_loss": epoch / 4}))
+            archive.writestr("metrics.json", json.dumps({"val_loss": epoch / 4}))
     return folder
 
 
@@ -215,8 +221,7 @@ def test_a_piece_of_a_large_group_names_it_and_is_drawn_with_it_again(
     assert "careful" not in said.err
 
 
-PULLS = {"delay": 0.25, "bias": 1.0, "second": 0, "length": 1, "short": 1, "distance": 0}
-WEIGHTS = MatchWeights(**PULLS, square=0, network=-0.5)
+WEIGHTS = MatchWeights(0.25, 1.0, 0, 1, 1, 0, 0, -0.5)
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 
 
@@ -229,7 +234,7 @@ def remembering(folder: Path) -> Path:
 
 def returning(body: dict[str, Any]) -> float:
     """Return the share of spans of 8 tokens that came earlier."""
-    return float((returns(np.array(body["tokens"]), 8) > 0).mean())
+    return float((repeat_lags(np.array(body["tokens"]), 8) > 0).mean())
 
 
 def test_a_piece_remembers_itself_where_the_model_has_a_memory(remembering: Path) -> None:
@@ -264,7 +269,7 @@ def test_like_remembers_as_the_piece_did(
     for path in (without["path"], "old.json"):
         assert run(f"--reproduce={path}")[0]["tokens"] == without["tokens"]
     Path("wrong.json").write_text(json.dumps({**old, "memory_weights": {"bias": 1}}))
-    assert "expected the numbers delay, bias" in refused(capsys, "--reproduce=wrong.json")
+    assert "expected the numbers min_lag_bars, bias" in refused(capsys, "--reproduce=wrong.json")
 
 
 def test_the_primer_fills_the_memory(remembering: Path) -> None:
@@ -282,7 +287,7 @@ def test_a_model_without_a_memory_says_so(
 ) -> None:
     for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
         remembering.write_text(content)
-        assert "model/match_model.json is no memory that train.py fitted" in refused(capsys)
+        assert "model/match_model.json is not a match model that train.py wrote" in refused(capsys)
     body = {"weights": {**WEIGHTS.to_json(), "bias": "1"}, "fitted_on": FITTED_ON}
     remembering.write_text(json.dumps(body))
     assert "bias is '1', expected a number" in refused(capsys)
@@ -490,9 +495,9 @@ def test_the_best_are_no_copies(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     vocabulary = Vocabulary(TOKENS)
     music = {"a.mid": np.append(vocabulary.ids_of(made[0])[20:60], 0)}
     music |= {f"{n}.mid": np.append(np.arange(40 * n, 40 * n + 40) % 4 + 1, 0) for n in range(1, 8)}
-    corpus = Dataset(vocabulary, music, {}, Report(0, {}), {})
+    corpus = Dataset(vocabulary, music, {}, ReadReport(0, {}), {})
     monkeypatch.setattr(passages, "load_music", lambda *_, **__: (corpus, []))
-    model_folder.write_reference(folder / "model", list(music.values()))
+    ranking.write_reference(folder / "model", list(music.values()))
     kept = run("--chars=80", "--seed=5", "--count=2", "--best=2", "--data-dir=music")
     found = {body["seed"]: body["best"] for body in kept}
     assert found[5]["copied"] >= 40
@@ -510,39 +515,21 @@ def test_a_full_disk_leaves_no_half_a_piece(folder: Path, blocks: int) -> None:
     assert not list((folder / "output").iterdir())
 
 
-def test_weights_and_scores_are_of_one_file_while_training_replaces_it(
+def test_a_checkpoint_that_training_removes_meanwhile_is_selected_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    best, load, read = folder / "model" / "best.keras", model_folder.load, []
-    files = [(folder / "model" / f"epoch-000{n}.keras").read_bytes() for n in (1, 2, 1)]
+    read_weights, newest = model_folder.read_weights, folder / "model" / "epoch-0002.keras"
 
-    def replaced(path: Path, sizes: Any) -> Any:
-        read.append(load(path, sizes))
-        if len(read) < len(files):
-            write_atomically(best, files[len(read)])
-        return read[-1]
-
-    write_atomically(best, files[0])
-    monkeypatch.setattr(model_folder, "load", replaced)
-    trained = model_folder.open_model(folder / "model", "best")
-    assert len(read) == 3
-    assert trained.network.digest == read[0].digest != read[1].digest
-    assert trained.scores["val_loss"] == 0.25
-
-
-def test_a_checkpoint_that_training_removes_meanwhile_is_not_waited_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load, newest = model_folder.load, folder / "model" / "epoch-0002.keras"
-
-    def removed(path: Path, sizes: Any) -> Any:
+    def remove_and_read(path: Path, config: ModelConfig, vocabulary_size: int) -> Any:
         newest.unlink(missing_ok=True)
-        return load(path, sizes)
+        return read_weights(path, config, vocabulary_size)
 
-    monkeypatch.setattr(model_folder, "load", removed)
-    assert model_folder.open_model(folder / "model", "latest").checkpoint.stem == "epoch-0001"
+    monkeypatch.setattr(model_folder, "read_weights", remove_and_read)
+    loaded = model_folder.open_model(folder / "model", "latest")
+    assert loaded.checkpoint_path.stem == "epoch-0001"
+    assert loaded.metrics == {"val_loss": 0.25}
     newest.symlink_to("nowhere")
-    monkeypatch.setattr(model_folder, "load", load)
+    monkeypatch.setattr(model_folder, "read_weights", read_weights)
     with pytest.raises(InputError, match="damaged"):
         model_folder.open_model(folder / "model", "latest")
 
@@ -594,7 +581,7 @@ def test_the_best_are_the_pieces_of_their_seeds_and_the_others_are_told_why(
 ) -> None:
     rng = np.random.default_rng(0)
     people = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]
-    model_folder.write_reference(folder / "model", people)
+    ranking.write_reference(folder / "model", people)
     before = {body["seed"]: music(body) for body in run("--chars=80", "--seed=5", "--count=6")}
     capsys.readouterr()
     kept = run("--chars=80", "--seed=5", "--count=6", "--best=2")

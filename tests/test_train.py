@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+import preprocess
 import train
 from midilstm import model_dir as runs
 from midilstm.fileio import exclusive_lock
@@ -122,7 +123,7 @@ def test_killed_between_checkpoints_it_goes_on_bit_for_bit(
     told = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     killed = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=told)
     assert (killed.returncode, killed.stderr) == (-signal.SIGKILL, "")  # TensorFlow keeps quiet
-    assert list(runs.numbered(folder / "model")) == [3]
+    assert list(runs.numbered_checkpoints(folder / "model")) == [3]
     assert len(rows(folder)) == 5
     assert run("--epochs=6", "--freq=3") == 0
     assert "Going on from model/epoch-0003.keras" in capsys.readouterr().out
@@ -159,7 +160,7 @@ def test_ctrl_c_saves_the_last_whole_epoch_and_goes_on_bit_for_bit(
 def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--epochs=6") == 0
     said = capsys.readouterr().out
-    assert "Nothing left to do: model holds epoch 6 of 6" in said
+    assert "Nothing left to train: model holds epoch 6 of 6" in said
     assert "--epochs=12" in said
     assert "--fresh" in said
     assert "match_model.json" not in said  # there it is
@@ -189,8 +190,8 @@ def test_other_settings_are_refused_in_one_line(
 ) -> None:
     assert run("--epochs=8", "--learning-rate=0.1", "--no-pedal") == 2
     error = capsys.readouterr().err
-    assert "training.learning_rate was 0.003 and is now 0.1" in error
-    assert "training.pedal was True and is now False" in error
+    assert "learning_rate was 0.003 and is now 0.1" in error
+    assert "pedal was True and is now False" in error
     assert error.count("\n") == 1
     assert len(rows(copied)) == 6
 
@@ -211,10 +212,10 @@ def test_fresh_moves_the_old_run_aside_whatever_its_format(copied: Path) -> None
     assert run("--epochs=1", "--seed=1", "--fresh") == 0
     (aside,) = (copied / "model").glob("before-*")
     assert weights(aside / "epoch-0006.keras") == old
-    assert json.loads((aside / "settings.json").read_text())["training"]["seed"] == 0
+    assert json.loads((aside / "settings.json").read_text())["data"]["seed"] == 0
     (old_log,) = (copied / "logs").glob("before-*/training.csv")
     assert len(old_log.read_text().splitlines()) == 7
-    assert list(runs.numbered(copied / "model")) == [1]
+    assert list(runs.numbered_checkpoints(copied / "model")) == [1]
 
 
 def test_patience_stops_at_the_best_and_is_remembered(
@@ -226,10 +227,10 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 3
     best = folder / "model" / "best.keras"
-    assert runs.scores(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
-    assert weights(best) == weights(runs.path_of(folder / "model", len(losses) - 2))
+    assert runs.metrics(best).get("val_loss") == pytest.approx(min(losses), abs=1e-6)
+    assert weights(best) == weights(runs.checkpoint_path(folder / "model", len(losses) - 2))
     assert (folder / "model" / "match_model.json").exists()
-    said = "Stopped: no better held-out loss for 2 epochs"
+    said = "Stopped: the held-out loss has not improved for 2 epochs"
     assert said in capsys.readouterr().out
     assert run(*flags) == 0
     assert said in capsys.readouterr().out
@@ -242,7 +243,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert not (folder / "model" / "best.keras").exists()
     memory = json.loads((folder / "model" / "match_model.json").read_text())
     assert memory["fitted_on"]["checkpoint"] == "epoch-0001"
-    assert runs.scores(folder / "model" / "epoch-0001.keras").get("val_loss") is None
+    assert runs.metrics(folder / "model" / "epoch-0001.keras").get("val_loss") is None
 
 
 def test_too_little_music_names_both_numbers_and_the_flags(
@@ -266,8 +267,8 @@ def test_a_run_starts_from_another_models_tokens(
     flags = ["--data-dir=other", "--no-transpose", "--start-from=base", "--freq=1", "--ema=0"]
     assert run("--epochs=1", *flags, "--units=7") == 2
     error = capsys.readouterr().err
-    assert "--start-from=base has notes with embedding_size, units, layers [8, 6, 1]" in error
-    assert "[8, 7, 1]" in error
+    assert "--start-from=base holds a model of notes with 1 layers of 6 units" in error
+    assert "and this run is notes with 1 layers of 7 units" in error
     assert error.count("\n") == 1
     assert not list((copied / "model").iterdir())
     rate = "--learning-rate=1e-9"  # so that what the epoch leaves is what was taken
@@ -296,13 +297,13 @@ def test_a_run_starts_from_another_models_tokens(
             row = theirs["tokens"].index(token) if taken else 0
             assert np.allclose(mine[number], known[row], atol=1e-6) == taken
     settings = json.loads(Path("model/settings.json").read_text())
-    assert settings["training"]["start_from"] == "base"
+    assert settings["train"]["start_from"] == "base"
     digest = hashlib.sha256(Path("base/best.keras").read_bytes()).hexdigest()
-    assert settings["start"] == {"checkpoint": "base/best.keras", "sha256": digest}
+    assert settings["initial_checkpoint"] == {"checkpoint": "base/best.keras", "sha256": digest}
     shutil.rmtree("base")  # going on does not read it again
     assert run("--epochs=2", *flags, rate) == 0
     assert run("--epochs=3", *flags, rate, "--start-from=elsewhere") == 2
-    assert "training.start_from was base and is now elsewhere" in capsys.readouterr().err
+    assert "start_from was base and is now elsewhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["the loss", "the held-out loss", "the weights"])
@@ -364,18 +365,19 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
     monkeypatch.setattr(log.Log, "add", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
     for path in (folder / "model" / "epoch-0004.keras", folder / "model" / "best.keras"):
-        assert runs.scores(path)["epoch"] == 4
-        assert f"{runs.scores(path)['val_loss']:.6f}" == rows(finished[0])[3]["val_loss"]
+        assert runs.metrics(path)["epoch"] == 4
+        assert f"{runs.metrics(path)['val_loss']:.6f}" == rows(finished[0])[3]["val_loss"]
     assert rows(folder) == rows(finished[0])[:4]
 
 
 def test_a_disk_that_takes_nothing_is_noticed_before_the_first_epoch(copied: Path) -> None:
     flags = " ".join([*SMALL, "--model-dir=new"])  # of music that is in the cache
+    assert preprocess.main(["--jobs=1"]) == 0
     command = f"ulimit -f 0; {sys.executable} {ROOT / 'train.py'} {flags}"
     done = subprocess.run(["bash", "-c", command], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 2
-    said = "train.py: cannot write new/settings.json (File too large); all files written before"
-    assert done.stderr == f"{said} are intact\n"
+    message = "train.py: cannot write new/settings.json (File too large); all files written before"
+    assert done.stderr.endswith(f"{message} are intact\n")
     assert "TensorFlow" not in done.stdout
     assert not list((copied / "new").iterdir())
 
@@ -390,7 +392,7 @@ def test_what_a_run_lost_is_made_again(
     (copied / "model" / ".partial-epoch-0007.keras").write_bytes(b"left by a run that died")
     assert run("--epochs=6", "--freq=3") == 0
     said = capsys.readouterr()
-    assert "epoch-0006.keras is damaged: it is called damaged-epoch-0006.keras" in said.err
+    assert "epoch-0006.keras is damaged and was renamed to damaged-epoch-0006.keras" in said.err
     assert "Going on from model/epoch-0003.keras" in said.out
     expected = finished[0]
     for name in ("epoch-0006.keras", "best.keras"):
@@ -466,9 +468,10 @@ def test_demo_brings_its_own_music(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_classic_changes_the_defaults_and_no_flag() -> None:
     classic = train.parse_args(["--classic"])
-    assert (classic.layers, classic.dropout, classic.input_dropout) == (3, 0.2, 0)
-    assert (classic.learning_rate, classic.transpose, classic.shuffle) == (1e-3, False, False)
-    own = train.parse_args(["--classic", "--layers=1", "--transpose"])
-    assert (own.layers, own.transpose, own.dropout) == (1, True, 0.2)
-    assert classic.ema == 0
-    assert train.parse_args([]).layers == 2
+    network = classic.model
+    assert (network.layers, network.dropout, network.input_dropout) == (3, 0.2, 0)
+    assert (classic.train.learning_rate, classic.train.shuffle, classic.train.ema) == (1e-3, 0, 0)
+    assert not classic.data.transpose
+    changed = train.parse_args(["--classic", "--layers=1", "--transpose"])
+    assert (changed.model.layers, changed.data.transpose, changed.model.dropout) == (1, True, 0.2)
+    assert train.parse_args([]).model.layers == 2

@@ -1,1 +1,1 @@
-"""The room of collections: a folder of MIDI files → pieces, ids and batches."""
+"""Read a folder of MIDI files and turn it into a vocabulary, ids and training batches."""

@@ -1,198 +1,186 @@
-"""A folder of MIDI files → a vocabulary, training and held-out pieces as ids. Knows no networks."""
+"""Load a folder of MIDI files as a vocabulary and training and held-out pieces of ids."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from midilstm import tokenizers as encodings
-from midilstm.data import cluster, remote
-from midilstm.data import duplicates as versions
-from midilstm.data import parsing as reading
-from midilstm.data.files import find_files
-from midilstm.data.parsing import ParseError, ParseOutcome, Piece
+from midilstm import midi, tokenizers
+from midilstm.config import DataConfig
+from midilstm.data import cluster, duplicates, parsing
+from midilstm.data.cache import Cache, default_path
+from midilstm.data.files import FolderListing, describe_unsupported, list_folder
+from midilstm.data.parsing import ParsedFile, ParsedPiece, ParseError
 from midilstm.fileio import InputError
 from midilstm.tokenizers.base import Encoding
 from midilstm.tokenizers.bpe import Merges, learn
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 
-@dataclass
-class Report:
-    """What happened to the files of a folder."""
+@dataclass(frozen=True)
+class ReadReport:
+    """What became of the files of a folder."""
 
     found: int
-    unread: dict[str, list[Path]]  # music that is no MIDI, by what it is and what to do
+    unsupported: dict[str, list[Path]]  # music in other formats, by kind
     skipped: list[tuple[Path, ParseError]] = field(default_factory=list)
-    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the first of its kind
+    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the file that is used
     from_cache: int = 0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A collection ready for training: each piece int32 [n], its last id 0 (END)."""
+    """The pieces of a folder, by file name, ready for training: int32 [n], the last id 0 (END)."""
 
     vocabulary: Vocabulary
-    training: dict[str, np.ndarray]  # file name → ids
+    training: dict[str, np.ndarray]
     held_out: dict[str, np.ndarray]
-    report: Report
-    sizes: dict[str, Piece]  # file name → its notes and quarters
-    versions: list[list[str]] = field(default_factory=list)  # file names, by tune, of two or more
+    report: ReadReport
+    pieces: dict[str, ParsedPiece]  # without their tokens
+    duplicate_groups: list[list[str]] = field(default_factory=list)  # of versions of one tune
 
     @property
-    def tokens(self) -> int:
+    def n_tokens(self) -> int:
         """Return the number of ids in all pieces, ends included."""
         return sum(map(len, (*self.training.values(), *self.held_out.values())))
 
-    def metadata(self) -> dict[str, Any]:
-        """Return what a run's settings say of its music."""
-        return {
-            "pieces": len(self.training) + len(self.held_out),
-            "held_out": sorted(self.held_out),
-            "tokens": self.tokens,
-            "sha256": self.digest(),
-        }
-
-    def digest(self) -> str:
-        """Return a hash of what is trained on and what is held out, in order."""
-        whole = hashlib.sha256("\n".join(self.vocabulary.tokens).encode())
-        for part in (self.training, self.held_out):
-            whole.update(b"|")
-            for ids in part.values():
-                whole.update(ids.astype("<i4").tobytes())
-        return whole.hexdigest()
+    def fingerprint(self) -> str:
+        """Return a hash of the vocabulary and of the training and held-out ids, in order."""
+        digest = hashlib.sha256("\n".join(self.vocabulary.tokens).encode())
+        for pieces in (self.training, self.held_out):
+            digest.update(b"|")
+            for ids in pieces.values():
+                digest.update(ids.astype("<i4").tobytes())
+        return digest.hexdigest()
 
 
-def load_dataset(
-    data_dir: Path,
-    *,
-    name: str = "notes",
-    pedal: bool = True,
-    validation: float = 0.1,
-    seed: int = 0,
-    group_versions: bool = True,
-    jobs: int | None = None,
-    max_file_seconds: float = 20.0,
-    min_notes: int = 0,
-    scheduler: str | None = None,
-    transpose: bool = False,
-    bpe: int | Merges = 0,
-) -> Dataset:
-    """Parse all MIDI files below `data_dir` and split them; raise InputError if none is usable.
+def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset:
+    """Parse all MIDI files of a folder and split them; raise InputError if none is usable.
 
-    `bpe` is the number of merges to learn from the training pieces, or the merges to make. With
-    `group_versions` all versions of a tune are held out, or none.
+    Without `merges`, up to `config.bpe` merges are learned from the training pieces.
     """
-    encoding = encodings.get(name)
-    if bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
-        raise InputError(f"--bpe has nothing to merge in --encoding={name}")
-    far = remote.listing(data_dir) if remote.url_of(data_dir) else {}
-    paths, report = _found(data_dir, far)
-    parse = partial(reading.parse_bytes, name=name, pedal=pedal)
-    workers = min(jobs or os.cpu_count() or 1, len(paths))
-    pool = partial(reading.local_pool, parse, workers, max_file_seconds)
-    window = 64
-    if scheduler:
-        pool = partial(cluster.dask_cluster, name, pedal, max_file_seconds, scheduler)
-        window = cluster.WINDOW
-    cache = reading.cache_for(data_dir, name, pedal=pedal)
-    outcomes = reading.parse_files(paths, name=name, cache=cache, pool=pool, window=window, far=far)
-    tokens, sizes = _gathered(outcomes, report, data_dir, min_notes)
-    spans = {file: size.spans for file, size in sizes.items()}
-    tunes = versions.groups(spans) if group_versions else []
-    music = {file: size.music for file, size in sizes.items()}
-    held_out = held_out_names(music, validation, seed, tunes)
-    if isinstance(bpe, int):
-        training = [piece for file, piece in tokens.items() if file not in held_out]
-        bpe = learn(training, bpe, encoding.is_mergeable) if bpe else ()
-    vocabulary, ids = _numbered(tokens, Vocabulary((END,), name, bpe), transpose=transpose)
-    held = {file: ids.pop(file) for file in tokens if file in held_out}
-    return Dataset(vocabulary, ids, held, report, sizes, tunes)
+    encoding = tokenizers.get(config.encoding)
+    if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
+        raise InputError(f"--bpe has nothing to merge in --encoding={config.encoding}")
+    listing = list_folder(config.data_dir)
+    if not listing.midi_files:
+        raise _no_midi_files(config.data_dir, listing)
+    tokens, pieces, report = _collect(_parse(config, encoding, listing), config, listing)
+    melodies = {name: piece.melody_hashes for name, piece in pieces.items()}
+    groups = duplicates.duplicate_groups(melodies) if config.group_versions else []
+    hashes = {name: piece.music_hash for name, piece in pieces.items()}
+    held_out = select_held_out(hashes, config.validation, config.seed, groups)
+    if merges is None:
+        training = [piece for name, piece in tokens.items() if name not in held_out]
+        merges = learn(training, config.bpe, encoding.is_mergeable) if config.bpe else ()
+    unmerged = Vocabulary((END,), config.encoding, merges)
+    vocabulary, ids = _to_ids(tokens, unmerged, transpose=config.transpose)
+    return Dataset(
+        vocabulary,
+        {name: ids[name] for name in tokens if name not in held_out},
+        {name: ids[name] for name in tokens if name in held_out},
+        report,
+        pieces,
+        groups,
+    )
 
 
-def _found(data_dir: Path, far: Iterable[Path]) -> tuple[list[Path], Report]:
-    if not far and not data_dir.is_dir():
-        raise InputError(f"{data_dir} is not a folder; give a folder of .mid files with --data-dir")
-    paths, unread = find_files(data_dir, far)
-    if not paths:
-        others = "".join(f", but {len(files):,} {kind}" for kind, files in unread.items())
-        raise InputError(
-            f"no MIDI files in {data_dir}{others}: put some .mid there, name another folder "
-            "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
-        )
-    return paths, Report(len(paths), unread)
+def _no_midi_files(data_dir: Path, listing: FolderListing) -> InputError:
+    kinds = [describe_unsupported(kind, len(x)) for kind, x in listing.unsupported.items()]
+    others = f", only {', '.join(kinds)}" if kinds else ""
+    return InputError(
+        f"no MIDI files in {data_dir}{others}: put some .mid files there, name another folder "
+        "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
+    )
 
 
-def _gathered(
-    outcomes: Iterable[ParseOutcome], report: Report, data_dir: Path, min_notes: int
-) -> tuple[dict[str, tuple[str, ...]], dict[str, Piece]]:
-    """Return each piece's tokens, and what else is known of it, by file; report on the others."""
+def _parse(config: DataConfig, encoding: Encoding, listing: FolderListing) -> Iterable[ParsedFile]:
+    """Parse the files on a cluster or in processes of this machine."""
+    pool: parsing.Pool = partial(cluster.dask_cluster, config)
+    if not config.scheduler:
+        jobs = min(config.jobs, len(listing.midi_files))
+        parse = parsing.parser(config)
+        pool = partial(parsing.local_pool, parse, jobs, config.max_file_seconds)
+    pedal = config.pedal and encoding.keeps_rhythm
+    versions = f"{encoding.version} {midi.VERSION} {duplicates.VERSION}"
+    return parsing.parse_files(
+        listing,
+        cache=Cache(default_path() if config.cache else None),
+        key_suffix=f"{config.encoding} {versions} {pedal}",
+        pool=pool,
+        window=cluster.WINDOW if config.scheduler else 64,
+    )
+
+
+def _collect(
+    parsed_files: Iterable[ParsedFile], config: DataConfig, listing: FolderListing
+) -> tuple[dict[str, tuple[str, ...]], dict[str, ParsedPiece], ReadReport]:
+    """Return each piece's tokens and its other properties, by file name, and a report."""
     began = time.perf_counter()
-    tokens, sizes = {}, {}
+    report = ReadReport(len(listing.midi_files), listing.unsupported)
+    tokens, pieces, from_cache = {}, {}, 0
     bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
-    for path, result, is_cached in tqdm(outcomes, "Reading MIDI", report.found, **bar):
-        if isinstance(result, Piece) and result.notes < min_notes:
-            detail = f"too few notes ({result.notes}, and --min-notes asks for {min_notes})"
+    for path, result, is_cached in tqdm(parsed_files, "Reading MIDI", report.found, **bar):
+        if isinstance(result, ParsedPiece) and result.notes < config.min_notes:
+            detail = f"too few notes ({result.notes}, less than --min-notes={config.min_notes})"
             result = ParseError("too few notes", detail)
         if isinstance(result, ParseError):
             report.skipped.append((path, result))
         elif isinstance(result, Path):
             report.duplicates.append((path, result))
         else:
-            file = path.relative_to(data_dir).as_posix()
-            tokens[file] = tuple(map(sys.intern, result.tokens))
-            sizes[file] = replace(result, tokens=())
-            report.from_cache += is_cached
-    report.seconds = time.perf_counter() - began
+            name = path.relative_to(config.data_dir).as_posix()
+            tokens[name] = tuple(map(sys.intern, result.tokens))
+            pieces[name] = replace(result, tokens=())
+            from_cache += is_cached
     if not tokens:
-        path, refusal = report.skipped[0]
+        path, error = report.skipped[0]
         raise InputError(
-            f"none of the {report.found} MIDI files in {data_dir} could be used; "
-            f"the first, {path.name}: {refusal.detail}"
+            f"none of the {report.found} MIDI files in {config.data_dir} could be used; "
+            f"the first, {path.name}: {error.detail}"
         )
-    return tokens, sizes
+    seconds = time.perf_counter() - began
+    return tokens, pieces, replace(report, from_cache=from_cache, seconds=seconds)
 
 
-def held_out_names(
-    music: dict[str, str], share: float, seed: int, tunes: Sequence[Sequence[str]] = ()
+def select_held_out(
+    hashes: dict[str, str], fraction: float, seed: int, groups: Sequence[Sequence[str]] = ()
 ) -> set[str]:
-    """Choose from pieces, name → fingerprint (the same in every encoding): a new one moves few.
+    """Select a fraction of pieces, given name → hash of the music, so that a new one moves few.
 
-    Of `tunes`, groups of names, each is chosen whole or not at all, at least one piece is left.
+    Each of `groups` of names is selected whole or not at all, and at least one piece is left.
     """
-    ranks = {x: hashlib.sha256(f"{seed} {music[x]}".encode()).hexdigest() for x in music}
-    count = max(1, round(share * len(music))) if share and len(music) > 2 else 0
-    rng_batch_of = {name: tune for tune in tunes for name in tune}
+    ranks = {x: hashlib.sha256(f"{seed} {hashes[x]}".encode()).hexdigest() for x in hashes}
+    count = max(1, round(fraction * len(hashes))) if fraction and len(hashes) > 2 else 0
+    group_of = {name: group for group in groups for name in group}
+    ranked = {name: group_of.get(name, [name]) for name in sorted(hashes, key=ranks.__getitem__)}
     held_out: set[str] = set()
-    wanted = {name: rng_batch_of.get(name, [name]) for name in sorted(music, key=ranks.__getitem__)}
-    for name, group in wanted.items():
+    for name, group in ranked.items():
         if name not in held_out and len(held_out) + len(group) <= count:
             held_out.update(group)
-    smallest = min(wanted.values(), key=len)
-    if count and not held_out and len(smallest) < len(music):
+    smallest = min(ranked.values(), key=len)
+    if count and not held_out and len(smallest) < len(hashes):
         held_out.update(smallest)
     return held_out
 
 
-def _numbered(
-    tokens: dict[str, tuple[str, ...]], merging: Vocabulary, *, transpose: bool
+def _to_ids(
+    tokens: dict[str, tuple[str, ...]], unmerged: Vocabulary, *, transpose: bool
 ) -> tuple[Vocabulary, dict[str, np.ndarray]]:
-    """Return the vocabulary of pieces, with the merges of `merging` made, and their ids."""
-    pieces = {file: merging.apply_merges(piece) for file, piece in tokens.items()}
-    # Also what is only ever a part of a larger token here: it may stand alone in other music.
-    every = set(map(" ".join, merging.merges)).union(*tokens.values(), *pieces.values())
-    vocabulary = replace(merging, tokens=(END, *sorted(every)))
+    """Return the vocabulary of pieces, to which the merges of `unmerged` are applied, and ids."""
+    pieces = {name: unmerged.apply_merges(piece) for name, piece in tokens.items()}
+    # Tokens that only occur merged may stand alone in other music.
+    all_tokens = set(map(" ".join, unmerged.merges)).union(*tokens.values(), *pieces.values())
+    vocabulary = replace(unmerged, tokens=(END, *sorted(all_tokens)))
     if transpose:
         vocabulary = vocabulary.transposition_closure()
-    return vocabulary, {file: vocabulary.ids_of([*piece, END]) for file, piece in pieces.items()}
+    return vocabulary, {name: vocabulary.ids_of([*piece, END]) for name, piece in pieces.items()}

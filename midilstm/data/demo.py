@@ -1,4 +1,4 @@
-"""The built-in music: scores from music21, written once as MIDI files. Knows no tokens."""
+"""Write the scores that come with music21 as MIDI files, once, for `train.py --demo`."""
 
 from __future__ import annotations
 
@@ -9,71 +9,73 @@ from music21 import corpus, midi
 from pebble import ProcessPool
 from tqdm import tqdm
 
-from midilstm.data.parsing import without_interrupts
+from midilstm.data.files import count_noun
+from midilstm.data.parsing import block_interrupts
 from midilstm.fileio import write_atomically
 
 FOLDERS = {"chorales": Path("demo"), "all": Path("demo-all")}
-WHAT = {
+CONTENTS = {
     "chorales": "Four-part chorales by Johann Sebastian Bach (public domain)",
     "all": "All scores of music21's corpus: fiddle tunes, madrigals, masses, quartets, chorales",
 }
 NOTE = """\
-{what}, one MIDI file each, written by
+{contents}, one MIDI file each, written by
 `train.py --demo` from the corpus that comes with music21. The encodings there are under that
 corpus's own licences: see https://www.music21.org/music21docs/about/referenceCorpus.html
 and the licence file in music21's corpus folder before you publish them.
 """
-SECONDS = 120  # for one score
+MAX_SECONDS = 120  # for one score
 
 
-def make(jobs: int, which: str = "chorales") -> Path:
+def write_demo(jobs: int, name: str) -> Path:
     """Write music21's chorales, or all its scores, as MIDI files, once; return their folder."""
-    folder = FOLDERS[which]
-    note = folder / "ABOUT.txt"  # written last: its presence says that the folder is complete
+    folder = FOLDERS[name]
+    note = folder / "ABOUT.txt"  # written last, so that it marks a complete folder
     if note.exists():
         return folder
     print(f"Writing scores from music21's own corpus as MIDI files to {folder}/ (once)")
-    paths = {name: folder / f"{file}.mid" for name, file in scores(which).items()}
-    names = [name for name, path in paths.items() if not path.exists()]
-    left_out = []
+    paths = {score: folder / f"{file}.mid" for score, file in list_scores(name).items()}
+    paths = {score: path for score, path in paths.items() if not path.exists()}
+    failed = []
     with ProcessPool(jobs, context=get_context("spawn")) as pool:
-        files = [paths[name] for name in names]
-        with without_interrupts():
-            written = pool.map(_write, names, files, timeout=SECONDS).result()
-        for name in tqdm(names, "Writing scores", unit="file", disable=None):
+        with block_interrupts():
+            futures = pool.map(_write, list(paths), list(paths.values()), timeout=MAX_SECONDS)
+            results = futures.result()
+        for score in tqdm(paths, "Writing scores", unit="file", disable=None):
             try:
-                next(written)
-            except Exception as error:  # whatever music21 raises on a score of its own
-                left_out.append(f"{name} ({type(error).__name__})")
-    if left_out:
-        print(f"Left out {len(left_out)} scores that music21 cannot write, the first {left_out[0]}")
-    write_atomically(note, NOTE.format(what=WHAT[which]))
+                next(results)
+            except Exception as error:  # music21 raises many kinds
+                failed.append(f"{score} ({type(error).__name__})")
+    if failed:
+        left_out = count_noun(len(failed), "score")
+        print(f"Left out {left_out} that music21 cannot write, such as {failed[0]}")
+    write_atomically(note, NOTE.format(contents=CONTENTS[name]))
     return folder
 
 
-def scores(which: str) -> dict[str, str]:
-    """Return music21's names of the chorales or of all scores, sorted, each with a file's name."""
-    if which == "chorales":
-        names = sorted(set(corpus.chorales.Iterator(returnType="filename")))
-        return {name: Path(name).name for name in names}
+def list_scores(name: str) -> dict[str, str]:
+    """Return music21's names of the chorales or of all scores, sorted, with their file names."""
+    if name == "chorales":
+        chorales = sorted(set(corpus.chorales.Iterator(returnType="filename")))
+        return {chorale: Path(chorale).name for chorale in chorales}
     root = corpus.corpora.CoreCorpus().manualCoreCorpusPath or Path(corpus.__file__).parent
-    found = sorted(path.relative_to(root) for path in corpus.getCorePaths() if _is_score(path))
-    return {str(path): "-".join(path.parts) for path in found}
+    paths = sorted(path.relative_to(root) for path in corpus.getCorePaths() if _is_score(path))
+    return {str(path): "-".join(path.parts) for path in paths}
 
 
 def _is_score(path: Path) -> bool:
-    """Say whether a file is one score: Roman numerals are none, and some ABC files are books."""
+    """Return whether a file holds one score, not Roman numerals or a book of tunes."""
     if path.suffix == ".abc":
-        return path.read_bytes().count(b"X:") < 2  # of a tune; a book takes minutes
+        return path.read_bytes().count(b"X:") < 2  # a book takes minutes
     return path.suffix != ".rntxt"
 
 
 def _write(score: str, path: Path) -> None:
-    """Write a score, with all its parts and each repeat once, as a MIDI file."""
+    """Write a score with all its parts as a MIDI file, without playing its repeats."""
     parsed = corpus.parse(score)
-    # Played out, repeats would only be trained on twice; and those of bwv277 cannot be played out.
     for measure in parsed.recurse().getElementsByClass("Measure"):
         measure.leftBarline = measure.rightBarline = None
+    # music21 cannot expand the repeats of bwv277.
     for mark in list(parsed.recurse().getElementsByClass(["RepeatMark", "RepeatBracket"])):
         mark.activeSite.remove(mark)
     file = midi.translate.music21ObjectToMidiFile(parsed)

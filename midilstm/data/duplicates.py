@@ -1,7 +1,7 @@
-"""Which pieces are versions of one tune, in other keys or arrangements. Knows no tokens, no files.
+"""Group the versions of a tune, in other keys, rhythms or arrangements, by their melodies.
 
-A tune is known by its lines: the highest notes of each track, as steps from one pitch class to the
-next other one, so that keys, octaves, repeated notes, rhythm and the chords below do not matter.
+A melody is the highest notes of a track, as steps from each pitch class to the next different one,
+so that key, octave, repeated notes, rhythm and accompaniment do not matter.
 """
 
 from __future__ import annotations
@@ -15,80 +15,82 @@ import numpy as np
 
 from midilstm import midi
 
-VERSION = 1  # raise it whenever the same song might give other spans: caches go by it
-STEPS = 12  # in a span: with 8, unrelated tunes share enough
-KINDS = 4  # of different steps that a span has at least: trills and scales have fewer
-SHARED = 8  # spans that versions share at least ...
-SHARE = 0.1  # ... and this part of the shorter one's
-ACCOMPANIED = 0.75  # of a note is its own time; after it, a lower one may go on from it
-NEAR = 8  # pieces, by name, with which one is compared of those that share a span
+VERSION = 1  # raise it whenever the same score may give other hashes: cache keys contain it
+STEPS = 12  # per passage: with 8, unrelated tunes share enough passages
+MIN_DISTINCT_STEPS = 4  # in a passage: trills and scales have fewer
+MIN_SHARED = 8  # passages that two versions share at least ...
+MIN_SHARED_FRACTION = 0.1  # ... and this fraction of the shorter one's passages
+ACCOMPANIMENT = 0.75  # of a note's length, during which lower notes do not belong to the melody
+NEIGHBOURS = 8  # pieces, of those that share a passage, with which each is compared
 
 
-def spans(song: midi.Score) -> str:
-    """Return the hashes of the different spans of a song's lines, as `unpacked` reads them."""
-    pitched = [note for note in song.notes if note.program != midi.DRUMS]
+def melody_hashes(score: midi.Score) -> str:
+    """Return the hashes of a score's different melodic passages, for `unpack_hashes`."""
+    pitched = [note for note in score.notes if note.program != midi.DRUMS]
     pitched.sort(key=attrgetter("track", "program", "start", "pitch"))
-    found = [np.empty(0, np.uint32)]
+    hashes = [np.empty(0, np.uint32)]
     for _, track in groupby(pitched, attrgetter("track", "program")):
-        line = np.array([pitch for pitch, _ in groupby(_melody(track, song.ticks_per_quarter))])
-        if len(line) > STEPS:
-            steps = np.lib.stride_tricks.sliding_window_view(np.diff(line) % 12, STEPS)
-            kinds = np.bitwise_count(np.bitwise_or.reduce(1 << steps, axis=1))
-            numbers = steps[kinds >= KINDS] @ 12 ** np.arange(STEPS)
-            # Fibonacci hashing: 32 bits are enough to tell apart, and half of the memory.
-            found.append((numbers.astype(np.uint64) * 0x9E3779B97F4A7C15 >> 32).astype(np.uint32))
-    return b64encode(np.unique(np.concatenate(found)).astype("<u4").tobytes()).decode()
+        pitch_classes = _melody(track, score.ticks_per_quarter)
+        melody = np.array([pitch_class for pitch_class, _ in groupby(pitch_classes)])
+        if len(melody) > STEPS:
+            passages = np.lib.stride_tricks.sliding_window_view(np.diff(melody) % 12, STEPS)
+            distinct = np.bitwise_count(np.bitwise_or.reduce(1 << passages, axis=1))
+            codes = passages[distinct >= MIN_DISTINCT_STEPS] @ 12 ** np.arange(STEPS)
+            # Fibonacci hashing to 32 bits, which halves the memory.
+            hashes.append((codes.astype(np.uint64) * 0x9E3779B97F4A7C15 >> 32).astype(np.uint32))
+    return b64encode(np.unique(np.concatenate(hashes)).astype("<u4").tobytes()).decode()
 
 
 def _melody(track: Iterable[midi.Note], ticks_per_quarter: int) -> Iterator[int]:
     """Yield the pitch classes of a track's highest notes, given its notes by start and pitch."""
-    tops = {12 * note.start // ticks_per_quarter: note for note in track}
-    above, until = -1, 0.0
-    for note in tops.values():
-        if note.pitch >= above or note.start >= until:  # else it accompanies a longer one
+    highest = {12 * note.start // ticks_per_quarter: note for note in track}
+    pitch, end = -1, 0.0
+    for note in highest.values():
+        if note.pitch >= pitch or note.start >= end:  # else it accompanies a longer note
             yield note.pitch % 12
-            above, until = note.pitch, note.start + ACCOMPANIED * note.length
+            pitch, end = note.pitch, note.start + ACCOMPANIMENT * note.length
 
 
-def unpacked(text: str) -> np.ndarray:
-    """Return spans as hashes uint32 [n], the mirror of `spans`; ValueError for another text."""
+def unpack_hashes(text: str) -> np.ndarray:
+    """Return hashes uint32 [n], the mirror of `melody_hashes`; ValueError for another text."""
     return np.frombuffer(b64decode(text, validate=True), "<u4")
 
 
-def groups(pieces: Mapping[str, str]) -> list[list[str]]:
-    """Return the groups of two or more versions of one tune, sorted, given name → spans."""
+def duplicate_groups(pieces: Mapping[str, str]) -> list[list[str]]:
+    """Return the groups of two or more versions of one tune, given name → melody hashes."""
     names = sorted(pieces)
-    hashes = [unpacked(pieces[name]) for name in names]
+    hashes = [unpack_hashes(pieces[name]) for name in names]
     sizes = np.array(list(map(len, hashes)))
-    leader = list(range(len(names)))
+    parents = list(range(len(names)))
 
-    def find(piece: int) -> int:
-        while leader[piece] != piece:
-            leader[piece] = piece = leader[leader[piece]]
+    def find_root(piece: int) -> int:
+        while parents[piece] != piece:
+            parents[piece] = piece = parents[parents[piece]]
         return piece
 
-    counted = [np.unique(pairs, return_counts=True) for pairs in compared(hashes)]
-    codes, where = np.unique(np.concatenate([codes for codes, _ in counted]), return_inverse=True)
-    counts = np.bincount(where, np.concatenate([counts for _, counts in counted]))
-    first, second = codes // len(names), codes % len(names)
-    alike = counts >= np.maximum(SHARED, SHARE * np.minimum(sizes[first], sizes[second]))
-    for one, other in zip(first[alike].tolist(), second[alike].tolist(), strict=True):
-        leader[find(one)] = find(other)
-    found: dict[int, list[str]] = {}
-    for number, name in enumerate(names):
-        found.setdefault(find(number), []).append(name)
-    return [group for group in found.values() if len(group) > 1]
+    counted = [np.unique(pairs, return_counts=True) for pairs in shared_passages(hashes)]
+    pairs, index = np.unique(np.concatenate([pairs for pairs, _ in counted]), return_inverse=True)
+    counts = np.bincount(index, np.concatenate([counts for _, counts in counted]))
+    first, second = pairs // len(names), pairs % len(names)
+    smaller = np.minimum(sizes[first], sizes[second])
+    is_version = counts >= np.maximum(MIN_SHARED, MIN_SHARED_FRACTION * smaller)
+    for a, b in zip(first[is_version].tolist(), second[is_version].tolist(), strict=True):
+        parents[find_root(a)] = find_root(b)
+    groups: dict[int, list[str]] = {}
+    for piece, name in enumerate(names):
+        groups.setdefault(find_root(piece), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def compared(pieces: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield pairs a < b of pieces as a * len(pieces) + b, once for each span that they share.
+def shared_passages(pieces: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield pairs a < b of pieces as a * len(pieces) + b, once per passage that they share.
 
-    Of many pieces that share one, each is compared with the NEAR next: time grows with the number
-    of spans alone, and versions hang together as a chain.
+    Each piece is compared with the next NEIGHBOURS that share the passage, so that the time grows
+    linearly with the number of passages; more versions than that are connected as a chain.
     """
     owners = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-    having = np.sort(np.concatenate(pieces).astype(np.int64) << 32 | owners)
-    shared, owners = having >> 32, having & 0xFFFFFFFF
-    for apart in range(1, NEAR + 1):
-        same = shared[apart:] == shared[:-apart]
-        yield owners[:-apart][same] * len(pieces) + owners[apart:][same]
+    passages = np.sort(np.concatenate(pieces).astype(np.int64) << 32 | owners)
+    hashes, owners = passages >> 32, passages & 0xFFFFFFFF
+    for distance in range(1, NEIGHBOURS + 1):
+        is_shared = hashes[distance:] == hashes[:-distance]
+        yield owners[:-distance][is_shared] * len(pieces) + owners[distance:][is_shared]

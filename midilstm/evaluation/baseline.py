@@ -23,10 +23,9 @@ from midilstm.evaluation.likelihood import (
 )
 from midilstm.evaluation.ngram import NGram, count
 from midilstm.evaluation.piece_sets import subsample
-from midilstm.generation.generate import MatchModel
 from midilstm.generation.network import Network
-from midilstm.repetition.fit import bars_per_token, fit_weights, hear
-from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.fit import collect_examples, fit_weights
+from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
 from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
 
 ORDER = 6  # of the longest n-grams
@@ -97,7 +96,7 @@ def weights_for_ngram(
     def scores_of(ids: np.ndarray) -> np.ndarray:
         return np.concatenate([np.log(rows, dtype=np.float32) for rows in ngram.rows(ids)])
 
-    return fit_weights(hear(others, scores_of, clock, delay), delay)
+    return fit_weights(collect_examples(others, scores_of, clock, delay), delay)
 
 
 def _beside(
@@ -153,7 +152,9 @@ def score(
         ways["ngram"] = best.found, 0
         if weights and len(training) > 1:
             keys = tables if best.facts["keys"] > 1 else [np.arange(len(vocabulary))]
-            own = weights_for_ngram(training, keys, best.facts["order"], clock, weights.delay)
+            own = weights_for_ngram(
+                training, keys, best.facts["order"], clock, weights.min_lag_bars
+            )
             results = by_ngram(best.ngram, held_out, MatchModel.begin(clock, own))
             theirs = predicted("N-gram with memory", len(held_out), results)
             ways["ngram_with_memory"] = theirs, 1

@@ -10,7 +10,7 @@ from midilstm.data.dataset import Dataset
 from midilstm.evaluation import copying, similarity
 from midilstm.evaluation import repetition_stats as form
 from midilstm.evaluation.piece_sets import Pieces, beginnings
-from midilstm.repetition.fit import bars_per_token
+from midilstm.repetition.match_model import bars_per_token
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 

@@ -17,9 +17,9 @@ from midilstm.data.dataset import Dataset
 from midilstm.evaluation.features import estimate
 from midilstm.evaluation.ngram import NGram
 from midilstm.evaluation.piece_sets import Pieces
-from midilstm.evaluation.repetition_stats import repeated_mask
-from midilstm.generation.generate import MatchModel
 from midilstm.generation.network import Network
+from midilstm.repetition.match_model import MatchModel, add_match_bias
+from midilstm.repetition.metrics import repeated_mask
 from midilstm.tokenizers.vocabulary import END_ID
 
 TOP = 5
@@ -52,18 +52,19 @@ def by_network(
         for lane, number in enumerate(group):
             ids[1 : lengths[lane] + 1, lane] = pieces[number]
         found = np.zeros((2 if memory else 1, 2, lengths[0], len(group)), np.float32)
-        lanes, alive = network.lanes(len(group)), len(group)
-        remembered = memory and memory.take([0] * alive)
+        lanes, alive = network.initial_state(len(group)), len(group)
+        remembered = memory and memory.select_rows([0] * alive)
         for step, (fed, targets) in enumerate(pairwise(ids)):
             if (longer := int(np.count_nonzero(lengths > step))) < alive:
-                lanes, alive = lanes.take(range(longer)), longer
+                lanes, alive = lanes.select_rows(range(longer)), longer
                 if remembered:
-                    remembered = replace(remembered, pasts=remembered.pasts[:longer])
+                    remembered = replace(remembered, histories=remembered.histories[:longer])
             rows, targets = lanes.step(fed[:alive]), targets[:alive]
             found[0, :, step, :alive] = _costs(rows, targets)
             if remembered:
-                remembered.hear(fed[:alive])
-                found[1, :, step, :alive] = _costs(remembered.pull(rows), targets)
+                remembered.update(fed[:alive])
+                add_match_bias(rows, remembered)
+                found[1, :, step, :alive] = _costs(rows, targets)
         for lane, number in enumerate(group):
             yield int(number), found[:, :, : lengths[lane], lane]
 
@@ -74,14 +75,14 @@ def by_ngram(
     """Predict each piece by counting."""
     for number, ids in enumerate(pieces):
         found, start = np.zeros((2 if memory else 1, 2, len(ids)), np.float32), 0
-        remembered, fed = memory and memory.take([0]), np.append(END_ID, ids[:-1])
+        remembered, fed = memory and memory.select_rows([0]), np.append(END_ID, ids[:-1])
         for rows in map(np.log, ngram.rows(ids)):
             here = slice(start, start + len(rows))
             found[0, :, here] = _costs(rows, ids[here])
             if remembered:
                 for place in range(len(rows)):
-                    remembered.hear(fed[start + place :][:1])
-                    remembered.pull(rows[place : place + 1])
+                    remembered.update(fed[start + place :][:1])
+                    add_match_bias(rows[place : place + 1], remembered)
                 found[1, :, here] = _costs(rows, ids[here])
             start = here.stop
         yield number, found
@@ -108,7 +109,7 @@ def summary(
     """Return totals divided once, each with its interval over pieces."""
     nats, likelier = nats_of(found, way), [costs[way, 1] for costs in found]
     tokens = np.array([len(ids) for ids in pieces.values()])
-    sizes = [corpus.sizes[name] for name in pieces]
+    sizes = [corpus.pieces[name] for name in pieces]
     notes, quarters = np.array([(size.notes, size.quarters) for size in sizes]).T
     a_token = estimate(nats, tokens, rng=rng)
     interval = a_token["interval"] and np.exp(a_token["interval"]).tolist()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -61,10 +62,10 @@ def copied(data_dir: Path, model: LoadedModel, made: Mapping[int, np.ndarray]) -
 
     It is 0 for none. Where that music is not in the folder, say so, and return None for each.
     """
-    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint.parent)
-    reading = {"name": vocabulary.name, "bpe": vocabulary.merges, "pedal": model.pedal}
+    vocabulary, settings = model.vocabulary, runs.load_settings(model.checkpoint_path.parent)
+    config = replace(settings.data, data_dir=data_dir)
     try:
-        corpus, _ = load_music(data_dir, settings, vocabulary, **reading)
+        corpus, _ = load_music(config, settings, vocabulary)
     except InputError:
         where = f"{data_dir} does not hold the music that the model was trained on (--data-dir)"
         warn(f"--best cannot tell copies, for {where}")
@@ -112,7 +113,7 @@ def where(vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int) -> l
     clock, found = encoding.clock(), [np.inf, np.inf]
     for place, number in enumerate(ids.tolist()):
         for part in vocabulary.tokens[number].split(" "):
-            if place >= start and encoding.content(part).plays:
+            if place >= start and encoding.content(part).has_notes:
                 after = int(place >= start + length)
                 found[after] = min(found[after], clock.position()[0])
             clock.advance(part)
@@ -128,7 +129,7 @@ def heard(
     song = encoding.decode(
         encoding.drop_invalid(encoding.with_header(tokens[start:], tokens[:start]))
     )
-    beat = song.ticks_per_quarter * next(iter(song.tempos.values()), midi.BPM) / 60
+    beat = song.ticks_per_quarter * next(iter(song.tempos.values()), midi.DEFAULT_BPM) / 60
     first = min((note.start for note in song.notes), default=0)
     return [
         (

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from midilstm.config import DataConfig, ReadingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
 from midilstm.fileio import InputError
 from midilstm.generation import generate as loop
 from midilstm.generation.network import Network
 from midilstm.generation.sampler import SamplingConfig
+from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 LISTENED = 200  # pieces of a set whose music is described, at most: each is compared with each
@@ -32,26 +34,25 @@ def subsample(pieces: Pieces, number: int, rng: np.random.Generator) -> Pieces:
 
 
 def load_music(
-    data_dir: Path, settings: Mapping[str, Any] | None, vocabulary: Vocabulary, **reading: Any
+    config: DataConfig, settings: RunSettings | None, vocabulary: Vocabulary
 ) -> tuple[Dataset, list[str]]:
-    """Load the music of the run with these settings, and its own split; InputError for other music.
+    """Load the music of the run with these settings, split as it was; InputError for other music.
 
     Without settings all pieces are held out, in this vocabulary; the notes say what that lacks.
+    `config` says where the files are and how they are read.
     """
+    merges = vocabulary.merges
     if settings is None:
-        return in_vocabulary(load_dataset(data_dir, validation=0, **reading), vocabulary)
-    trained, before = settings["training"], settings["corpus"]
-    shaping = ("validation", "seed", "group_versions", "transpose", "min_notes")
-    if lacking := [key for key in shaping if trained.get(key) is None]:
-        raise InputError(f"the settings of the model lack {', '.join(lacking)}: train it again")
-    own = {key: trained[key] for key in shaping}
-    corpus = load_dataset(data_dir, **{**reading, **own})
-    if corpus.digest() == before.get("sha256"):
-        return corpus, []
+        other = replace(config, validation=0, transpose=False)
+        return in_vocabulary(load_dataset(other, merges=merges), vocabulary)
+    reading = {item.name: getattr(config, item.name) for item in fields(ReadingConfig)}
+    dataset = load_dataset(replace(settings.data, **reading), merges=merges)
+    if dataset.fingerprint() == settings.dataset.sha256:
+        return dataset, []
     raise InputError(
-        f"{data_dir} does not hold the music that the model was trained on "
-        f"({before.get('pieces', 0):,} pieces with {before.get('tokens', 0):,} tokens; here "
-        f"{len(corpus.training) + len(corpus.held_out):,} with {corpus.tokens:,}): give that "
+        f"{config.data_dir} does not hold the music that the model was trained on "
+        f"({settings.dataset.pieces:,} pieces with {settings.dataset.tokens:,} tokens; here "
+        f"{len(dataset.training) + len(dataset.held_out):,} with {dataset.n_tokens:,}): give that "
         "folder with --data-dir, or add --other-corpus to take every piece here as held out"
     )
 
@@ -61,9 +62,9 @@ def in_vocabulary(corpus: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, lis
     table = vocabulary.ids_of(corpus.vocabulary.tokens)
     unknown = [corpus.vocabulary.tokens[number] for number in np.flatnonzero(table < 0)]
     known = {name: table[ids][table[ids] >= 0] for name, ids in corpus.training.items()}
-    missing = corpus.tokens - sum(map(len, known.values()))
+    missing = corpus.n_tokens - sum(map(len, known.values()))
     note = (
-        f"Left out: {missing:,} of {corpus.tokens:,} tokens, of {len(unknown):,} kinds that the "
+        f"Left out: {missing:,} of {corpus.n_tokens:,} tokens, of {len(unknown):,} kinds that the "
         f"model does not know ({', '.join(unknown[:10])}{' ...' if len(unknown) > 10 else ''}). "
         "What a note and a quarter cost is too low by what these would have."
     )
@@ -71,10 +72,13 @@ def in_vocabulary(corpus: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, lis
     return corpus, [note] if unknown else []
 
 
-def read_folder(folder: Path, vocabulary: Vocabulary, **reading: Any) -> tuple[Pieces, Vocabulary]:
+def read_folder(
+    folder: Path, config: DataConfig, vocabulary: Vocabulary
+) -> tuple[Pieces, Vocabulary]:
     """Read a folder's pieces, without ends; return them and a vocabulary with all their tokens."""
-    corpus = load_dataset(folder, validation=0, **reading)
-    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.ids]
+    config = replace(config, data_dir=folder, validation=0, transpose=False)
+    corpus = load_dataset(config, merges=vocabulary.merges)
+    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.token_ids]
     larger = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
     table = larger.ids_of(corpus.vocabulary.tokens)
     return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger

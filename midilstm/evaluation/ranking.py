@@ -6,18 +6,24 @@ same length. What lies outside of more ranges comes last; then, what lies farthe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from midilstm import midi
-from midilstm.generation.generate import GROUP, MatchModel
+from midilstm.fileio import InputError, read_json, write_atomically
+from midilstm.generation.generate import GROUP
+from midilstm.generation.loaded_model import LoadedModel, open_model
 from midilstm.generation.network import Network
-from midilstm.repetition.fit import bars_per_token
-from midilstm.repetition.metrics import longest_loop, returns
+from midilstm.model_dir import REFERENCE
+from midilstm.repetition.match_model import MatchModel, add_match_bias, bars_per_token
+from midilstm.repetition.metrics import longest_loop, repeat_lags
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 
@@ -52,12 +58,15 @@ def costs(
         steps = np.full((max(map(len, group)) + 1, len(group)), END_ID)
         for lane, ids in enumerate(group):
             steps[1 : len(ids) + 1, lane] = ids
-        lanes, past = network.lanes(len(group)), memory and memory.take([0] * len(group))
+        lanes, past = (
+            network.initial_state(len(group)),
+            memory and memory.select_rows([0] * len(group)),
+        )
         for place, (fed, right) in enumerate(pairwise(steps)):
             scores = lanes.step(fed)
             if past:
-                past.hear(fed)
-                scores = past.pull(scores)
+                past.update(fed)
+                add_match_bias(scores, past)
             for lane, ids in enumerate(group):
                 if place < len(ids):
                     found[start + lane][place] = -scores[lane, right[lane]]
@@ -69,7 +78,7 @@ def feature_matrix(ids: np.ndarray, nats: np.ndarray, vocabulary: Vocabulary) ->
     clock = np.array(bars_per_token(vocabulary))
     notes = vocabulary.encoding.timed_notes([vocabulary.tokens[number] for number in ids])
     pitches = [note.pitch for note in notes if note.program != midi.DRUMS] or [0]
-    back = returns(ids, SPAN)
+    back = repeat_lags(ids, SPAN)
     return {
         "nats": float(nats.mean()),
         "returns": float(np.mean(back > 0)) if len(back) else 0.0,
@@ -164,3 +173,73 @@ def ranges_from_json(found: object) -> Ranges:
             if not low <= middle <= high:  # nor is NaN
                 raise ValueError(f"{numbers} are no range")
     return {str(length): {**row} for length, row in found.items()}
+
+
+def reference_for(model: LoadedModel) -> Ranges:
+    """Return the ranges of people's pieces under this model; raise InputError for none."""
+    path = model.checkpoint_path.parent / REFERENCE
+    if ranges := read_reference(path, model.network.digest):
+        return ranges
+    raise InputError(
+        f"--best needs what train.py measures at its end in {path.name}, and {path.parent} has "
+        f"none for {model.checkpoint_path.name}: run its train.py command again, on at least "
+        f"{FEWEST} pieces of {SHORTEST} tokens and without --no-memory"
+    )
+
+
+def best_of(
+    made: Mapping[int, np.ndarray],
+    model: LoadedModel,
+    people: Ranges,
+    number: int,
+    copied: Sequence[int | None],
+) -> dict[int, dict[str, Any]]:
+    """Return the verdicts of so many pieces of new ids, by seed, the best first.
+
+    Print why the others fell; `copied` has the ids of each piece's long copy, as far as known.
+    """
+    past = (
+        MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
+        if model.match_weights
+        else None
+    )
+    music = [*made.values()]
+    found = verdicts(music, model.network, model.vocabulary, past, people, copied)
+    order = sorted(zip(made, found, strict=True), key=lambda pair: pair[1].score)
+    for seed, verdict in order[number:]:
+        why = "; ".join(verdict.against) or "in people's ranges, but farther from their middles"
+        print(f"  left out --seed={seed}, score {verdict.score:.2f}: {why}")
+    return {seed: verdict.to_json() for seed, verdict in order[:number]}
+
+
+def write_reference(folder: Path, pieces: Sequence[np.ndarray]) -> None:
+    """Write the ranges of people's pieces, each with its end, unless they are there."""
+    trained, path, known = open_model(folder, None), folder / REFERENCE, None
+    with suppress(InputError):  # it is damaged, and made again
+        known = read_reference(path, trained.network.digest)
+    if known is None:
+        past = (
+            MatchModel.begin(bars_per_token(trained.vocabulary), trained.match_weights)
+            if trained.match_weights
+            else None
+        )
+        order = np.random.default_rng(0).permutation(len(pieces))
+        music = [pieces[number][:-1] for number in order]
+        ranges = ranges_of(trained.network, trained.vocabulary, music, past)
+        body = {"weights_sha256": trained.network.digest, "ranges": ranges}
+        write_atomically(path, json.dumps(body, indent=1) + "\n")
+
+
+def read_reference(path: Path, digest: str) -> Ranges | None:
+    """Read people's ranges; None where there are none for the network of this digest."""
+    try:
+        body = read_json(path, 2**16)
+        ranges = ranges_from_json(body["ranges"])
+        return ranges if body["weights_sha256"] == digest else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path} holds no ranges that train.py measured ({error}); remove it, and the train.py "
+            "command of this model measures them again"
+        ) from error

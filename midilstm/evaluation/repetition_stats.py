@@ -13,19 +13,9 @@ from tqdm import tqdm
 
 from midilstm.evaluation.features import RESAMPLES, estimate, middle
 from midilstm.evaluation.piece_sets import LISTENED, Pieces, subsample
-from midilstm.repetition.metrics import LOOP, longest_loop, returns
+from midilstm.repetition.metrics import in_loop, longest_loop, longest_repeat, repeat_lags
 
 SPANS = (4, 8, 16, 32)
-ENDLESS = 4.0  # bars that a piece must end with of a loop to count as caught in it
-
-
-def repeated_mask(ids: np.ndarray, span: int) -> np.ndarray:
-    """Return bool [n]: which ids of a piece stand in a span that came earlier in it."""
-    changes = np.zeros(len(ids) + 1, int)
-    starts = np.flatnonzero(returns(ids, span))
-    np.add.at(changes, starts, 1)
-    np.add.at(changes, starts + span, -1)
-    return changes.cumsum()[:-1] > 0
 
 
 def median(pieces: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
@@ -46,32 +36,6 @@ def median(pieces: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, 
     return {"value": float(medians[0]), "interval": middle(medians[1:])}
 
 
-def longest_repeat(ids: np.ndarray) -> int:
-    """Return the length of the longest span that came earlier in the piece."""
-    low, high = 0, max(0, len(ids) - 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if returns(ids, middle).any() else (low, middle - 1)
-    return low
-
-
-def in_loop(ids: np.ndarray, ends: np.ndarray) -> bool:
-    """Tell whether a piece ends with ENDLESS bars of a loop of at most LOOP bars.
-
-    The last of it must have come round once. `ends` float [n] has the bars after each id.
-    """
-    for period in range(1, len(ids) // 2 + 1):
-        if ends[-1] - ends[-1 - period] > LOOP + 1e-9:
-            break
-        other = np.flatnonzero(ids[period:][::-1] != ids[:-period][::-1])
-        repeated_mask = int(other[0]) if len(other) else len(ids) - period
-        first = len(ids) - repeated_mask - period
-        lasted = ends[-1] - (ends[first - 1] if first else 0.0)
-        if repeated_mask >= period and lasted >= ENDLESS:
-            return True
-    return False
-
-
 def _of_span(
     pieces: Sequence[np.ndarray], begins: Sequence[np.ndarray], span: int, rng: np.random.Generator
 ) -> dict[str, Any]:
@@ -79,7 +43,7 @@ def _of_span(
 
     Shares are means over pieces, so that each counts as much; distances are medians over all spans.
     """
-    found = [returns(ids, span) for ids in pieces]
+    found = [repeat_lags(ids, span) for ids in pieces]
     places = [np.flatnonzero(back) for back in found]
     bars = [
         np.round(begin[at] - begin[at - back[at]], 6)

@@ -52,8 +52,8 @@ class Constraints:
         def table(value: Callable[[TokenContent], object]) -> np.ndarray:
             return np.array([*map(value, sounds)], np.float32)
 
-        self.classes = table(lambda sound: [x in sound.classes for x in range(12)])
-        self.plays = table(lambda sound: sound.plays)
+        self.classes = table(lambda sound: [x in sound.pitch_classes for x in range(12)])
+        self.plays = table(lambda sound: sound.has_notes)
         self.others = table(lambda sound: not self.wanted.issuperset(sound.programs))
         self.names = {
             name: np.array([not group.isdisjoint(s.programs) for s in sounds], np.float32)
@@ -138,10 +138,10 @@ class PieceState:
 
     def take(self, sounds: TokenContent) -> None:
         """Count a token's pitch classes, and note which instruments play."""
-        for pitch_class in sounds.classes:
+        for pitch_class in sounds.pitch_classes:
             self.counts[pitch_class] += 1
         now, playing = self.clock.position()[0], [*sounds.programs]
-        if sounds.plays and self.program is not None:
+        if sounds.has_notes and self.program is not None:
             playing.append(self.program)
         if sounds.programs:
             self.program = sounds.programs[-1]

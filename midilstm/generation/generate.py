@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from threading import Event
 from typing import Any, Protocol, cast
@@ -14,7 +14,7 @@ import numpy as np
 
 from midilstm.generation.network import Network, RNNState
 from midilstm.generation.sampler import SamplingConfig, gumbel_noise, sample_tokens
-from midilstm.repetition.match_model import History, MatchWeights, mix
+from midilstm.repetition.match_model import MatchModel, add_match_bias
 from midilstm.tokenizers.grammar import Grammar
 from midilstm.tokenizers.vocabulary import END_ID
 
@@ -45,11 +45,11 @@ def generate(
     tokens have been drawn. The same seeds give the same pieces, however many
     cores there are; of network.ROW_BY_ROW or fewer, each is as its seed alone gives.
     """
-    lanes, body_state = network.lanes(), [END_ID, *primer]
+    lanes, body_state = network.initial_state(), [END_ID, *primer]
     for number in body_state[:-1]:
         lanes.step(np.array([number]))
         if memory:
-            memory.hear(np.array([number]))
+            memory.update(np.array([number]))
     state = grammar.state_after(primer) if grammar else 0
 
     def draw(seeds: Sequence[int], stopped: Event) -> list[list[int]]:
@@ -60,8 +60,8 @@ def generate(
             pieces.append(
                 _Piece(np.random.default_rng(seed), body_state[:], state, listener, asked)
             )
-        past = memory.take(rows) if memory else None
-        steps = _steps(pieces, lanes.take(rows), past, knobs, grammar)
+        past = memory.select_rows(rows) if memory else None
+        steps = _steps(pieces, lanes.select_rows(rows), past, knobs, grammar)
         for drawn in islice(steps, length):
             progress(drawn)
             if stopped.is_set():
@@ -84,36 +84,6 @@ def _in_groups(
         except BaseException:  # Ctrl-C reaches this thread only, and leaving waits for the others
             stopped.set()
             raise
-
-
-@dataclass(frozen=True)
-class MatchModel:
-    """The pasts of pieces side by side, and how strongly they pull."""
-
-    pasts: Sequence[History]
-    weights: MatchWeights
-    strength: float = 1.0
-
-    @classmethod
-    def begin(
-        cls, clock: Sequence[float], weights: MatchWeights, strength: float = 1.0
-    ) -> MatchModel:
-        """Return the memory of one piece, not begun; `clock` [V] has each id's bars."""
-        return cls([History(clock, weights.delay)], weights, strength)
-
-    def hear(self, ids: np.ndarray) -> None:
-        """Take in the next ids [B]."""
-        for past, number in zip(self.pasts, ids.tolist(), strict=True):
-            past.hear(number)
-
-    def pull(self, scores: np.ndarray) -> np.ndarray:
-        """Return the log probabilities [B, V], into which the past is mixed in place."""
-        mix(scores, self.pasts, self.weights, self.strength)
-        return scores
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> MatchModel:
-        """Return a copy of these rows."""
-        return replace(self, pasts=[self.pasts[row].copy() for row in rows])
 
 
 class Constraints(Protocol):
@@ -150,8 +120,8 @@ def _steps(
         last = np.array([piece.ids[-1] for piece in pieces])
         scores, may_end = lanes.step(last), knobs.stop_at_end and place > 0
         if memory:
-            memory.hear(last)
-            scores = memory.pull(scores)
+            memory.update(last)
+            add_match_bias(scores, memory)
         if pieces[0].control:
             for piece, row in zip(pieces, scores, strict=True):
                 cast(Constraints, piece.control).bend(row)
@@ -174,7 +144,7 @@ def _steps(
                     piece.control.hear(number)
                 rows.append(row)
         if len(rows) < len(pieces):
-            pieces, lanes = [pieces[row] for row in rows], lanes.take(rows)
-            memory = memory and memory.take(rows)
+            pieces, lanes = [pieces[row] for row in rows], lanes.select_rows(rows)
+            memory = memory and memory.select_rows(rows)
         place += 1
         yield len(rows)

@@ -10,20 +10,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from midilstm import model_dir as runs
 from midilstm import tokenizers as encodings
-from midilstm.evaluation import ranking as best
 from midilstm.fileio import InputError, printable
 from midilstm.generation.constraints import Constraints
-from midilstm.generation.generate import MatchModel, generate
-from midilstm.generation.loaded_model import LoadedModel, read_reference
+from midilstm.generation.generate import generate
+from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.options import LENGTHS, MOST
 from midilstm.generation.sampler import SamplingConfig
 from midilstm.midi import MidiError
-from midilstm.repetition.fit import bars_per_token
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 MAX_PRIMER = 2**18  # tokens, which are heard one by one
@@ -32,10 +29,10 @@ MAX_PRIMER = 2**18  # tokens, which are heard one by one
 def read_primer(path: Path, trained: LoadedModel) -> list[str]:
     """Return a file's tokens as the model's corpus was read; raise InputError for no music."""
     try:
-        tokens = encodings.read(path, trained.vocabulary.name, pedal=trained.pedal)
+        tokens = encodings.read(path, trained.vocabulary.encoding_name, pedal=trained.pedal)
     except MidiError as error:
         raise InputError(f"{path} cannot be the primer: {error}") from error
-    found = trained.vocabulary.encoding.change_meter(tokens, trained.vocabulary.ids)
+    found = trained.vocabulary.encoding.change_meter(tokens, trained.vocabulary.token_ids)
     if found != tokens:
         warn(f"the model knows not all of the meters of {path}: it hears one in their place")
     return found
@@ -45,9 +42,11 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; name unknown tokens and what the model hears in their place."""
     if len(tokens) > MAX_PRIMER:
         raise InputError(f"the primer has {len(tokens):,} tokens, more than {MAX_PRIMER:,}")
-    ids, is_token = vocabulary.ids, vocabulary.encoding.is_token
+    ids, is_token = vocabulary.token_ids, vocabulary.encoding.is_token
     if strange := [x for x in dict.fromkeys(tokens) if x not in ids and not is_token(x)]:
-        raise InputError(f"the primer has {strange[0][:60]!a}, no token of {vocabulary.name}")
+        raise InputError(
+            f"the primer has {strange[0][:60]!a}, no token of {vocabulary.encoding_name}"
+        )
     known = [token for token in vocabulary.tokens[1:] if " " not in token]  # others are merged
     unknown = Counter(token for token in tokens if token not in ids)
     heard = {token: vocabulary.encoding.nearest(token, known) for token in unknown}
@@ -130,9 +129,9 @@ def draw_pieces(
     """Return the new tokens of each seed's piece, drawn after a primer's ids."""
     most = min(math.ceil(length.amount) * LENGTHS[length.unit], MOST)
     rules: dict[str, Any] = {"until": None if length.unit == "chars" else length.until}
-    if trained.memory:
+    if trained.match_weights:
         clock = bars_per_token(trained.vocabulary)
-        rules["memory"] = MatchModel.begin(clock, trained.memory, values["memory"])
+        rules["memory"] = MatchModel.begin(clock, trained.match_weights, values["memory"])
     if control:
         primed = [trained.vocabulary.tokens[number] for number in primer]
         rules["control"] = lambda: control.begin(primed)
@@ -146,41 +145,6 @@ def draw_pieces(
         what = f"{late} of {len(seeds)} pieces were cut off at {most} tokens, before {length}"
         warn(f"{what}: the model does not move on in time")
     return [length.within(ids) for ids in found]
-
-
-def reference_for(model: LoadedModel) -> best.Ranges:
-    """Return the ranges of people's pieces under this model; raise InputError for none."""
-    path = model.checkpoint.parent / runs.PEOPLE
-    if ranges := read_reference(path, model.network.digest):
-        return ranges
-    raise InputError(
-        f"--best needs what train.py measures at its end in {path.name}, and {path.parent} has "
-        f"none for {model.checkpoint.name}: run its train.py command again, on at least "
-        f"{best.FEWEST} pieces of {best.SHORTEST} tokens and without --no-memory"
-    )
-
-
-def best_of(
-    made: Mapping[int, np.ndarray],
-    model: LoadedModel,
-    people: best.Ranges,
-    number: int,
-    copied: Sequence[int | None],
-) -> dict[int, dict[str, Any]]:
-    """Return the verdicts of so many pieces of new ids, by seed, the best first.
-
-    Print why the others fell; `copied` has the ids of each piece's long copy, as far as known.
-    """
-    past = (
-        MatchModel.begin(bars_per_token(model.vocabulary), model.memory) if model.memory else None
-    )
-    music = [*made.values()]
-    found = best.verdicts(music, model.network, model.vocabulary, past, people, copied)
-    order = sorted(zip(made, found, strict=True), key=lambda pair: pair[1].score)
-    for seed, verdict in order[number:]:
-        why = "; ".join(verdict.against) or "in people's ranges, but farther from their middles"
-        print(f"  left out --seed={seed}, score {verdict.score:.2f}: {why}")
-    return {seed: verdict.to_json() for seed, verdict in order[:number]}
 
 
 def warn(what: str) -> None:

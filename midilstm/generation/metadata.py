@@ -39,12 +39,12 @@ def build_metadata(
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         **{option.name: values[option.name] for option in KEPT},
         "model_dir": str(values["model_dir"]),
-        "checkpoint": trained.checkpoint.stem.removeprefix("epoch-").lstrip("0"),
+        "checkpoint": trained.checkpoint_path.stem.removeprefix("epoch-").lstrip("0"),
         "weights_sha256": trained.network.digest,
-        "epoch": trained.scores.get("epoch"),
-        "val_loss": trained.scores.get("val_loss"),
-        "memory_weights": trained.memory.to_json() if trained.memory else None,
-        "encoding": trained.vocabulary.name,
+        "epoch": trained.metrics.get("epoch"),
+        "val_loss": trained.metrics.get("val_loss"),
+        "memory_weights": trained.match_weights.to_json() if trained.match_weights else None,
+        "encoding": trained.vocabulary.encoding_name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
         "primer": str(values["primer"]) if values["primer"] else None,
         "primer_tokens": primer,
@@ -91,7 +91,7 @@ def memory_for(
 
     Raise InputError where there is none to be stronger or weaker.
     """
-    weights = trained.memory
+    weights = trained.match_weights
     if like and (like["memory_weights"] or like["memory"] == strength):
         weights = like["memory_weights"] and MatchWeights.from_json(like["memory_weights"])
     if not weights and strength not in (0, 1):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from midilstm import checkpoint as checkpoints
+from midilstm.checkpoint import CheckpointContents, CheckpointError, read_checkpoint
+from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
 
 ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
-LARGEST = 1e6  # of a weight: with none above it, no step leaves the range of float32
-Shapes = dict[str, list[tuple[int, ...]]]
-SIZES = ("vocabulary_size", "embedding_size", "units", "layers")
 
 
 @dataclass(frozen=True)
@@ -37,9 +33,9 @@ class Network:
     head_bias: np.ndarray
     digest: str
 
-    def lanes(self, count: int = 1) -> RNNState:
-        """Return `count` pieces side by side, none begun."""
-        return RNNState(self, np.zeros((2, len(self.kernels), count, len(self.head)), np.float32))
+    def initial_state(self, rows: int = 1) -> RNNState:
+        """Return the state of `rows` pieces that have not begun."""
+        return RNNState(self, np.zeros((2, len(self.kernels), rows, len(self.head)), np.float32))
 
 
 @dataclass
@@ -53,7 +49,7 @@ class RNNState:
     network: Network
     states: np.ndarray  # float32 [2, layers, B, units]: outputs and cells
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> RNNState:
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> RNNState:
         """Return a copy of these rows, some of them perhaps several times."""
         return RNNState(self.network, self.states[:, :, np.asarray(rows, np.intp)])
 
@@ -93,17 +89,26 @@ def _product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return (x[:, None] @ matrix)[:, 0] if len(x) <= ROW_BY_ROW else x @ matrix
 
 
-def load(path: Path, settings: Mapping[str, Any]) -> Network:
-    """Read a checkpoint of the network that the settings describe; raise InputError for another."""
-    arrays = _arrays(path, settings)
-    units, layers = settings["units"], settings["layers"]
+def layer_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, list[tuple[int, ...]]]:
+    """Return by layer name the shapes of a network's arrays, as Keras saves them."""
+    size, units = config.embedding_size, config.units
+    shapes: dict[str, list[tuple[int, ...]]] = {"embedding": [(vocabulary_size, size)]}
+    for layer in range(1, config.layers + 1):
+        shapes[f"lstm_{layer}"] = [(size, 4 * units), (units, 4 * units), (4 * units,)]
+        size = units
+    return shapes | {"next_token": [(units, vocabulary_size), (vocabulary_size,)]}
+
+
+def from_arrays(arrays: Mapping[str, Sequence[np.ndarray]], config: ModelConfig) -> Network:
+    """Return the network of a checkpoint's arrays, which have the shapes of `layer_shapes`."""
+    units = config.units
     order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]  # Keras: i, f, c, o
     halves = np.repeat(np.array([0.5, 1], np.float32), [3 * units, units])
 
     def gates(array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array[..., order] * halves)
 
-    cells = [[gates(a) for a in arrays[f"lstm_{number}"]] for number in range(1, layers + 1)]
+    cells = [[gates(a) for a in arrays[f"lstm_{layer}"]] for layer in range(1, config.layers + 1)]
     kernel, recurrent, bias = cells[0]
     return Network(
         table=arrays["embedding"][0] @ kernel + bias,
@@ -115,59 +120,23 @@ def load(path: Path, settings: Mapping[str, Any]) -> Network:
     )
 
 
-def _arrays(path: Path, settings: Mapping[str, Any]) -> dict[str, list[np.ndarray]]:
-    """Return layer name → its arrays, out of the checkpoint of the network in the settings."""
-    expected = _expected(settings)
-    numbers = sum(math.prod(shape) for shapes in expected.values() for shape in shapes)
-    # Keras calls a layer's group by its class and turn; HDF5 hangs on damaged attributes.
-    names = {"embedding": "embedding", "lstm": "lstm_1", "dense": "next_token"}
-    names |= {f"lstm_{number}": f"lstm_{number + 1}" for number in range(1, settings["layers"])}
-    most = 2**22 + 32 * numbers  # each in float32 four times: Adam's moments, an average
+def load(path: Path, config: ModelConfig, vocabulary_size: int) -> Network:
+    """Read the network of a checkpoint; raise InputError where it is damaged or another one."""
+    return from_arrays(read_weights(path, config, vocabulary_size).arrays, config)
+
+
+def read_weights(path: Path, config: ModelConfig, vocabulary_size: int) -> CheckpointContents:
+    """Read a checkpoint's arrays and metrics; raise InputError for those of another network."""
     try:
-        with checkpoints.open_weights(path, most) as file:
-            found = {}
-            for group, layer in file["layers"].items():
-                arrays = layer["cell/vars" if "cell" in layer else "vars"].values()
-                found[names.get(group, group)] = list(arrays)
-            _check(path, {name: [a.shape for a in found[name]] for name in found}, expected)
-            read = {name: [array[()] for array in found[name]] for name in expected}
-    except checkpoints.CheckpointError as error:
+        return read_checkpoint(path, layer_shapes(config, vocabulary_size))
+    except CheckpointError as error:
         raise InputError(
-            f"{path} is damaged or no checkpoint of train.py ({error}); "
+            f"{path} is damaged or not of the network in the settings beside it ({error}); "
             "name another one with --checkpoint"
         ) from error
-    if not all(np.abs(array).max() <= LARGEST for arrays in read.values() for array in arrays):
-        raise InputError(
-            f"{path} has weights that are no numbers, or above {LARGEST:,.0f}; "
-            "name another one with --checkpoint"
-        )
-    return read
 
 
-def _expected(settings: Mapping[str, Any]) -> Shapes:
-    """Return the shapes of each layer's arrays."""
-    if lacking := [name for name in SIZES if name not in settings]:
-        raise InputError(f"the settings of the network lack {', '.join(lacking)}")
-    size, rows, units, layers = (settings[name] for name in SIZES)
-    expected: Shapes = {"embedding": [(size, rows)]}
-    for number in range(1, layers + 1):
-        expected[f"lstm_{number}"] = [(rows, 4 * units), (units, 4 * units), (4 * units,)]
-        rows = units
-    return expected | {"next_token": [(units, size), (size,)]}
-
-
-def _check(path: Path, there: Shapes, expected: Shapes) -> None:
-    """Raise InputError unless the shapes in a checkpoint are those of the network."""
-    for name in sorted({*expected, *there}):
-        shapes = there.get(name, [])
-        if shapes != expected.get(name, []):
-            raise InputError(
-                f"{path} is not of the network in the settings beside it: layer {name} "
-                f"has arrays {shapes[:3]}, expected {expected.get(name, [])}"
-            )
-
-
-def _digest(arrays: dict[str, list[np.ndarray]]) -> str:
+def _digest(arrays: Mapping[str, Sequence[np.ndarray]]) -> str:
     """Return the SHA-256 of all weights: equal weights have equal digests, whenever saved."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

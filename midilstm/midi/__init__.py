@@ -1,15 +1,16 @@
 """Read and write MIDI files: `read(path) -> Score`, `to_bytes(score) -> bytes`."""
 
-from midilstm.midi.notes import DRUMS as DRUMS
-from midilstm.midi.notes import Note as Note
-from midilstm.midi.notes import Score as Score
-from midilstm.midi.notes import instrument_name as instrument_name
-from midilstm.midi.reader import BPM as BPM
+from midilstm.midi.notes import apply_sustain as apply_sustain
 from midilstm.midi.reader import MAX_BYTES as MAX_BYTES
-from midilstm.midi.reader import MAX_QUARTERS as MAX_QUARTERS
 from midilstm.midi.reader import VERSION as VERSION
-from midilstm.midi.reader import MidiError as MidiError
-from midilstm.midi.reader import program_of as program_of
 from midilstm.midi.reader import read as read
-from midilstm.midi.reader import to_bytes as to_bytes
-from midilstm.midi.reader import with_tempo_and_program as with_tempo_and_program
+from midilstm.midi.score import DEFAULT_BPM as DEFAULT_BPM
+from midilstm.midi.score import DRUMS as DRUMS
+from midilstm.midi.score import MAX_QUARTERS as MAX_QUARTERS
+from midilstm.midi.score import MidiError as MidiError
+from midilstm.midi.score import Note as Note
+from midilstm.midi.score import Score as Score
+from midilstm.midi.score import instrument_name as instrument_name
+from midilstm.midi.score import program_of as program_of
+from midilstm.midi.writer import to_bytes as to_bytes
+from midilstm.midi.writer import with_tempo_and_program as with_tempo_and_program

@@ -1,19 +1,21 @@
-"""What MIDI events say in the order of time: a song, its instruments and ends. Knows no files."""
+"""Decode MIDI events into notes: pairs of key events, programs, drum parts, ports and pedals."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from music21.midi import ChannelModeMessages as Mode
 from music21.midi import ChannelVoiceMessages as Voice
 from music21.midi import MetaEvents, MidiEvent, SysExEvents
-from pretty_midi import program_to_instrument_name
+
+from midilstm.midi.score import DRUMS, MAX_QUARTERS, MidiError, Note, Score
 
 NOTE_ON, NOTE_OFF = Voice.NOTE_ON, Voice.NOTE_OFF
 PROGRAM, CONTROLLER = Voice.PROGRAM_CHANGE, Voice.CONTROLLER_CHANGE
@@ -21,226 +23,237 @@ SOUND_OFF, NOTES_OFF = Mode.ALL_SOUND_OFF, Mode.ALL_NOTES_OFF
 SYSTEM = SysExEvents.F0_SYSEX_EVENT
 BANK, PEDAL = 0, 64  # controllers
 DRUM_BANKS = (120, 127)  # those of General MIDI 2 and of XG
-PERCUSSION = 9  # MIDI channel 10, counted from 0
-DRUMS = -1  # the program of percussion, as in MidiTok
-LEGATO = 4  # a note may overlap the next of its key by one part in so many of its length
-SOON = 8  # or both may end, if the second does so within so many lengths of the first
+DRUM_CHANNEL = 9  # MIDI channel 10, counted from 0
+# A note may overlap the next one of its key by up to 1/4 of its length (legato). A longer overlap
+# is kept only if the next note ends within 8 lengths (two parts share the key).
+LEGATO_DIVISOR = 4
+SHARED_KEY_LENGTHS = 8
 
-# Messages that make a part one of drums, or no longer: its number, and whether it is.
+# GS and XG messages that make a part one of drums, or of pitches again: part number, drum map.
 GS_PART = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
-GS_CHANNELS = (PERCUSSION, *range(PERCUSSION), *range(PERCUSSION + 1, 16))
+GS_CHANNELS = (DRUM_CHANNEL, *range(DRUM_CHANNEL), *range(DRUM_CHANNEL + 1, 16))
 XG_PART = re.compile(rb"\x43[\x10-\x1f]\x4c\x08([\x00-\x0f])\x07(.)", re.DOTALL)
 
-KeyEvent = tuple[int, int, int]  # tick, velocity (0 where the key is let go), program
+
+class KeyEvent(NamedTuple):
+    """A key pressed, or released where the velocity is 0."""
+
+    tick: int
+    velocity: int
+    program: int
 
 
-class Note(NamedTuple):
-    """A note: times in ticks, General MIDI program 0..127 or DRUMS, track counted from 0."""
+class ChannelEvent(NamedTuple):
+    """An event of a channel: `order` is 2 * tick, or 2 * tick + 1 for what comes after settings."""
 
-    start: int
-    length: int
-    pitch: int
-    velocity: int = 90
-    program: int = 0
-    track: int = 0
-
-
-@dataclass(frozen=True)
-class Score:
-    """The notes of a file, by start, then pitch; tempos and time signatures by tick."""
-
-    ticks_per_quarter: int
-    notes: tuple[Note, ...]
-    tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes a minute
-    signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # 3, 4 for 3/4
-    hanging_notes: int = 0  # notes that begin and never end; they are not among the notes
-    warnings: tuple[str, ...] = ()  # a sentence each
-    has_sustain_pedal: bool = False  # whether a sustain pedal is pressed, heard or not
-
-    @property
-    def end(self) -> int:
-        """Return the tick at which the last note ends."""
-        return max((note.start + note.length for note in self.notes), default=0)
-
-    @property
-    def quarters(self) -> float:
-        """Return the length in quarter notes."""
-        return self.end / self.ticks_per_quarter
-
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """Return the sorted General MIDI names of what is heard; drums are Percussion."""
-        return tuple(sorted({instrument_name(note.program) for note in self.notes}))
+    order: int
+    channel: int  # 16 * port + MIDI channel, counted from 0
+    kind: Any  # music21's enum member
+    key: int  # pitch, program or controller
+    value: int
+    track: int
 
 
-def instrument_name(program: int) -> str:
-    """Return the General MIDI name of a program, Percussion for DRUMS."""
-    return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
-
-
-def hear(
-    tracks: Iterable[Iterable[tuple[int, MidiEvent]]], ticks_per_quarter: int, *, pedal: bool
+def decode_events(
+    tracks: Iterable[Iterable[tuple[int, MidiEvent]]], ticks_per_quarter: int
 ) -> Score:
-    """Return what the tracks' (tick, event) pairs say together, whichever track says it."""
+    """Return the score of the tracks' (tick, event) pairs, sustain pedals not applied."""
     tempos: dict[int, float] = {}
-    signatures: dict[int, tuple[int, int]] = {}
-    events = _in_time(tracks, tempos, signatures)
-    channels = {n: _Channel(n % 16 == PERCUSSION) for n in {event[1] for event in events}}
-    for time, number, kind, first, second, track in events:
-        channels[number].hear(time // 2, kind, first, second, track)
-    for channel in channels.values():
-        channel.release()
-    notes = [note for channel in channels.values() for note in channel.notes]
-    has_sustain_pedal = any(channel.pedal for channel in channels.values())
-    if pedal and has_sustain_pedal:
-        last = max((note.start + note.length for note in notes), default=0)
-        notes = [note for channel in channels.values() for note in channel.sustained(last)]
+    time_signatures: dict[int, tuple[int, int]] = {}
+    events = _order_events(tracks, tempos, time_signatures)
+    channels = {n: _Channel(n, n % 16 == DRUM_CHANNEL) for n in {event.channel for event in events}}
+    for order, channel, kind, key, value, track in events:
+        channels[channel].update(order // 2, kind, key, value, track)
+    for state in channels.values():
+        state.end_notes()
     return Score(
         ticks_per_quarter,
-        tuple(sorted(notes, key=itemgetter(0, 2, 1, 3, 4, 5))),
+        _sorted_notes(note for state in channels.values() for note in state.notes),
         dict(sorted(tempos.items())),
-        dict(sorted(signatures.items())),
-        sum(channel.hanging_notes for channel in channels.values()),
-        has_sustain_pedal=has_sustain_pedal,
+        dict(sorted(time_signatures.items())),
+        sum(state.hanging_notes for state in channels.values()),
+        pedal_ticks={n: tuple(state.pedal) for n, state in channels.items() if state.pedal},
     )
 
 
-def _in_time(
+def _sorted_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return the notes by start, pitch, length, velocity, program and track."""
+    return tuple(sorted(notes, key=itemgetter(0, 2, 1, 3, 4, 5)))
+
+
+def _order_events(
     tracks: Iterable[Iterable[tuple[int, MidiEvent]]],
     tempos: dict[int, float],
-    signatures: dict[int, tuple[int, int]],
-) -> list[tuple[int, int, Any, int, int, int]]:
-    """Return (2 * tick, 16 * port + channel, kind, number, value, track) in the order of time.
+    time_signatures: dict[int, tuple[int, int]],
+) -> list[ChannelEvent]:
+    """Return the channel events of all tracks in the order in which they take effect.
 
-    At one tick, what sets a channel comes before the notes of all tracks (2 * tick + 1), unless it
-    comes after one in its own. Fill in the tempos and time signatures on the way.
+    At one tick, settings of a channel come before the notes of all tracks, unless they follow a
+    note of that tick in their own track. Tempos and time signatures are added to the arguments.
     """
-    found = []
+    ordered = []
     for track, events in enumerate(tracks):
-        port, struck = 0, -1
+        port, note_tick = 0, -1
         for tick, event in events:
-            kind, number, value = event.type, event.parameter1, event.parameter2
+            kind, data, value = event.type, event.parameter1, event.parameter2
             channel = 16 * port + event.channel - 1
             if kind is NOTE_ON or kind is NOTE_OFF:
-                kind, struck = NOTE_ON if kind is NOTE_ON and value else NOTE_OFF, tick
-                found.append((2 * tick + 1, channel, kind, number, min(value, 127), track))
+                kind, note_tick = NOTE_ON if kind is NOTE_ON and value else NOTE_OFF, tick
+                value = min(value, 127)
+                ordered.append(ChannelEvent(2 * tick + 1, channel, kind, data, value, track))
             elif kind is PROGRAM or kind is CONTROLLER or kind in (SOUND_OFF, NOTES_OFF):
-                found.append((2 * tick + (struck == tick), channel, kind, number, value, track))
-            elif kind is MetaEvents.MIDI_PORT and number:
-                port = number[0]
-            elif kind is MetaEvents.SET_TEMPO and any(number[:3]):
-                tempos[tick] = 60_000_000 / int.from_bytes(number[:3])
-            elif kind is MetaEvents.TIME_SIGNATURE and len(number) > 1 and number[0]:
-                signatures[tick] = number[0], 1 << min(number[1], 7)
-            elif kind is SYSTEM and (part := _drum_part(number)):
-                found.append((2 * tick, 16 * port + part[0], kind, 0, part[1], track))
-    found.sort(key=itemgetter(0))
-    return found
+                order = 2 * tick + (note_tick == tick)
+                ordered.append(ChannelEvent(order, channel, kind, data, value, track))
+            elif kind is MetaEvents.MIDI_PORT and data:
+                port = data[0]
+            elif kind is MetaEvents.SET_TEMPO and any(data[:3]):
+                tempos[tick] = 60_000_000 / int.from_bytes(data[:3])
+            elif kind is MetaEvents.TIME_SIGNATURE and len(data) > 1 and data[0]:
+                time_signatures[tick] = data[0], 1 << min(data[1], 7)
+            elif kind is SYSTEM and (part := _drum_part(data)):
+                channel, is_drum = 16 * port + part[0], part[1]
+                ordered.append(ChannelEvent(2 * tick, channel, kind, 0, is_drum, track))
+    ordered.sort(key=itemgetter(0))
+    return ordered
 
 
 def _drum_part(message: bytes) -> tuple[int, bool] | None:
-    """Return the channel that a GS or XG message makes a drum part, or no longer one; or None."""
+    """Return the channel of a GS or XG message, and whether it becomes a drum part; else None."""
     for pattern, channels in ((GS_PART, GS_CHANNELS), (XG_PART, range(16))):
-        if found := pattern.match(message):
-            return channels[found[1][0] & 15], found[2] != b"\0"
+        if match := pattern.match(message):
+            return channels[match[1][0] & 15], match[2] != b"\0"
     return None
 
 
 @dataclass
 class _Channel:
-    """One channel of one port: it hears events in the order of time, and makes notes of them."""
+    """The state of one channel of one port while its events are decoded in order."""
 
-    rhythm: bool  # whether it is a drum part, whatever its program
+    channel: int
+    is_drum: bool  # whatever its program
     bank: int = 0
-    patch: tuple[int, int] = (-1, 0)  # the tick of the last program change, and the program
-    patches: dict[int, tuple[int, int]] = field(default_factory=dict)  # each track's own last
+    program: tuple[int, int] = (-1, 0)  # the tick of the last program change, and the program
+    track_programs: dict[int, tuple[int, int]] = field(default_factory=dict)  # the same by track
     pedal: list[int] = field(default_factory=list)  # the ticks of down, up, down ...
+    # (pitch, track) → its key events; pitch → the track that pressed it last
     keys: dict[tuple[int, int], list[KeyEvent]] = field(default_factory=lambda: defaultdict(list))
-    struck: dict[int, int] = field(default_factory=dict)  # pitch → the track that struck it last
+    last_track: dict[int, int] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     hanging_notes: int = 0
 
-    def hear(self, tick: int, kind: Any, number: int, value: int, track: int) -> None:
-        """Take in the next event."""
+    def update(self, tick: int, kind: Any, key: int, value: int, track: int) -> None:
+        """Apply the next event."""
         if kind is NOTE_ON:
-            self.struck[number] = track
-            # Where two tracks set a program at one moment, each means its own notes.
-            program = max(self.patches.get(track, self.patch), self.patch, key=itemgetter(0))[1]
-            self.keys[number, track].append((tick, value, DRUMS if self.rhythm else program))
+            self.last_track[key] = track
+            # If two tracks set a program at one tick, each one's notes have its own.
+            program = max(
+                self.track_programs.get(track, self.program), self.program, key=itemgetter(0)
+            )[1]
+            event = KeyEvent(tick, value, DRUMS if self.is_drum else program)
+            self.keys[key, track].append(event)
         elif kind is NOTE_OFF:
-            # Where its own track has not struck the key, it ends another track's note.
-            striker = track if (number, track) in self.keys else self.struck.get(number)
-            if striker is not None:
-                self.keys[number, striker].append((tick, 0, 0))
+            # If its own track has not pressed the key, it ends another track's note.
+            pressing = track if (key, track) in self.keys else self.last_track.get(key)
+            if pressing is not None:
+                self.keys[key, pressing].append(KeyEvent(tick, 0, 0))
         elif kind is PROGRAM:
-            self.patch = tick, DRUMS if self.bank in DRUM_BANKS else number
-            self.patches[track] = self.patch
+            self.program = tick, DRUMS if self.bank in DRUM_BANKS else key
+            self.track_programs[track] = self.program
         elif kind is SYSTEM:
-            self.rhythm = bool(value)
+            self.is_drum = bool(value)
         elif kind is SOUND_OFF or kind is NOTES_OFF:
-            self.release(tick)
+            self.end_notes(tick)
             if kind is SOUND_OFF and len(self.pedal) % 2:
-                self.pedal += tick, tick  # what it holds, too
-        elif kind is CONTROLLER and number == BANK:
+                self.pedal += tick, tick  # up and down again: sustained notes end, too
+        elif kind is CONTROLLER and key == BANK:
             self.bank = value
-        elif kind is CONTROLLER and number == PEDAL and (value >= 64) != len(self.pedal) % 2:
+        elif kind is CONTROLLER and key == PEDAL and (value >= 64) != len(self.pedal) % 2:
             self.pedal.append(tick)
 
-    def release(self, tick: int | None = None) -> None:
-        """Make notes of all that was struck; what still sounds ends at `tick`, or never."""
-        for (pitch, track), strokes in self.keys.items():
-            for (start, velocity, program), end in _paired(strokes, tick):
+    def end_notes(self, tick: int | None = None) -> None:
+        """Turn all key events into notes; open notes end at `tick`, or are left hanging."""
+        for (pitch, track), events in self.keys.items():
+            for (start, velocity, program), end in _pair_events(events, tick):
                 if end is None:
                     self.hanging_notes += 1
                 else:
-                    self.notes.append(Note(start, end - start, pitch, velocity, program, track))
+                    length = end - start
+                    self.notes.append(
+                        Note(start, length, pitch, velocity, program, track, self.channel)
+                    )
         self.keys.clear()
-        self.struck.clear()
-
-    def sustained(self, last: int) -> Iterator[Note]:
-        """Yield the notes, held until the pedal is up (or `last`), or the key is struck again."""
-        repeated_mask: dict[int, int] = {}
-        for note in sorted(self.notes, reverse=True):
-            end = note.start + note.length
-            turn = bisect_left(self.pedal, end)
-            if turn % 2 and note.program != DRUMS:
-                up = self.pedal[turn] if turn < len(self.pedal) else last
-                end = max(end, min(up, repeated_mask.get(note.pitch, up)))
-            repeated_mask[note.pitch] = note.start
-            yield note._replace(length=end - note.start)
+        self.last_track.clear()
 
 
-def _paired(strokes: list[KeyEvent], last: int | None) -> Iterator[tuple[KeyEvent, int | None]]:
-    """Yield each stroke that begins a note of one key, and the tick at which the note ends.
+def _pair_events(
+    events: list[KeyEvent], last_end: int | None
+) -> Iterator[tuple[KeyEvent, int | None]]:
+    """Yield each press of one key, and the tick of its end; notes still open end at `last_end`.
 
-    What begins first ends first. But a note whose own end was lost ends where the next begins: one
-    for which no end is left, and one that would reach too far into the next for legato, unless the
-    next ends soon as well (a key that two parts share). `last` ends the rest.
+    The note that begins first ends first. But a note whose release is missing ends where the next
+    begins: one for which no release is left, and one that would overlap the next by more than
+    legato, unless the next ends soon after it (see LEGATO_DIVISOR).
     """
-    left: list[int] = []  # for a beginning, how many ends it may have; for an end, how many follow
-    ends = row = 0
-    for _, velocity, _ in reversed(strokes):
-        left.append(ends if velocity else row)
-        row = 0 if velocity else row + 1
-        ends = max(0, ends - 1) if velocity else ends + 1
+    # For a press, how many later releases it may use; for a release, how many follow at once.
+    remaining: list[int] = []
+    free = in_a_row = 0
+    for event in reversed(events):
+        remaining.append(free if event.velocity else in_a_row)
+        in_a_row = 0 if event.velocity else in_a_row + 1
+        free = max(0, free - 1) if event.velocity else free + 1
     sounding: deque[KeyEvent] = deque()
-    lost: KeyEvent | None = None
-    for index, follow in enumerate(reversed(left)):
-        tick, velocity, _ = stroke = strokes[index]
-        if velocity:
-            if lost:
-                yield lost, tick if tick > lost[0] else None
-            lost = None if follow else stroke
-            if follow:
-                sounding.append(stroke)
+    unreleased: KeyEvent | None = None
+    for index, following in enumerate(reversed(remaining)):
+        event = events[index]
+        tick = event.tick
+        if event.velocity:
+            if unreleased:
+                yield unreleased, tick if tick > unreleased.tick else None
+            unreleased = None if following else event
+            if following:
+                sounding.append(event)
         elif sounding:
             first = sounding.popleft()
-            second = sounding[0][0] if sounding else first[0]
-            if first[0] < second and LEGATO * (tick - second) > tick - first[0]:
-                wait = strokes[index + 1][0] - tick
-                if follow < len(sounding) or wait > SOON * (tick - first[0]):
-                    yield first, second
+            length, next_start = tick - first.tick, sounding[0].tick if sounding else first.tick
+            if first.tick < next_start and LEGATO_DIVISOR * (tick - next_start) > length:
+                wait = events[index + 1].tick - tick
+                if following < len(sounding) or wait > SHARED_KEY_LENGTHS * length:
+                    yield first, next_start
                     first = sounding.popleft()
             yield first, tick
-    if lost:
-        yield lost, last
+    if unreleased:
+        yield unreleased, last_end
+
+
+def apply_sustain(score: Score) -> Score:
+    """Return the score that `read` gives with its pedals applied, from one read without.
+
+    A note lasts until its pedal is released (or the last note ends), or its key is pressed again.
+    A pedal that goes down on the tick of a note's end does not hold it. Drums are not held. Raise
+    MidiError if the result is longer than MAX_QUARTERS.
+    """
+    sustained: list[Note] = []
+    by_channel = itemgetter(6)
+    for channel, notes in groupby(sorted(score.notes, key=by_channel), by_channel):
+        sustained += _sustain(notes, score.pedal_ticks.get(channel, ()), score.end)
+    return check_length(replace(score, notes=_sorted_notes(sustained)))
+
+
+def _sustain(notes: Iterable[Note], pedal: tuple[int, ...], last: int) -> Iterator[Note]:
+    """Yield the notes of a channel, lengthened by its pedal; `last` is the end of the score."""
+    next_press: dict[int, int] = {}
+    for note in sorted(notes, reverse=True):
+        end = note.start + note.length
+        change = bisect_left(pedal, end)
+        if change % 2 and note.program != DRUMS:
+            up = pedal[change] if change < len(pedal) else last
+            end = max(end, min(up, next_press.get(note.pitch, up)))
+        next_press[note.pitch] = note.start
+        yield note._replace(length=end - note.start)
+
+
+def check_length(score: Score) -> Score:
+    """Return the score; raise MidiError if it is longer than MAX_QUARTERS."""
+    if score.quarters > MAX_QUARTERS:
+        raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")
+    return score

@@ -9,7 +9,7 @@ MARK = "made by render.py"
 
 
 def write_marked(data: bytes, path: Path) -> str:
-    """Write an output file and return its path as text; raise InputError if a user's file exists."""
+    """Write an output and return its path; raise InputError rather than replace a user's file."""
     try:
         if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()):
             cure = "move it away to write there"

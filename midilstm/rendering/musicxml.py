@@ -16,7 +16,7 @@ MAX_NOTES, MAX_CHORD = 20_000, 128
 
 
 def write_score(piece: TimedPiece) -> bytes:
-    """Return a piece in music21's rhythmic grid as MusicXML; raise InputError if it is too large."""
+    """Return a piece on music21's rhythmic grid; raise InputError if it is too large."""
     notes, quarter = piece.score.notes, piece.score.ticks_per_quarter
     sixteenths = Counter((event.track, 4 * event.start // quarter) for event in notes)
     if len(notes) > MAX_NOTES or max(sixteenths.values()) > MAX_CHORD:

@@ -86,7 +86,8 @@ def label_figure(figure: Figure, panels: Sequence[Axes], piece: TimedPiece) -> N
     step = 1 << max(0, (len(piece.bars) - 1) // 24).bit_length()
     for axes in panels:
         axes.set_xlim(0, piece.seconds)
-        axes.set_xticks(piece.bars[::step], range(1, len(piece.bars) + 1, step))
+        labels = [str(1 + index) for index in range(0, len(piece.bars), step)]
+        axes.set_xticks(piece.bars[::step], labels)
         axes.grid(axis="x", color="#d9dade", linewidth=0.6, zorder=1)
         axes.tick_params(length=0, labelcolor="#44474d")
         axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Draw the self-similarity matrix of a piece (PNG): how much of each bar recurs in each other bar."""
+"""Draw how much of each bar of a piece recurs in each other bar (PNG)."""
 
 from itertools import pairwise
 

@@ -76,8 +76,7 @@ def read_timed(path: Path) -> TimedPiece:
 def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
     """Yield the pieces in a folder, the newest first; name on stderr the files it skips."""
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    times = {path: path.stat().st_mtime_ns if path.is_file() else 0 for path in paths}
-    for path in sorted(paths, key=times.__getitem__, reverse=True):
+    for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         try:
             yield read_timed(path)
         except (InputError, OSError) as error:
@@ -86,7 +85,9 @@ def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
 
 def tick_converter(score: midi.Score) -> Callable[[Sequence[float]], list[float]]:
     """Return a function that converts ticks, up to the score's end, to seconds."""
-    tempos = {0: midi.BPM} | {tick: bpm for tick, bpm in score.tempos.items() if tick < score.end}
+    tempos = {0: midi.DEFAULT_BPM} | {
+        tick: bpm for tick, bpm in score.tempos.items() if tick < score.end
+    }
     ticks = [*tempos, score.end]
     lengths = np.diff(ticks) / score.ticks_per_quarter * 60 / np.array([*tempos.values()])
     seconds = np.cumsum([0, *lengths])
@@ -95,7 +96,7 @@ def tick_converter(score: midi.Score) -> Callable[[Sequence[float]], list[float]
 
 def bar_ticks(score: midi.Score) -> list[float]:
     """Return the tick at which each bar begins; the time signature is 4/4 until the first one."""
-    signatures = {0: (4, 4), **score.signatures}
+    signatures = {0: (4, 4), **score.time_signatures}
     changes = [tick for tick in signatures if tick < score.end]
     ticks: list[float] = []
     for start, stop in pairwise([*changes, score.end]):

@@ -1,1 +1,1 @@
-"""The match model of repeats within a piece: its prediction, its fit, its metrics."""
+"""Repetition within a piece: the match model that predicts it, its fit, and metrics."""

@@ -1,217 +1,254 @@
-"""What a piece has played comes back: its past, mixed into the network's log probabilities.
+"""Predict that a piece repeats itself: a bias for ids that followed the same context earlier.
 
-Knows ids and how many bars each moves on, no tokens and no network. Two ids at most are remembered
-at a time: the one that followed the longest stretch that was just played again, and the one that
-followed where the piece once went on otherwise. Each gets a pull, some nats on top of its log
-probability. It is the match model of the compressors PAQ and lpaq (M. Mahoney), mixed by a
-logistic regression of seven weights.
+This is the match model of the compressors PAQ and lpaq (M. Mahoney), on token ids. It gives two
+candidates at most for the next id: the one after the latest occurrence of the longest context that
+was just repeated, and the one where an earlier occurrence continued differently. The bias of a
+candidate, in nats, is a weighted sum of its features and is added to its log probability.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 
-LEVELS = 3  # the past is searched by stretches of 1, 2 and 4 ids, each twice the one before
-LONGEST = 2 ** (LEVELS - 1)
-REACH = 64  # ids over which two stretches are compared; one that goes on being followed may grow
-BITS = 32  # of a name
-SHORT = 2.0  # log2 of 4 ids: up to that length another id that matches counts for more
-FLOOR = -12.0  # nats: what a weight sees of less likely ids
-MOST = 16.0  # nats of a pull at strength 1, either way
+from midilstm.tokenizers.vocabulary import Vocabulary
 
-# An id, whether it is the second of two, how many ids match, the bars since it was heard.
-Follower = tuple[int, bool, int, float]
+LEVELS = 3  # contexts of 1, 2 and 4 ids are indexed, each twice as long as the one before
+LONGEST = 2 ** (LEVELS - 1)
+MAX_MATCH = 64  # ids compared backwards when a match begins; one that goes on may become longer
+CONTEXT_BITS = 32  # of a context's number
+CAP = 2.0  # log2 of 4 ids: the cap of `log_match_capped`
+MIN_LOG_PROB = -12.0  # nats: what `model_logprob` is multiplied by for less likely ids
+MAX_BIAS = 16.0  # nats at strength 1, in either direction
 
 
 @dataclass(frozen=True)
 class MatchWeights:
-    """What a pull in nats is made of: each weight but `delay` times what `facts` says."""
+    """The smallest lag of a repeat, and the weight of each feature of a candidate, in nats."""
 
-    delay: float  # bars: what was heard later than that does not count yet
+    min_lag_bars: float  # contexts begin to count this many bars after they were played
     bias: float
-    second: float  # where it is the second of two followers
-    length: float  # times log2 of the ids that match
-    short: float  # times the same, but no more than SHORT
-    distance: float  # times log2 of 1 + the bars since
-    square: float  # times the square of that
-    network: float  # times the follower's log probability
+    is_alternate: float  # of the second candidate
+    log_match: float  # of log2 of the number of matching ids
+    log_match_capped: float  # of the same, CAP at most
+    log_lag: float  # of log2 of 1 + the bars since
+    log_lag_sq: float  # of the square of that
+    model_logprob: float  # of the candidate's log probability
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless all are numbers in a range that a fit can give."""
+        """Raise ValueError unless all weights are numbers in a range that a fit can give."""
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"{name} is {repr(value)[:60]}, expected a number")
-            if not -100 <= value <= 100:
-                raise ValueError(f"{name} is {repr(value)[:60]}, expected -100 to 100")
-        if self.delay < 0:
-            raise ValueError(f"delay is {self.delay}, expected 0 to 100 bars")
+            if not (0 if name == "min_lag_bars" else -100) <= value <= 100:
+                raise ValueError(f"{name} is {repr(value)[:60]}, expected a number up to 100")
+
+    @property
+    def vector(self) -> np.ndarray:
+        """Return all weights but `min_lag_bars`, float64 [7]."""
+        shape = (self.bias, self.is_alternate, self.log_match, self.log_match_capped)
+        return np.array([*shape, self.log_lag, self.log_lag_sq, self.model_logprob], float)
 
     def to_json(self) -> dict[str, float]:
         """Return the weights as a plain dictionary."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: object) -> MatchWeights:
+    def from_json(cls, body: object) -> MatchWeights:
         """Read what `to_json` wrote; raise ValueError that says what is wrong."""
         names = [field.name for field in fields(cls)]
-        if not isinstance(found, Mapping) or set(found) != set(names):
-            raise ValueError(f"expected the numbers {', '.join(names)}, found {repr(found)[:200]}")
-        return cls(**found)
+        if not isinstance(body, Mapping) or set(body) != set(names):
+            raise ValueError(f"expected the numbers {', '.join(names)}, got {repr(body)[:200]}")
+        return cls(**body)
+
+
+class Candidate(NamedTuple):
+    """An id that may come next because it followed the same context earlier in the piece."""
+
+    token_id: int
+    is_alternate: bool  # whether it is the second of two
+    n_matching: int  # ids of the context that match
+    lag_bars: float  # since it was played
 
 
 class History:
-    """Listen to one piece and say which ids followed what was just heard, earlier in it.
+    """Index the contexts of one piece and give the ids that followed the current one.
 
-    Time and memory grow linearly with the piece. Every stretch of 2 or 4 ids has a name, a
-    number made of those of its halves; an id is its own.
+    Time and memory grow linearly with the piece. Each context of 2 or 4 ids has a number, looked
+    up by the numbers of its halves; a context of one id has that id as its number.
     """
 
-    def __init__(self, clock: Sequence[float], delay: float) -> None:
-        """Begin a piece; `clock` float [V] has the bars that each id moves on."""
-        self._clock, self._delay, self._now = clock, delay, 0.0
-        self._ids, self._begins = [0] * LONGEST, [0.0] * LONGEST  # as if only END came before
-        self._names: dict[int, int] = {}  # the halves' names as one number → a name
-        # By name: the latest place after it, and the latest where another id stands (0: none).
-        self._newest, self._other = [0] * len(clock), [0] * len(clock)
-        self._entered = LONGEST  # the places before this one are in `_newest` and `_other`
-        self._at = self._length = 0  # where the stretch that is followed goes on (0: none)
-        # By level and place: the name of the 2 ** level ids up to there.
-        self._before: list[list[int]] = [[0] * LONGEST]
+    def __init__(self, bars: Sequence[float], min_lag_bars: float) -> None:
+        """Begin a piece; `bars` float [V] is by how many bars each id advances the music."""
+        self._bars, self._min_lag, self._now = bars, min_lag_bars, 0.0
+        self._ids, self._onsets = [0] * LONGEST, [0.0] * LONGEST  # as if only END came before
+        self._numbers: dict[int, int] = {}  # both halves' numbers as one → a context's number
+        # Per context: the latest position after it, and the latest that has another id (0: none).
+        self._newest, self._alternate = [0] * len(bars), [0] * len(bars)
+        self._n_indexed = LONGEST  # positions before this one are in `_newest` and `_alternate`
+        self._match = self._length = 0  # the position that continues the match (0: none)
+        # Per level and position: the number of the context of 2 ** level ids that ends there.
+        self._contexts: list[list[int]] = [[0] * LONGEST]
         for level in range(1, LEVELS):
-            half = self._before[level - 1][0]
-            self._names[half << BITS | half] = len(self._newest)
-            self._before.append([len(self._newest)] * LONGEST)
-            self._newest.append(0)
-            self._other.append(0)
+            half = self._contexts[level - 1][0]
+            self._contexts.append([self._number(half, half)] * LONGEST)
 
-    def hear(self, number: int) -> None:
-        """Take in the piece's next id."""
-        ids, begins, at = self._ids, self._begins, self._at
-        if at and ids[at] == number:
-            self._at, self._length = at + 1, self._length + 1
+    def update(self, token_id: int) -> None:
+        """Append the piece's next id."""
+        ids, onsets, match = self._ids, self._onsets, self._match
+        if match and ids[match] == token_id:
+            self._match, self._length = match + 1, self._length + 1
         else:
-            self._at = 0
-        ids.append(number)
-        begins.append(self._now)
-        self._now += self._clock[number]
-        self._name(number)
-        latest, place = self._now - self._delay, self._entered
-        while place < len(ids) and begins[place] <= latest:
-            self._enter(place)
-            place += 1
-        self._entered = place
+            self._match = 0
+        ids.append(token_id)
+        onsets.append(self._now)
+        self._now += self._bars[token_id]
+        number, halves, back = token_id, self._contexts[0], -2
+        halves.append(number)
+        for wholes in self._contexts[1:]:
+            number = self._number(halves[back], number)
+            wholes.append(number)
+            halves, back = wholes, 2 * back + 1
+        latest, position = self._now - self._min_lag, self._n_indexed
+        while position < len(ids) and onsets[position] <= latest:
+            self._index(position)
+            position += 1
+        self._n_indexed = position
 
-    def _name(self, name: int) -> None:
-        """Name the stretches that end with the id just heard."""
-        names, newest = self._names, self._newest
-        halves, back = self._before[0], -2
-        halves.append(name)
-        for wholes in self._before[1:]:
-            key = halves[back] << BITS | name
-            found = names.get(key)
-            if found is None:
-                found = names[key] = len(newest)
-                newest.append(0)
-                self._other.append(0)
-            wholes.append(found)
-            name, halves, back = found, wholes, 2 * back + 1
+    def _number(self, first: int, second: int) -> int:
+        """Return the number of the context with these halves, a new one if it has none."""
+        key = first << CONTEXT_BITS | second
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._newest)
+            self._newest.append(0)
+            self._alternate.append(0)
+        return number
 
-    def _enter(self, place: int) -> None:
-        """Remember what the id at `place` followed."""
-        ids, newest, other = self._ids, self._newest, self._other
-        number = ids[place]
-        for names in self._before:
-            name = names[place - 1]
-            old = newest[name]
-            newest[name] = place
-            if old and ids[old] != number:
-                other[name] = old
+    def _index(self, position: int) -> None:
+        """Enter the id at `position` under the contexts before it."""
+        ids, newest, alternate = self._ids, self._newest, self._alternate
+        for contexts in self._contexts:
+            number = contexts[position - 1]
+            old = newest[number]
+            newest[number] = position
+            if old and ids[old] != ids[position]:
+                alternate[number] = old
 
-    def candidates(self) -> list[Follower]:
-        """Return the ids remembered now, two at most.
+    def candidates(self) -> list[Candidate]:
+        """Return the candidates for the next id, two at most.
 
-        A stretch longer than its distance would come a third time in a row: it is not followed.
+        A match longer than its lag in ids would repeat a third time in a row: it is left out.
         """
-        first, second, size = self._at, 0, 0
-        ids, newest, other = self._ids, self._newest, self._other
+        first, second, size = self._match, 0, 0
+        ids, newest, alternate = self._ids, self._newest, self._alternate
         for level in reversed(range(LEVELS)):
-            name = self._before[level][-1]
-            place = newest[name]
-            if not place:
+            number = self._contexts[level][-1]
+            position = newest[number]
+            if not position:
                 continue
             if not first:
-                first, self._length = place, self._matching(place, 2**level)
-            second = place if ids[place] != ids[first] else other[name]
+                first, self._length = position, self._count_matching(position, 2**level)
+            second = position if ids[position] != ids[first] else alternate[number]
             if second and ids[second] != ids[first]:
                 size = 2**level
                 break
         if not first:
             return []
-        self._at = first
-        end, now, begins = len(ids), self._now, self._begins
-        found: list[Follower] = []
+        self._match = first
+        end, now, onsets = len(ids), self._now, self._onsets
+        candidates = []
         if self._length <= end - first:
-            found.append((ids[first], False, self._length, now - begins[first]))
-        if size and (length := self._matching(second, size)) <= end - second:
-            found.append((ids[second], True, length, now - begins[second]))
-        return found
+            candidates.append(Candidate(ids[first], False, self._length, now - onsets[first]))
+        if size and (length := self._count_matching(second, size)) <= end - second:
+            candidates.append(Candidate(ids[second], True, length, now - onsets[second]))
+        return candidates
 
-    def _matching(self, place: int, size: int) -> int:
-        """Return how many ids before `place` equal those just heard; `size` do."""
-        ids, end, most = self._ids, len(self._ids), min(place - LONGEST + 1, REACH)
-        while size < most and ids[place - size - 1] == ids[end - size - 1]:
+    def _count_matching(self, position: int, size: int) -> int:
+        """Return how many ids before `position` equal the latest ones; `size` are known to."""
+        ids, end, limit = self._ids, len(self._ids), min(position - LONGEST + 1, MAX_MATCH)
+        while size < limit and ids[position - size - 1] == ids[end - size - 1]:
             size += 1
         return size
 
     def copy(self) -> History:
-        """Return the same past, to go on by itself."""
-        other = History(self._clock, self._delay)
-        other._ids, other._begins, other._now = self._ids[:], self._begins[:], self._now
-        other._names, other._newest = self._names.copy(), self._newest[:]
-        other._other, other._before = self._other[:], [names[:] for names in self._before]
-        other._entered, other._at, other._length = self._entered, self._at, self._length
+        """Return an independent copy."""
+        other = copy.copy(self)
+        other._ids, other._onsets, other._numbers = self._ids[:], self._onsets[:], {**self._numbers}
+        other._newest, other._alternate = self._newest[:], self._alternate[:]
+        other._contexts = [numbers[:] for numbers in self._contexts]
         return other
 
 
-def facts(follower: Follower) -> tuple[float, float, float, float, float, float]:
-    """Return what the weights from bias to square are multiplied by."""
-    _, second, length, bars = follower
-    bits, far = math.log2(length), math.log2(1 + bars)
-    return 1.0, float(second), bits, min(bits, SHORT), far, far * far
+@dataclass(frozen=True)
+class MatchModel:
+    """The histories of a batch of pieces, and how strongly they bias the next ids."""
+
+    histories: Sequence[History]
+    weights: MatchWeights
+    strength: float = 1.0
+
+    @classmethod
+    def begin(
+        cls, bars: Sequence[float], weights: MatchWeights, strength: float = 1.0
+    ) -> MatchModel:
+        """Return the match model of one piece that has not begun; `bars` as for History."""
+        return cls([History(bars, weights.min_lag_bars)], weights, strength)
+
+    def update(self, ids: np.ndarray) -> None:
+        """Append the next ids int [B]."""
+        for history, token_id in zip(self.histories, ids.tolist(), strict=True):
+            history.update(token_id)
+
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> MatchModel:
+        """Return a copy of these rows."""
+        return replace(self, histories=[self.histories[row].copy() for row in rows])
 
 
-def mix(
-    scores: np.ndarray, pasts: Sequence[History], weights: MatchWeights, strength: float = 1.0
-) -> None:
-    """Pull log probabilities float32 [B, V] towards each piece's past, in place.
+def bars_per_token(vocabulary: Vocabulary) -> list[float]:
+    """Return by how many bars each id advances the music, [V]."""
+    return [0.0, *map(vocabulary.encoding.bars, vocabulary.tokens[1:])]
 
-    Rows stay log probabilities. `strength` multiplies every pull: 0 changes nothing, to the bit.
+
+def features(candidate: Candidate) -> tuple[float, float, float, float, float, float]:
+    """Return what the weights from `bias` to `log_lag_sq` are multiplied by."""
+    _, is_alternate, n_matching, lag_bars = candidate
+    log_match, log_lag = math.log2(n_matching), math.log2(1 + lag_bars)
+    return 1.0, float(is_alternate), log_match, min(log_match, CAP), log_lag, log_lag * log_lag
+
+
+def add_match_bias(log_probs: np.ndarray, match_model: MatchModel) -> None:
+    """Add each history's bias to its row of log probabilities float32 [B, V], in place.
+
+    Rows stay normalised. A strength of 0 changes no bit.
     """
+    weights, strength = match_model.weights, match_model.strength
     if not strength:
         return
-    w, rows, ids, pulls = weights, [], [], []
-    for row, past in enumerate(pasts):
-        for follower in past.candidates():
-            one, second, bits, short, far, square = facts(follower)
+    rows, ids, biases = [], [], []
+    for row, history in enumerate(match_model.histories):
+        for candidate in history.candidates():
+            one, is_alternate, log_match, capped, log_lag, log_lag_sq = features(candidate)
             rows.append(row)
-            ids.append(follower[0])
-            pulls.append(
-                w.bias * one
-                + w.second * second
-                + w.length * bits
-                + w.short * short
-                + w.distance * far
-                + w.square * square
+            ids.append(candidate.token_id)
+            biases.append(
+                weights.bias * one
+                + weights.is_alternate * is_alternate
+                + weights.log_match * log_match
+                + weights.log_match_capped * capped
+                + weights.log_lag * log_lag
+                + weights.log_lag_sq * log_lag_sq
             )
     if not rows:
         return
-    before = scores[rows, ids].astype(float)
-    pull = np.array(pulls) + w.network * np.maximum(before, FLOOR)
-    pull = strength * np.minimum(np.maximum(pull, -MOST), MOST)
-    added = np.bincount(rows, np.exp(before) * np.expm1(pull), len(scores))
-    scores -= np.log1p(np.maximum(added, -1 + 1e-9)).astype(np.float32)[:, None]
-    scores[rows, ids] += pull.astype(np.float32)
+    before = log_probs[rows, ids].astype(float)
+    bias = np.array(biases) + weights.model_logprob * np.maximum(before, MIN_LOG_PROB)
+    bias = strength * np.minimum(np.maximum(bias, -MAX_BIAS), MAX_BIAS)
+    added = np.bincount(rows, np.exp(before) * np.expm1(bias), len(log_probs))
+    log_probs -= np.log1p(np.maximum(added, -1 + 1e-9)).astype(np.float32)[:, None]
+    log_probs[rows, ids] += bias.astype(np.float32)

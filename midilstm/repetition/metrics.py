@@ -1,40 +1,76 @@
-"""What comes back in a piece, and from how far; knows ids and no tokens."""
+"""Measure how much of a piece repeats, from how far, and whether it loops; on ids alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
-LOOP = 2.0  # bars: what goes round for longer is form
+LOOP_BARS = 2.0  # the longest period that counts as a loop; longer ones are musical form
+ENDING_BARS = 4.0  # how much of a loop a piece must end with to count as stuck in it
 
 
-def returns(ids: np.ndarray, span: int) -> np.ndarray:
+def repeat_lags(ids: np.ndarray, span: int) -> np.ndarray:
     """Return how many ids ago each span of a piece int [n] last began, int [n - span + 1].
 
     It is 0 where the span is new. The time grows as n log n.
     """
     count = max(0, len(ids) - span + 1)
     names, size = np.unique(ids, return_inverse=True)[1].astype(np.int64), 1
-    while count and size < span:  # names of spans twice as long, or of those asked for
+    while count and size < span:  # number the spans that are twice as long, or `span` long
         step = min(size, span - size)
         pairs = names[: len(names) - step] * len(ids) + names[step:]
         names, size = np.unique(pairs, return_inverse=True)[1].astype(np.int64), size + step
     order = np.argsort(names[:count], kind="stable")
-    back = np.zeros(count, int)
+    lags = np.zeros(count, int)
     same = np.diff(names[:count][order]) == 0
-    back[order[1:][same]] = np.diff(order)[same]
-    return back
+    lags[order[1:][same]] = np.diff(order)[same]
+    return lags
+
+
+def repeated_mask(ids: np.ndarray, span: int) -> np.ndarray:
+    """Return bool [n]: which ids of a piece lie in a span that came earlier in it."""
+    changes = np.zeros(len(ids) + 1, int)
+    starts = np.flatnonzero(repeat_lags(ids, span))
+    np.add.at(changes, starts, 1)
+    np.add.at(changes, starts + span, -1)
+    return changes.cumsum()[:-1] > 0
+
+
+def longest_repeat(ids: np.ndarray) -> int:
+    """Return the length of the longest span that came earlier in the piece."""
+    low, high = 0, max(0, len(ids) - 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if repeat_lags(ids, middle).any() else (low, middle - 1)
+    return low
 
 
 def longest_loop(ids: np.ndarray, ends: np.ndarray) -> int:
-    """Return the length of the longest stretch of at most LOOP bars going round, 0 for none.
+    """Return the length of the longest run of one loop of at most LOOP_BARS, 0 for none.
 
-    It goes round three times or more. `ends` float [n] has the bars after each id.
+    It must repeat three times or more. `ends` float [n] has the bars after each id.
     """
-    best = 0
-    within = np.searchsorted(ends, ends + LOOP, side="right") - np.arange(len(ids))
+    longest = 0
+    within = np.searchsorted(ends, ends + LOOP_BARS, side="right") - np.arange(len(ids))
     for period in range(1, min(int(within.max(initial=1)), len(ids))):
         breaks = np.flatnonzero(ids[period:] != ids[:-period])
         edges = np.concatenate([[-1], breaks, [len(ids) - period]])
         length = int(np.diff(edges).max()) - 1 + period
-        best = max(best, length) if length >= 3 * period else best
-    return best
+        longest = max(longest, length) if length >= 3 * period else longest
+    return longest
+
+
+def in_loop(ids: np.ndarray, ends: np.ndarray) -> bool:
+    """Tell whether a piece ends with ENDING_BARS bars of a loop of at most LOOP_BARS bars.
+
+    The loop must have been repeated once. `ends` float [n] has the bars after each id.
+    """
+    for period in range(1, len(ids) // 2 + 1):
+        if ends[-1] - ends[-1 - period] > LOOP_BARS + 1e-9:
+            break
+        breaks = np.flatnonzero(ids[period:][::-1] != ids[:-period][::-1])
+        length = int(breaks[0]) if len(breaks) else len(ids) - period
+        start = len(ids) - length - period
+        bars = ends[-1] - (ends[start - 1] if start else 0.0)
+        if length >= period and bars >= ENDING_BARS:
+            return True
+    return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # so that a command line can name the encodings without waiting for libraries
     from midilstm.tokenizers.base import Encoding
@@ -37,6 +37,17 @@ def read(path: Path | str, encoding: str = "notes", *, pedal: bool = True) -> li
     return get(encoding).read(path, pedal=pedal)
 
 
-def write(tokens: Iterable[str], path: Path | str, encoding: str = "notes", **how: Any) -> int:
-    """Write tokens as a MIDI file, the mirror of `read`; `how` is said by Encoding.write."""
-    return get(encoding).write(tokens, path, **how)
+def write(
+    tokens: Iterable[str],
+    path: Path | str,
+    encoding: str = "notes",
+    *,
+    bpm: float | None = None,
+    instrument: int | None = None,
+) -> int:
+    """Write tokens as a MIDI file; return how many invalid tokens were dropped.
+
+    `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
+    gives one, the tempo is 120 and the instrument piano. Raise ValueError if no token is a note.
+    """
+    return get(encoding).write(tokens, path, bpm=bpm, instrument=instrument)

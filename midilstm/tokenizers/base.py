@@ -23,9 +23,9 @@ class TimedNote(NamedTuple):
 class TokenContent(NamedTuple):
     """What a token sounds: pitch classes, programs in the order named, notes before any named."""
 
-    classes: frozenset[int] = frozenset()
+    pitch_classes: frozenset[int] = frozenset()
     programs: tuple[int, ...] = ()
-    plays: bool = False
+    has_notes: bool = False
 
 
 class Clock(Protocol):
@@ -44,7 +44,9 @@ class Encoding(ABC):
     name: str
     version: str  # another whenever the same song might give other tokens
     keeps_rhythm = True
-    start: Any = None  # the grammar's state where a piece begins; None: any token may follow any
+    start_state: Any = (
+        None  # the grammar's state where a piece begins; None: any token may follow any
+    )
     body_state: Any = None  # where it need no longer state what pieces begin with; None: as `start`
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import log2
 
-from midilstm.midi import BPM
+from midilstm.midi import DEFAULT_BPM
 
 # Positions in a beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
 POSITIONS = 12
@@ -85,7 +85,7 @@ class Clock:
         `primed`, it counts the bars from the one with the first note, and the seconds from there.
         """
         self._waits = primed
-        self._fixed, self._bpm = bpm is not None, BPM if bpm is None else bpm
+        self._fixed, self._bpm = bpm is not None, DEFAULT_BPM if bpm is None else bpm
         self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
         self._length, self._beat = 4.0, 4  # quarter notes in a bar, and the beat's unit

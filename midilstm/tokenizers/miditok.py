@@ -40,7 +40,7 @@ class MidiTokEncoding(Encoding):
     def __init__(self, name: str) -> None:
         """Be `tsd` or `remi`."""
         self.name, self.body_state = name, State(name)
-        self.start = State("new remi" if name == "remi" else name, UNNAMED)
+        self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
         self.version = f"3-miditok-{version('miditok')}"
 
     @cached_property
@@ -112,7 +112,7 @@ class MidiTokEncoding(Encoding):
         # What stands after the last note would add empty bars, thousands if a clock is broken.
         end = song.end if self.name == "remi" else 0
         tempos = {tick: bpm for tick, bpm in song.tempos.items() if tick < end}
-        return tempos, {tick: found for tick, found in song.signatures.items() if tick < end}
+        return tempos, {tick: found for tick, found in song.time_signatures.items() if tick < end}
 
     def transpose(self, token: str, semitones: int) -> str:
         """Return the token of the same music transposed; see Encoding."""
@@ -169,7 +169,9 @@ class MidiTokEncoding(Encoding):
             return list(tokens)
         bar = strange[0][0] / strange[0][1]
         nearest = min(there, key=lambda s: (abs(s[0] / s[1] - bar), s))
-        return self.encode(replace(self.decode(self.drop_invalid(tokens)), signatures={0: nearest}))
+        return self.encode(
+            replace(self.decode(self.drop_invalid(tokens)), time_signatures={0: nearest})
+        )
 
     def _stated(self, tokens: Sequence[str]) -> list[str]:
         """Return what tokens state that holds after them, as a piece begins."""

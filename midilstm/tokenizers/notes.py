@@ -74,11 +74,11 @@ class Notes(Encoding):
         primer: Sequence[str] = (),  # noqa: ARG002 - new music begins with its first token
     ) -> Clock:
         """Return a clock whose bars are of four quarter notes."""
-        return _Clock(midi.BPM if bpm is None else bpm)
+        return _Clock(midi.DEFAULT_BPM if bpm is None else bpm)
 
     def content(self, token: str) -> TokenContent:
         """Return the pitch classes; no instrument is named."""
-        return TokenContent(frozenset(pitch % 12 for pitch in _pitches(token)), plays=True)
+        return TokenContent(frozenset(pitch % 12 for pitch in _pitches(token)), has_notes=True)
 
     def bars(self, _: str) -> float:
         """Return an eighth: half a quarter note in bars of four."""
@@ -113,7 +113,7 @@ def onsets_of(song: midi.Score) -> dict[int, set[int]]:
     """
     quarter, onsets = song.ticks_per_quarter, dict[int, set[int]]()
     heads: dict[tuple[int, int], tuple[int, int, int]] = {}  # track, ending → start, end, slot
-    for start, length, pitch, _, program, track in song.notes:
+    for start, length, pitch, _, program, track, _ in song.notes:
         if program == midi.DRUMS:
             continue
         end = start + length

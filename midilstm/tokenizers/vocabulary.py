@@ -30,16 +30,16 @@ class Vocabulary:
     """Tokens ⇄ ids: the id of a token is its place in `tokens`; entry 0 is END."""
 
     tokens: tuple[str, ...]
-    name: str = "notes"  # of the encoding
+    encoding_name: str = "notes"
     merges: Merges = ()  # of byte-pair encoding
 
     @property
     def encoding(self) -> Encoding:
         """Return the encoding of the tokens."""
-        return encodings.get(self.name)
+        return encodings.get(self.encoding_name)
 
     @cached_property
-    def ids(self) -> dict[str, int]:
+    def token_ids(self) -> dict[str, int]:
         """Return the dictionary token → id."""
         return {token: number for number, token in enumerate(self.tokens)}
 
@@ -48,12 +48,14 @@ class Vocabulary:
 
     def ids_of(self, tokens: Iterable[str], *, missing: int = -1) -> np.ndarray:
         """Return int32 [n]: the id of each token, `missing` where the vocabulary lacks it."""
-        return np.array([self.ids.get(token, missing) for token in tokens], np.int32)
+        return np.array([self.token_ids.get(token, missing) for token in tokens], np.int32)
 
     def transposition_closure(self) -> Vocabulary:
         """Return the vocabulary that also has every token of this one in every key."""
         every = {self.encoding.transpose(token, k) for token in self.tokens[1:] for k in KEYS}
-        return Vocabulary((END, *sorted(every.union(self.tokens[1:]))), self.name, self.merges)
+        return Vocabulary(
+            (END, *sorted(every.union(self.tokens[1:]))), self.encoding_name, self.merges
+        )
 
     def transposed(self, semitones: int) -> np.ndarray:
         """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
@@ -63,15 +65,15 @@ class Vocabulary:
     def grammar(self) -> Grammar[Any] | None:
         """Return what the encoding's rules say of the ids, None where it has none."""
         encoding, tokens = self.encoding, ("", *self.tokens[1:])  # "": the end, to the rules
-        if encoding.start is None:
+        if encoding.start_state is None:
             return None
         follow = encoding.next_state
-        every = len(tokens), encoding.start, encoding.state_factors, encoding.body_state
+        every = len(tokens), encoding.start_state, encoding.state_factors, encoding.body_state
         return Grammar(lambda state, number: follow(state, tokens[number]), *every)
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
-        body = {"encoding": self.name, "merges": self.merges, "tokens": self.tokens}
+        body = {"encoding": self.encoding_name, "merges": self.merges, "tokens": self.tokens}
         write_atomically(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
@@ -99,12 +101,14 @@ class Vocabulary:
         return Vocabulary(tokens, name, merges)
 
     @staticmethod
-    def load_for(path: Path, network: dict[str, Any]) -> Vocabulary:
-        """Read a network's vocabulary; raise InputError where the network is of another size."""
-        vocabulary, size = Vocabulary.load(path), network.get("vocabulary_size")
-        if len(vocabulary) != size:
-            found = f"{path.name} has {len(vocabulary)} tokens and its settings say {size}"
-            raise InputError(f"{path.parent} mixes two runs: {found}")
+    def load_for(path: Path, vocabulary_size: int) -> Vocabulary:
+        """Read the vocabulary of a network; raise InputError if the network has another size."""
+        vocabulary = Vocabulary.load(path)
+        if len(vocabulary) != vocabulary_size:
+            raise InputError(
+                f"{path.parent} mixes two runs: {path.name} has {len(vocabulary)} tokens"
+                f" and its settings say {vocabulary_size}"
+            )
         return vocabulary
 
     def apply_merges(self, tokens: Sequence[str]) -> list[str]:

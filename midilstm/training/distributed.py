@@ -12,16 +12,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from midilstm import model_dir as runs
+from midilstm.config import WorkerConfig
 from midilstm.data.dataset import Dataset
 from midilstm.fileio import InputError
+from midilstm.model_dir import RunSettings
 from midilstm.training import log, suppress_stderr
 from midilstm.training import rendezvous as meeting
 
@@ -68,12 +69,12 @@ class WorkerGroup:
         return self.strategy.run(run, [values])
 
 
-def join(flags: Mapping[str, Any]) -> WorkerGroup:
-    """Start TensorFlow's collectives, before anything else of it, given train.py's flags.
+def join(config: WorkerConfig) -> WorkerGroup:
+    """Start TensorFlow's collectives, before anything else of it.
 
     The workers must have met, for TensorFlow waits for them, and listens to no signal meanwhile.
     """
-    workers, worker, seconds = (flags[x] for x in ("workers", "worker", "worker_timeout"))
+    workers, worker, seconds = config.workers, config.worker, config.worker_timeout
     before = signal.getsignal(signal.SIGTERM)
     said = f"{Path(sys.argv[0]).name}: a worker ended before all had begun (--worker-timeout)"
     watch = subprocess.Popen([sys.executable, "-c", WATCH, str(os.getpid()), str(seconds), said])
@@ -185,18 +186,18 @@ class DistributedHeldOutEvaluator(HeldOutEvaluator):
         return loss, accuracy
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Loop(loop.Loop):
     """The loop of the chief, which alone writes and shows what all workers train."""
 
-    team: WorkerGroup
+    team: WorkerGroup = field(kw_only=True)
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
         super().__post_init__()
         self._scorer = DistributedHeldOutEvaluator(self.network, self.team)
         lanes = self.network.input_shape[0]
-        self.lanes = slice(lanes * self.team.worker, lanes * (self.team.worker + 1))
+        self.rows = slice(lanes * self.team.worker, lanes * (self.team.worker + 1))
 
     def train(self) -> None:
         """Train as one machine does; raise InputError where another worker dies or hangs."""
@@ -220,11 +221,11 @@ class Loop(loop.Loop):
         return f"worker {number} at {self.team.workers[number]}"
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Follower(Loop):
     """The loop of the other workers, which write and show nothing."""
 
-    best: Mapping[str, float]  # what the chief says of its best checkpoint
+    best: Mapping[str, float] = field(kw_only=True)  # what the chief says of its best checkpoint
 
     def __post_init__(self) -> None:
         """Take the chief's best for the best."""
@@ -249,13 +250,17 @@ class NullLog(log.Log):
         """Draw nothing."""
 
 
-def follow(flags: Mapping[str, Any], corpus: Dataset, build: Callable[..., keras.Model]) -> None:
-    """Train what the chief trains, given train.py's flags and what builds the network."""
-    settings = runs.build_settings(flags, len(corpus.vocabulary), corpus.metadata())
-    chief = meeting.meet(flags, settings)
-    done, best = chief["done"], chief["best"]
-    if done >= flags["epochs"]:
+def run_worker(
+    settings: RunSettings,
+    config: WorkerConfig,
+    dataset: Dataset,
+    build: Callable[[], keras.Model],
+) -> None:
+    """Train what the chief trains; `build` builds the network."""
+    chief = meeting.meet(config, settings)
+    epoch, best = chief["epoch"], chief["best"]
+    if epoch >= settings.train.epochs:
         return
-    own: dict[str, Any] = {"keep_checkpoints": 0, "team": join(flags), "done": done, "best": best}
-    own |= {"corpus": corpus, "log": NullLog(flags["log_dir"], done)}
-    Follower.of(flags, **own, network=build(settings, corpus.vocabulary, 0)).train()
+    group = join(config)
+    log_file = NullLog(settings.train.log_dir, epoch)
+    Follower(settings, build(), dataset, log_file, epoch, team=group, best=best).train()

@@ -29,7 +29,7 @@ class HeldOutEvaluator:
     def __call__(self, pieces: Sequence[np.ndarray]) -> tuple[float, float]:
         """Return (loss in nats a token, accuracy) over pieces int32 [n]; nan for none."""
         sums = np.zeros(3)
-        for is_first, *xy, shares in batches.scoring_batches(pieces, *self.network.input_shape):
+        for is_first, *xy, shares in batches.evaluation_batches(pieces, *self.network.input_shape):
             if is_first:
                 weights.reset_states(self.network)
             nats, hits = self._judge(*xy)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure  # the object interface: no display is looked for
 
-from midilstm import model_dir as runs
 from midilstm.fileio import atomic_path, open_regular, write_atomically
+from midilstm.model_dir import archive_run
 
 MAX_BYTES = 2**26
 FILES = ("training.csv", "training.png")
@@ -74,7 +74,7 @@ class Log:
 def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> Log:
     """Return the log of the run of `known` rows, up to `epoch`, drawn; move another run's aside."""
     if not is_of(folder, known):
-        runs.archive_run(folder, FILES)
+        archive_run(folder, FILES)
     log = Log(folder, epoch, known)
     if log.rows:
         log.draw()  # as that run may have been stopped before it did

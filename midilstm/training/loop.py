@@ -4,20 +4,19 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from midilstm import model_dir as runs
 from midilstm.data import batches
 from midilstm.data.dataset import Dataset
 from midilstm.fileio import InputError
+from midilstm.model_dir import RunSettings, checkpoint_path, keep_newest, metrics
 from midilstm.tokenizers.vocabulary import KEYS
 from midilstm.training import weights
 from midilstm.training.heldout import HeldOutEvaluator
@@ -49,41 +48,29 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, old)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Loop:
     """A network, its corpus and its log, from one epoch to the last."""
 
+    settings: RunSettings
     network: keras.Model  # compiled, with the weights of epoch `done`
     corpus: Dataset
-    model_dir: Path
     log: Log
     done: int
-    epochs: int
-    batch_size: int  # lanes of the whole batch, of which the network may be one worker's share
-    freq: int  # epochs from one checkpoint to the next
-    keep_checkpoints: int  # so many of the newest numbered checkpoints stay; 0: all
-    patience: int  # stop after so many epochs without a better held-out loss; 0: never
-    seed: int
-    shuffle: bool  # the pieces come in a random order
-    transpose: bool  # each piece comes in a random key
-    lanes = slice(None)  # those of the batch that this network trains
-
-    @classmethod
-    def of(cls, flags: Mapping[str, Any], **own: Any) -> Self:
-        """Begin with those of train.py's flags that a loop is made of, and what is its own."""
-        known = {field.name: flags[field.name] for field in fields(cls) if field.name in flags}
-        return cls(**{**known, **own})
+    rows = slice(None)  # those of the batch that this network trains
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
         self._row, self._at_epoch_end = self.log.rows[-1:], weights.snapshot(self.network)
         # What the file itself says: the log can be another run's, or lost.
-        best = runs.scores(runs.path_of(self.model_dir, "best"))
+        best = metrics(checkpoint_path(self.settings.train.model_dir, "best"))
         self._best_loss, self._best_epoch = best.get("val_loss", math.inf), best.get("epoch", 0)
         self._scorer = HeldOutEvaluator(self.network)
         self._pieces = list(self.corpus.training.values())
         transposed = self.corpus.vocabulary.transposed
-        self._keys = np.array([transposed(k) for k in KEYS]) if self.transpose else None
+        self._keys = (
+            np.array([transposed(k) for k in KEYS]) if self.settings.data.transpose else None
+        )
 
     @interruptible()
     def train(self) -> None:
@@ -92,11 +79,13 @@ class Loop:
         Raise InputError when the numbers are no longer numbers, with the last whole epoch saved.
         """
         stream = sum(map(len, self._pieces))
-        steps = batches.batch_count(stream, self.batch_size, self.network.input_shape[1])
-        counts = {"total": steps * self.epochs, "initial": steps * self.done}
+        steps = batches.batch_count(
+            stream, self.settings.train.batch_size, self.network.input_shape[1]
+        )
+        counts = {"total": steps * self.settings.train.epochs, "initial": steps * self.done}
         try:
             with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
-                while self.done < self.epochs and not self._is_patience_over():
+                while self.done < self.settings.train.epochs and not self._is_patience_over():
                     tqdm.write(self._end_epoch(self._epoch(self.done + 1, bar)))
         except KeyboardInterrupt:
             said = f"\n{self._save_last()} The same command goes on from there."
@@ -108,20 +97,25 @@ class Loop:
                 "Try a lower --learning-rate, with --fresh or another --model-dir"
             ) from error
         if self._is_patience_over():
-            print(f"Stopped: no better held-out loss for {self.patience} epochs (--patience)")
+            print(
+                "Stopped: the held-out loss has not improved for "
+                f"{self.settings.train.patience} epochs (--patience)"
+            )
 
     def _epoch(self, epoch: int, bar: tqdm) -> Row:
         """Train and score one epoch, the same again when it is trained again."""
         began, sums = time.perf_counter(), np.zeros(2)
-        bar.set_description(f"epoch {epoch}/{self.epochs}")
+        bar.set_description(f"epoch {epoch}/{self.settings.train.epochs}")
         weights.reset_states(self.network)
-        weights.reseed(self.network, self.seed, epoch)
-        rng = np.random.default_rng([self.seed % 2**63, epoch])
+        weights.reseed(self.network, self.settings.data.seed, epoch)
+        rng = np.random.default_rng([self.settings.data.seed % 2**63, epoch])
         stream = batches.epoch_stream(
-            self._pieces, rng, shuffle=self.shuffle, transpositions=self._keys
+            self._pieces, rng, shuffle=self.settings.train.shuffle, transpositions=self._keys
         )
         _, length, vocabulary = self.network.output_shape
-        made = batches.batches(stream, self.batch_size, length, vocabulary, self.lanes)
+        made = batches.batches(
+            stream, self.settings.train.batch_size, length, vocabulary, self.rows
+        )
         for number, (x, y) in enumerate(batches.prefetch(made), 1):
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
@@ -138,7 +132,7 @@ class Loop:
 
     def _is_patience_over(self) -> bool:
         waited = self.done - self._best_epoch if math.isfinite(self._best_loss) else 0
-        return bool(self.patience and waited >= self.patience)
+        return bool(self.settings.train.patience and waited >= self.settings.train.patience)
 
     def _end_epoch(self, row: Row) -> str:
         """Log the epoch and save what is due; return the line for people."""
@@ -148,14 +142,15 @@ class Loop:
         # Together, and first: an interrupt may come at each of the writes that follow.
         self.done, self._row, self._at_epoch_end = row.epoch, [row], values
         self.log.add(row)
-        line = f"epoch {row.epoch}/{self.epochs}  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
+        line = f"epoch {row.epoch}/{self.settings.train.epochs}"
+        line += f"  loss {row.loss:.3f}  accuracy {row.accuracy:.3f}"
         if self.corpus.held_out:
             line += f"  held-out loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
         line += f"  {row.seconds:.1f} s"
         if self._save_if_best(row):
             line += "  best so far"
-        is_last = row.epoch == self.epochs or self._is_patience_over()
-        if is_last or row.epoch % self.freq == 0:
+        is_last = row.epoch == self.settings.train.epochs or self._is_patience_over()
+        if is_last or row.epoch % self.settings.train.freq == 0:
             line += f"  saved {self._save()}"
         if row.loss > 2 * math.log(self.network.output_shape[-1]):
             line += "  worse than guessing: try a lower --learning-rate"
@@ -163,14 +158,14 @@ class Loop:
 
     def _save_if_best(self, row: Row) -> bool:
         if is_best := row.val_loss < self._best_loss:
-            self._write(runs.path_of(self.model_dir, "best"))
+            self._write(checkpoint_path(self.settings.train.model_dir, "best"))
             self._best_loss, self._best_epoch = row.val_loss, row.epoch
         return is_best
 
     def _save(self) -> Path:
-        self._write(path := runs.path_of(self.model_dir, self.done))
-        if self.keep_checkpoints:
-            runs.keep_newest(self.model_dir, self.keep_checkpoints)
+        self._write(path := checkpoint_path(self.settings.train.model_dir, self.done))
+        if self.settings.train.keep_checkpoints:
+            keep_newest(self.settings.train.model_dir, self.settings.train.keep_checkpoints)
         self.log.draw()
         return path
 
@@ -179,7 +174,7 @@ class Loop:
 
     def _save_last(self) -> str:
         """Save the last whole epoch: half an epoch cannot be resumed bit for bit."""
-        if not self.done or runs.path_of(self.model_dir, self.done).exists():
+        if not self.done or checkpoint_path(self.settings.train.model_dir, self.done).exists():
             return f"Epoch {self.done} is the last one saved."
         weights.restore(self.network, self._at_epoch_end)
         for row in self._row:

@@ -1,9 +1,9 @@
 """How much memory a network takes to train, and how much there is. Knows no Keras."""
 
 from pathlib import Path
-from typing import Any
 
 from midilstm.fileio import InputError
+from midilstm.model_dir import RunSettings
 
 BASE = 850e6  # bytes of Python and TensorFlow themselves
 LIMITS = (  # of a container: what it may have, what it has
@@ -12,30 +12,28 @@ LIMITS = (  # of a container: what it may have, what it has
 )
 
 
-def check_ram(network: dict[str, Any], lanes: int, length: int, *, ema: float) -> None:
-    """Raise InputError where training would take more memory than this machine has left."""
-    needed, there = bytes_needed(network, lanes, length, ema=ema), available()
-    if there is not None and needed > there:
+def check_ram(settings: RunSettings, rows: int) -> None:
+    """Raise InputError where training `rows` rows of a batch would take more RAM than is free."""
+    needed, free = bytes_needed(settings, rows), available()
+    if free is not None and needed > free:
         raise InputError(
             f"training this network takes about {needed / 1e9:,.1f} GB of memory and "
-            f"{there / 1e9:,.1f} GB are free: lower --units, --layers, --embedding-size, "
-            "--batch-size or --seq-length, or try all the same with --force"
+            f"{free / 1e9:,.1f} GB are free: lower --units, --layers, --embedding-size, "
+            "--batch-size or --seq-length, or try it nevertheless with --force"
         )
 
 
-def bytes_needed(network: dict[str, Any], lanes: int, length: int, *, ema: float) -> float:
-    """Estimate the bytes that training takes, from the sizes of the network and of [B, T]."""
-    vocabulary, rows, units = (
-        network[name] for name in ("vocabulary_size", "embedding_size", "units")
-    )
-    layers = network["layers"]
-    weights = vocabulary * rows + 4 * units * (rows + units + (layers - 1) * 2 * units)
-    weights += (units + 1) * vocabulary
+def bytes_needed(settings: RunSettings, rows: int) -> float:
+    """Estimate the bytes that training takes, from the sizes of the network and of a batch."""
+    config, vocabulary_size = settings.model, settings.dataset.vocabulary_size
+    size, units, layers = config.embedding_size, config.units, config.layers
+    weights = vocabulary_size * size + 4 * units * (size + units + (layers - 1) * 2 * units)
+    weights += (units + 1) * vocabulary_size
     # Weights, gradients, two moments, averages: once for training, once for the last whole epoch.
-    copies = 2 * (5 if ema else 4) + 3  # and while a checkpoint is written
-    # What the way back remembers of each token; and probabilities and one-hot targets.
-    remembered = 3 * rows + 20 * units * layers + 6 * vocabulary
-    return BASE + 4 * (copies * weights + lanes * length * remembered)
+    copies = 2 * (5 if settings.train.ema else 4) + 3  # three while a checkpoint is written
+    # Per token: activations for the backward pass, probabilities and one-hot targets.
+    per_token = 3 * size + 20 * units * layers + 6 * vocabulary_size
+    return BASE + 4 * (copies * weights + rows * settings.train.seq_length * per_token)
 
 
 def available(

@@ -16,22 +16,23 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
+from midilstm.config import WorkerConfig
 from midilstm.fileio import InputError, printable
+from midilstm.model_dir import RunSettings
 
 LARGEST = 2**20  # bytes of a line
 PAUSE = 0.1  # seconds from one try to the next
-FLAGS = ("workers", "epochs", "patience")  # of train.py, beside those of the settings
 
 
 def meet(
-    flags: Mapping[str, Any], settings: Mapping[str, Any], state: Mapping[str, Any] | None = None
+    config: WorkerConfig, settings: RunSettings, state: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Wait for the workers of train.py's flags; return the state of the first, their chief.
+    """Wait for the workers of a run; return the state of the first, their chief.
 
     Raise InputError naming who is missing after --worker-timeout, or what differs.
     """
-    workers, worker, seconds = (flags[x] for x in ("workers", "worker", "worker_timeout"))
-    said = {"facts": facts_of(flags, settings), "state": state or {}, "nonce": uuid4().hex}
+    workers, worker, seconds = config.workers, config.worker, config.worker_timeout
+    said = {"facts": facts_of(config, settings), "state": state or {}, "nonce": uuid4().hex}
     end = time.monotonic() + seconds
     with _Desk(workers[worker], said) as desk:
         replies = [_ask(address, worker, end) for address in workers]
@@ -58,13 +59,18 @@ def meet(
     return dict(replies[0]["state"])
 
 
-def facts_of(flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+def facts_of(config: WorkerConfig, settings: RunSettings) -> Any:
     """Return by name what must be the same on all workers, as JSON has it."""
-    corpus = {name: settings["corpus"][name] for name in ("pieces", "tokens", "sha256")}
+    values = settings.to_json()
+    dataset = {name: values["dataset"][name] for name in ("pieces", "tokens", "sha256")}
     versions = {name: version(name) for name in ("tensorflow", "keras", "numpy")}
-    parts = [settings["network"], settings["training"], corpus, versions]
-    parts.append({name: flags[name] for name in FLAGS})
-    return json.loads(json.dumps({name: value for part in parts for name, value in part.items()}))
+    run = {
+        "workers": config.workers,
+        "epochs": settings.train.epochs,
+        "patience": settings.train.patience,
+    }
+    facts = {**values["model"], **values["data"], **values["train"], **dataset, **versions, **run}
+    return json.loads(json.dumps(facts))
 
 
 def _facts(address: str, reply: Any) -> dict[str, Any]:

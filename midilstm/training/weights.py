@@ -1,20 +1,19 @@
 """A network's weights, states and random numbers, in memory and as .keras files. Knows no MIDI."""
 
 import json
-import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from midilstm import checkpoint as checkpoints
-from midilstm import model_dir as runs
+from midilstm import model_dir
+from midilstm.checkpoint import METRICS, CheckpointError, open_checkpoint
 from midilstm.fileio import InputError, atomic_path
+from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 
@@ -69,8 +68,8 @@ def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = 
         with ema_weights(network):
             network.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(runs.SCORES, json.dumps(finite))  # which Keras leaves alone
-        if not runs.is_whole(partial):  # before the checkpoint that it replaces goes
+            archive.writestr(METRICS, json.dumps(finite))  # which Keras leaves alone
+        if not model_dir.is_whole(partial):  # before the checkpoint that it replaces goes
             raise OSError("it cannot be read back")
 
 
@@ -80,13 +79,18 @@ def load(network: keras.Model, path: Path) -> None:
     Only arrays are read, never the network's description: a file cannot bring code along.
     """
     values = (*network.variables, *(network.optimizer.variables if network.compiled else ()))
-    most = 2**22 + 32 * sum(math.prod(variable.shape) for variable in values)
+    shapes = {
+        layer.name: [tuple(variable.shape) for variable in layer.trainable_variables]
+        for layer in network.layers
+        if layer.trainable_variables
+    }
     try:
         # Keras drops an optimizer's state with a mere warning.
-        with checkpoints.open_weights(path, most), warnings.catch_warnings():
+        with open_checkpoint(path) as checkpoint, warnings.catch_warnings():
+            checkpoint.arrays(shapes)
             warnings.filterwarnings("error", "Skipping variable loading")
             network.load_weights(path)
-    except checkpoints.CheckpointError as error:
+    except CheckpointError as error:
         said = str(error).strip().split("\n\n")  # Keras has a preamble, then the reason
         reason = said[min(1, len(said) - 1)].splitlines()[0].rstrip(". ")
         raise InputError(
@@ -94,23 +98,26 @@ def load(network: keras.Model, path: Path) -> None:
             "move it away to go on from the checkpoint before it"
         ) from error
     if not all(np.isfinite(variable.numpy()).all() for variable in values):
-        raise InputError(f"{path} has weights that are no numbers; move it away")
+        raise InputError(f"{path} has weights that are not finite: move it away")
     _swap_averages(network)
 
 
 def start_from(
-    network: keras.Model, ours: Vocabulary, settings: Mapping[str, Any], build: Callable[..., Any]
+    network: keras.Model,
+    vocabulary: Vocabulary,
+    settings: RunSettings,
+    build_model: Callable[..., keras.Model],
+    **shape: int,
 ) -> str:
-    """Take the weights that a run's settings say it starts from; `build` builds a network.
-
-    Return what was taken, in a sentence.
-    """
-    theirs = Vocabulary.load(Path(settings["training"]["start_from"]) / runs.VOCABULARY)
-    other = build(**settings["network"] | {"vocabulary_size": len(theirs)})
-    checkpoint = Path(settings["start"]["checkpoint"])
-    load(other, checkpoint)
-    known = carry_over(network, ours, other, theirs)
-    return f"Took the weights of {checkpoint}: {known:,} of {len(ours):,} tokens known"
+    """Take the weights of the model that a run starts from; return a sentence that says so."""
+    assert settings.train.start_from
+    assert settings.initial_checkpoint
+    other = Vocabulary.load(settings.train.start_from / model_dir.VOCABULARY)
+    network_of_other = build_model(settings.model, len(other), **shape)
+    checkpoint = Path(settings.initial_checkpoint.checkpoint)
+    load(network_of_other, checkpoint)
+    known = carry_over(network, vocabulary, network_of_other, other)
+    return f"Took the weights of {checkpoint}: {known:,} of {len(vocabulary):,} tokens known"
 
 
 def carry_over(
@@ -120,7 +127,7 @@ def carry_over(
 
     Return how many tokens of our vocabulary theirs has; the weights of the others stay.
     """
-    both = [token for token in ours.tokens if token in theirs.ids]
+    both = [token for token in ours.tokens if token in theirs.token_ids]
     rows, their_rows = ours.ids_of(both), theirs.ids_of(both)
     for layer in network.layers:
         values = other.get_layer(layer.name).trainable_variables

@@ -1,111 +1,123 @@
-"""Vocabulary, ids and split of a folder's pieces."""
+"""Vocabulary, ids, split and cached files of a folder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from midi_bytes import notes, smf
+from midi_bytes import band
 
-from midilstm import tokenizers as encodings
-from midilstm.data.dataset import held_out_names, load_dataset
+from midilstm import midi, tokenizers
+from midilstm.config import DataConfig
+from midilstm.data.dataset import Dataset, load_dataset, select_held_out
 from midilstm.fileio import InputError
 from midilstm.tokenizers.bpe import learn
 from midilstm.tokenizers.vocabulary import END
 
+HASHES = {str(n): f"hash {n}" for n in range(20)}
 
-def test_corpus_holds_the_files_tokens_as_ids(music: Path) -> None:
-    corpus = load_dataset(music, validation=0, jobs=1)
-    tokens = corpus.vocabulary.tokens
+
+def load(folder: Path, **settings: Any) -> Dataset:
+    return load_dataset(DataConfig(data_dir=folder, jobs=1, **settings))
+
+
+def test_pieces_are_the_ids_of_the_files_tokens(music: Path) -> None:
+    dataset = load(music, validation=0, transpose=False)
+    tokens = dataset.vocabulary.tokens
     assert tokens[0] == END
     assert list(tokens[1:]) == sorted(tokens[1:])
-    for name, ids in corpus.training.items():
-        assert [tokens[i] for i in ids] == [*encodings.read(music / name), END]
-    assert list(corpus.training) == [f"piece{number}.mid" for number in range(6)]
+    for name, ids in dataset.training.items():
+        assert [tokens[i] for i in ids] == [*tokenizers.read(music / name), END]
+    assert list(dataset.training) == [f"piece{n}.mid" for n in range(6)]
 
 
 @pytest.mark.parametrize(
-    ("pieces", "share", "held_out"),
+    ("pieces", "fraction", "held_out"),
     [(2, 0.1, 0), (3, 0.1, 1), (10, 0.1, 1), (20, 0.25, 5), (20, 0, 0)],
 )
-def test_split_sizes(pieces: int, share: float, held_out: int) -> None:
-    music = {str(number): f"hash {number}" for number in range(pieces)}
-    assert len(held_out_names(music, share, seed=0)) == held_out
+def test_split_sizes(pieces: int, fraction: float, held_out: int) -> None:
+    hashes = {name: HASHES[name] for name in list(HASHES)[:pieces]}
+    assert len(select_held_out(hashes, fraction, seed=0)) == held_out
 
 
-def test_split_is_by_music_and_seed() -> None:
-    music = {str(number): f"hash {number}" for number in range(20)}
-    chosen = held_out_names(music, 0.2, seed=0)
-    assert chosen == held_out_names(dict(reversed(music.items())), 0.2, seed=0)
-    assert chosen != held_out_names(music, 0.2, seed=1)
+def test_the_split_depends_on_music_and_seed_alone() -> None:
+    held_out = select_held_out(HASHES, 0.2, seed=0)
+    assert held_out == select_held_out(dict(reversed(HASHES.items())), 0.2, seed=0)
+    assert held_out != select_held_out(HASHES, 0.2, seed=1)
 
 
-def test_neither_a_new_file_nor_the_vocabulary_reshuffles_the_split(
+def test_a_new_file_moves_at_most_one_piece(
     music: Path, make_piece: Callable[..., list[str]]
 ) -> None:
-    def held_out(**options: bool) -> set[str]:
-        return set(load_dataset(music, validation=0.34, **options).held_out)  # type: ignore[arg-type]
-
-    before = held_out()
-    assert len(before) == 2
-    assert held_out(transpose=True) == before
-    encodings.write(["A0", *make_piece(music / "new.mid", seed=50)], music / "new.mid")
-    assert len(held_out() - before) <= 1
+    held_out = set(load(music, validation=0.34).held_out)
+    assert len(held_out) == 2
+    tokenizers.write(["A0", *make_piece(music / "new.mid", seed=50)], music / "new.mid")
+    assert len(set(load(music, validation=0.34).held_out) - held_out) <= 1
 
 
-def test_the_folder_reads_the_same_in_every_encoding(music: Path) -> None:
-    split = {name: load_dataset(music, name=name, validation=0.34) for name in ("notes", "remi")}
-    assert list(split["notes"].held_out) == list(split["remi"].held_out)
-    assert split["notes"].sizes.keys() == split["remi"].sizes.keys()
-    assert all(
-        (size.notes, size.quarters) == (other.notes, other.quarters)
-        for size, other in zip(
-            split["notes"].sizes.values(), split["remi"].sizes.values(), strict=True
-        )
-    )
+def test_each_encoding_gives_the_same_split_and_lengths(music: Path) -> None:
+    one, other = (load(music, encoding=name, validation=0.34) for name in ("notes", "remi"))
+    assert list(one.held_out) == list(other.held_out)
+    assert {name: (x.notes, x.quarters) for name, x in one.pieces.items()} == {
+        name: (x.notes, x.quarters) for name, x in other.pieces.items()
+    }
 
 
 @pytest.fixture
 def bands(tmp_path: Path) -> Path:
-    """Return a folder of three pieces of a melody in two rhythms and drums."""
+    """Return a folder of three pieces with drums."""
     (tmp_path / "bands").mkdir()
     for seed in (1, 2, 5):
-        steps = [0.5 if (i * (seed + 3)) % 7 < 4 else 1.0 for i in range(40)]
-        starts = [sum(steps[:i]) for i in range(40)]
-        melody = [
-            (start, start + step, 60 + i * seed % 12)
-            for i, (start, step) in enumerate(zip(starts, steps, strict=True))
-        ]
-        drums = [(i / 2, i / 2 + 0.25, 42) for i in range(40)]
-        data = smf(notes(*melody), notes(*drums, channel=9))
-        (tmp_path / "bands" / f"{seed}.mid").write_bytes(data)
+        (tmp_path / "bands" / f"{seed}.mid").write_bytes(band(seed))
     return tmp_path / "bands"
 
 
-@pytest.mark.parametrize("name", ["tsd", "remi"])
-def test_merges_are_learned_from_training_pieces_and_made_in_all(name: str, bands: Path) -> None:
-    plain = load_dataset(bands, name=name)
-    merged = load_dataset(bands, name=name, bpe=20, transpose=True)
+@pytest.mark.parametrize("encoding", ["tsd", "remi"])
+def test_merges_are_learned_from_training_and_applied_to_all(encoding: str, bands: Path) -> None:
+    plain = load(bands, encoding=encoding, transpose=False)
+    merged = load(bands, encoding=encoding, bpe=20)
     vocabulary = merged.vocabulary
-    assert merged.tokens < plain.tokens
+    assert merged.n_tokens < plain.n_tokens
     assert 0 < len(vocabulary.merges) <= 20
     assert {*plain.vocabulary.tokens, *map(" ".join, vocabulary.merges)} <= set(vocabulary.tokens)
-    (held_out,) = merged.held_out
     pieces = {}
-    for file, ids in (plain.training | plain.held_out).items():
-        pieces[file] = [plain.vocabulary.tokens[i] for i in ids[:-1]]
-        spelled = [vocabulary.tokens[i] for i in (merged.training | merged.held_out)[file][:-1]]
-        assert " ".join(spelled).split() == pieces[file]
-        assert vocabulary.apply_merges(pieces[file]) == spelled
-    del pieces[held_out]
-    assert vocabulary.merges == learn(pieces.values(), 20, vocabulary.encoding.is_mergeable)
+    for name, ids in (plain.training | plain.held_out).items():
+        pieces[name] = [plain.vocabulary.tokens[i] for i in ids[:-1]]
+        tokens = [vocabulary.tokens[i] for i in (merged.training | merged.held_out)[name][:-1]]
+        assert " ".join(tokens).split() == pieces[name]
+        assert vocabulary.apply_merges(pieces[name]) == tokens
+    training = [pieces[name] for name in merged.training]
+    assert vocabulary.merges == learn(training, 20, vocabulary.encoding.is_mergeable)
+    config = DataConfig(data_dir=bands, jobs=1, encoding=encoding, validation=0)
+    given = load_dataset(config, merges=vocabulary.merges)
+    assert given.vocabulary.merges == vocabulary.merges
 
 
-def test_given_merges_are_made_and_none_learned(bands: Path) -> None:
-    merges = load_dataset(bands, name="tsd", bpe=3).vocabulary.merges
-    repeated_mask = load_dataset(bands, name="tsd", bpe=merges, validation=0)
-    assert repeated_mask.vocabulary.merges == merges
-
-
-def test_an_encoding_with_nothing_to_merge_is_refused(music: Path) -> None:
+def test_an_encoding_without_merges_is_refused(music: Path) -> None:
     with pytest.raises(InputError, match="--bpe has nothing to merge in --encoding=notes"):
-        load_dataset(music, bpe=10)
+        load(music, bpe=10)
+
+
+def test_all_folders_share_a_cache_outside_them(music: Path, user_cache: Path) -> None:
+    assert load(music, cache=False).report.from_cache == 0
+    assert not list(user_cache.iterdir())
+    assert load(music).report.from_cache == 0
+    moved = music.rename(music.parent / "other")
+    moved.chmod(0o555)
+    assert load(moved).report.from_cache == 6
+    assert load(moved, cache=False).report.from_cache == 0
+    assert load(moved, pedal=False).report.from_cache == 6  # without rhythm the pedal has no effect
+    assert sorted(path.suffix for path in moved.iterdir()) == [".mid"] * 6
+    assert [path.name for path in user_cache.rglob("*.sqlite")] == ["parsed-1.sqlite"]
+
+
+def test_whatever_shapes_a_piece_is_part_of_its_key(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DataConfig(data_dir=music, jobs=1, encoding="remi")
+    for changed in (config, replace(config, encoding="tsd"), replace(config, pedal=False)):
+        assert load_dataset(changed).report.from_cache == 0
+        assert load_dataset(changed).report.from_cache == 6
+    monkeypatch.setattr(midi, "VERSION", midi.VERSION + 1)
+    assert load_dataset(config).report.from_cache == 0

@@ -1,165 +1,106 @@
-"""Parsing on all cores, caching and guarding files."""
+"""Parsing in processes, from the cache, and of files that fail."""
 
 import hashlib
 import multiprocessing.spawn
 import os
-import shutil
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 from midi_bytes import notes, smf
 
-from midilstm import midi
-from midilstm import tokenizers as encodings
-from midilstm.data import parsing as reading
-from midilstm.data.parsing import ParseError, ParseOutcome, Piece, Submit
+from midilstm import midi, tokenizers
+from midilstm.data import parsing
+from midilstm.data.cache import Cache, default_path
+from midilstm.data.files import list_folder
+from midilstm.data.parsing import ParsedFile, ParsedPiece, ParseError, Submit
 from midilstm.fileio import InputError
 
-parse_notes = partial(reading.parse_bytes, name="notes")
-
-
-def parse(folder: Path, pool: reading.Pool | None = None) -> list[ParseOutcome]:
-    """Return what becomes of a folder's files; without a pool they are parsed in this process."""
-    cache, paths = reading.cache_for(folder, "notes"), sorted(folder.glob("*.mid"))
-    return list(reading.parse_files(paths, name="notes", cache=cache, pool=pool or here))
+parse_notes = partial(parsing.parse_bytes, encoding_name="notes")
 
 
 @contextmanager
-def here() -> Iterator[Submit]:
-    yield lambda _path, _key, data: partial(parse_notes, data or b"")
-
-
-def processes(jobs: int = 1, seconds: float = 20, how: reading.Parse = parse_notes) -> reading.Pool:
-    return partial(reading.local_pool, how, jobs, seconds)
+def in_process() -> Iterator[Submit]:
+    yield lambda data: partial(parse_notes, data)
 
 
 @contextmanager
 def no_pool() -> Iterator[Submit]:
-    pytest.fail("a file was parsed that the cache should hold")
+    pytest.fail("a file was parsed that is in the cache")
     yield
 
 
-def results(outcomes: list[ParseOutcome]) -> list[Piece | ParseError | Path]:
-    return [result for _, result, _ in outcomes]
+def processes(
+    jobs: int = 1, max_seconds: float = 20, parse: parsing.Parse = parse_notes
+) -> parsing.Pool:
+    return partial(parsing.local_pool, parse, jobs, max_seconds)
 
 
-def cached(outcomes: list[ParseOutcome]) -> list[bool]:
-    return [is_cached for _, _, is_cached in outcomes]
+def parse_folder(folder: Path, pool: parsing.Pool = in_process) -> list[ParsedFile]:
+    cache = Cache(default_path())
+    return list(parsing.parse_files(list_folder(folder), cache=cache, key_suffix="x", pool=pool))
 
 
-def reasons(outcomes: list[ParseOutcome]) -> list[str]:
-    return [result.reason for result in results(outcomes) if isinstance(result, ParseError)]
+def results(parsed: list[ParsedFile]) -> list[ParsedPiece | ParseError | Path]:
+    return [file.result for file in parsed]
 
 
-def test_outcomes_come_in_order_whatever_the_number_of_processes(music: Path) -> None:
+def reasons(parsed: list[ParsedFile]) -> list[str]:
+    return [result.reason for result in results(parsed) if isinstance(result, ParseError)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_processes_give_the_results_of_one_in_order(music: Path, jobs: int) -> None:
     (music / "piece2x.mid").write_bytes(b"nonsense")
-    one = parse(music)
-    assert [path for path, _, _ in one] == sorted(music.glob("*.mid"))
-    for jobs in (1, 2):
-        shutil.rmtree(music / ".cache")
-        assert parse(music, processes(jobs)) == one
+    parsed = parse_folder(music, processes(jobs))
+    assert [file.path for file in parsed] == sorted(music.glob("*.mid"))
+    default_path().unlink()
+    assert parse_folder(music) == parsed
 
 
 def test_the_second_run_parses_nothing(music: Path) -> None:
     (music / "broken.mid").write_bytes(b"nonsense")
-    first, second = parse(music), parse(music, no_pool)
+    first, second = parse_folder(music), parse_folder(music, no_pool)
     assert results(first) == results(second)
     assert reasons(second) == ["not a MIDI file"]
-    assert all(cached(second))
+    assert all(file.is_cached for file in second)
+    assert sorted(music.iterdir()) == sorted(music.glob("*.mid"))
 
 
 def test_changed_bytes_are_parsed_again(music: Path) -> None:
-    parse(music)
-    encodings.write(["C4"] * 7, music / "piece0.mid")
-    _, first, is_cached = parse(music)[0]
-    assert isinstance(first, Piece)
-    assert first.tokens == ("C4",) * 7
+    parse_folder(music)
+    tokenizers.write(["C4"] * 7, music / "piece0.mid")
+    _, result, is_cached = parse_folder(music)[0]
+    assert isinstance(result, ParsedPiece)
+    assert result.tokens == ("C4",) * 7
     assert not is_cached
 
 
-def test_what_shapes_a_piece_has_a_cache_of_its_own(
-    music: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = reading.cache_for(music, "remi").path
-    assert reading.cache_for(music, "tsd").path != before
-    assert reading.cache_for(music, "remi", pedal=False).path != before
-    monkeypatch.setattr(midi, "VERSION", midi.VERSION + 1)
-    assert reading.cache_for(music, "remi").path != before
-    assert encodings.get("remi").version in before.name
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"tokens": 7},
-        {"tokens": "C4"},
-        {"notes": "60"},
-        {"quarters": None},
-        {"warnings": {}},
-        {"tokens": ["C4", "\x1b[31m"]},
-        {"tokens": ["C4", "\ud800"]},
-        {"notes": -1},
-        {"notes": 10**30},
-        {"quarters": float("nan")},
-        {"music": "\ud800"},
-        {"spans": "♯"},
-        {"more": 1},
-        {"reason": "no notes"},
-    ],
-)
-def test_an_entry_of_another_shape_is_made_again(music: Path, change: dict[str, object]) -> None:
-    whole = parse(music)
-    with reading.cache_for(music, "notes") as cache:
+@pytest.mark.parametrize("change", [{"reason": "no notes"}, {"more": 1}, {}])
+def test_an_entry_of_another_shape_is_parsed_again(music: Path, change: dict[str, object]) -> None:
+    parsed = parse_folder(music)
+    with Cache(default_path()) as cache:
         for path in music.glob("*.mid"):
-            key = hashlib.sha256(path.read_bytes()).hexdigest()
-            cache.put(key, {**cache.get(key), **change})
-    repeated_mask = parse(music)
-    assert results(repeated_mask) == results(whole)
-    assert not any(cached(repeated_mask))
+            key = f"{hashlib.sha256(path.read_bytes()).hexdigest()} x"
+            cache.put(key, {**(cache.get(key) or {}), **change} if change else {})
+    again = parse_folder(music)
+    assert results(again) == results(parsed)
+    assert not any(file.is_cached for file in again)
 
 
-def test_a_read_only_folder_is_cached_elsewhere(
-    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    music.chmod(0o555)
-    parse(music)
-    repeated_mask = parse(music, no_pool)
-    music.chmod(0o755)
-    assert len(repeated_mask) == 6
-    assert not (music / ".cache").exists()
-    assert list((tmp_path / "home").rglob("*.sqlite"))
-
-
-def test_without_a_home_nothing_is_kept(music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    music.chmod(0o555)
-    assert len(parse(music)) == 6
-    assert not any(cached(parse(music)))
-    music.chmod(0o755)
-    assert not (music / ".cache").exists()
-
-
-def test_copies_and_twins_are_used_once(music: Path) -> None:
-    tokens = encodings.read(music / "piece1.mid")
+def test_files_with_the_same_bytes_or_tokens_are_used_once(music: Path) -> None:
+    tokens = tokenizers.read(music / "piece1.mid")
     (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
-    encodings.write(tokens, music / "x-twin.mid", bpm=90)  # other bytes, same tokens
-    for outcomes in (parse(music), parse(music, no_pool)):
-        assert results(outcomes[-2:]) == [music / "piece1.mid"] * 2
+    tokenizers.write(tokens, music / "x-other-tempo.mid", bpm=90)
+    for parsed in (parse_folder(music), parse_folder(music, no_pool)):
+        assert results(parsed[-2:]) == [music / "piece1.mid"] * 2
 
 
-def _misbehave(data: bytes) -> Piece | ParseError:
+def _misbehave(data: bytes) -> ParsedPiece | ParseError:
     if data.startswith(b"sleep"):
         time.sleep(60)
     if data.startswith(b"die"):
@@ -167,98 +108,73 @@ def _misbehave(data: bytes) -> Piece | ParseError:
     return parse_notes(data)
 
 
-def test_a_file_that_hangs_or_kills_its_process_costs_only_itself(music: Path) -> None:
+def test_a_file_that_hangs_or_ends_its_process_costs_only_itself(music: Path) -> None:
     (music / "a.mid").write_bytes(b"sleep")
     (music / "b.mid").write_bytes(b"die")
-    outcomes = parse(music, processes(2, seconds=2, how=_misbehave))
-    assert reasons(outcomes) == ["took too long", "crashed the reader"]
-    assert [type(result) for result in results(outcomes)] == [ParseError] * 2 + [Piece] * 6
-    # Neither is remembered: another machine, or another limit, may do better.
-    repeated_mask = parse(music)
-    assert reasons(repeated_mask) == ["not a MIDI file"] * 2
-    assert cached(repeated_mask) == [False] * 2 + [True] * 6
+    parsed = parse_folder(music, processes(2, max_seconds=2, parse=_misbehave))
+    assert reasons(parsed) == ["took too long", "crashed the reader"]
+    assert [type(result) for result in results(parsed)] == [ParseError] * 2 + [ParsedPiece] * 6
+    # Another machine or time limit may succeed.
+    again = parse_folder(music)
+    assert reasons(again) == ["not a MIDI file"] * 2
+    assert [file.is_cached for file in again] == [False] * 2 + [True] * 6
 
 
-def _eat(_data: bytes, **_: object) -> midi.Score:
-    bytearray(reading.MEMORY_LIMIT)
-    pytest.fail("the memory limit let this through")
+def _allocate(_data: bytes, **_: object) -> midi.Score:
+    bytearray(parsing.MEMORY_LIMIT)
+    pytest.fail("the memory limit has no effect")
 
 
-def _parse_greedily(data: bytes) -> Piece | ParseError:
-    midi.read = _eat  # type: ignore[assignment]  # in the worker, a process of its own
+def _parse_with_much_memory(data: bytes) -> ParsedPiece | ParseError:
+    midi.read = _allocate  # type: ignore[assignment]  # in another process
     return parse_notes(data)
 
 
-def test_a_file_that_eats_memory_is_refused(music: Path) -> None:
-    assert set(reasons(parse(music, processes(how=_parse_greedily)))) == {"out of memory"}
+def test_a_file_that_needs_too_much_memory_is_refused(music: Path) -> None:
+    parsed = parse_folder(music, processes(parse=_parse_with_much_memory))
+    assert set(reasons(parsed)) == {"out of memory"}
 
 
-def test_a_huge_file_and_a_pipe_are_not_even_read(music: Path) -> None:
+def test_a_huge_file_a_pipe_and_a_device_are_refused_unread(music: Path) -> None:
     with (music / "big.mid").open("wb") as file:
         file.truncate(midi.MAX_BYTES + 1)
     os.mkfifo(music / "a-pipe.mid")
     (music / "a-zero.mid").symlink_to("/dev/zero")
     (music / "a-zz.mid").symlink_to(music / "nowhere")
-    assert reasons(parse(music)) == ["cannot be read"] * 3 + ["too large"]
+    assert reasons(parse_folder(music)) == ["cannot be read"] * 3 + ["too large"]
 
 
-def test_a_piece_says_what_was_not_heard() -> None:
-    hanging = b"\x00\x90\x30\x40"
-    result = parse_notes(smf(notes((0, 1, 60), (1, 2, 62), start=hanging)))
-    assert isinstance(result, Piece)
-    assert result.hanging_notes == 1
-    assert result.notes == 2
+def test_notes_without_an_end_are_counted() -> None:
+    result = parse_notes(smf(notes((0, 1, 60), (1, 2, 62), start=b"\x00\x90\x30\x40")))
+    assert isinstance(result, ParsedPiece)
+    assert (result.hanging_notes, result.notes) == (1, 2)
 
 
-def test_the_pedal_shapes_rhythm_and_neither_notes_nor_the_split(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def read(_: bytes, *, pedal: bool = True) -> midi.Score:
-        # An arpeggio within a sixteenth, whose ends the pedal joins.
-        struck = (midi.Note(n * 20, 400 + 200 * n, 60 + 4 * n) for n in range(3))
-        ends = [note._replace(length=1920 - note.start) if pedal else note for note in struck]
-        return midi.Score(480, tuple(ends), has_sustain_pedal=True)
-
-    monkeypatch.setattr(midi, "read", read)
+def test_the_pedal_changes_rhythm_but_neither_notes_nor_the_split() -> None:
+    # An arpeggio within a sixteenth, whose notes have other ends where the pedal holds them.
+    arpeggio = [(i / 24, 0.5 + i / 3, 60 + 4 * i) for i in range(3)]
+    data = smf(notes(*arpeggio, (4, 5, 60), start=b"\x00\xb0\x40\x7f"))
     pieces = {
-        (name, pedal): reading.parse_bytes(b"", name=name, pedal=pedal)
+        (name, pedal): parsing.parse_bytes(data, encoding_name=name, pedal=pedal)
         for name in ("notes", "tsd", "remi")
         for pedal in (True, False)
     }
-    assert all(isinstance(piece, Piece) for piece in pieces.values())
-    assert len({getattr(piece, "music", "") for piece in pieces.values()}) == 1
+    hashes = {piece.music_hash for piece in pieces.values() if isinstance(piece, ParsedPiece)}
+    assert len(hashes) == 1
     assert pieces["notes", True] == pieces["notes", False]
-    for name in ("tsd", "remi"):
-        assert pieces[name, True] != pieces[name, False]
+    assert pieces["tsd", True] != pieces["tsd", False]
+    assert pieces["remi", True] != pieces["remi", False]
 
 
-def test_an_interrupt_waits_until_a_process_has_started() -> None:
-    begin, sent = Event(), Event()
-
-    def interrupt() -> None:
-        begin.wait()
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # as a library's thread hears it
-        sent.set()
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    thread, reached = Thread(target=interrupt), False
-    thread.start()
-    try:
-        with pytest.raises(KeyboardInterrupt), reading.without_interrupts():
-            begin.set()
-            sent.wait()
-            time.sleep(0.01)
-            reached = True
-    finally:
-        thread.join()
-        signal.signal(signal.SIGINT, before)
-    assert reached
+def test_interrupts_are_blocked_only_while_processes_start() -> None:
+    with parsing.block_interrupts():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_processes_that_cannot_be_started_are_a_sentence(
+def test_an_error_names_processes_that_cannot_be_started(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(music / "nowhere"))
-    pool = partial(reading.local_pool, parse_notes, 1, 5.0)
     with pytest.raises(InputError, match="no process can be started that reads files"):
-        parse(music, pool)
+        parse_folder(music, processes())

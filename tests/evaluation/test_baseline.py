@@ -9,8 +9,7 @@ from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 from midilstm.evaluation import baseline
 from midilstm.evaluation import ngram as ngrams
 from midilstm.evaluation.likelihood import by_ngram
-from midilstm.generation.generate import MatchModel
-from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.match_model import MatchModel, MatchWeights
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 RNG = np.random.default_rng(0)
@@ -73,7 +72,7 @@ def test_with_memory_network_and_ngram_stand_beside_each_other_again() -> None:
     assert theirs["nll_per_token"]["value"] < 0.8 * best["nll_per_token"]["value"]
     difference = with_memory["value"] - theirs["nll_per_token"]["value"]
     assert facts["with_memory"]["model_minus_baseline"]["value"] == pytest.approx(difference)
-    assert facts["with_memory"]["weights"]["delay"] == 1
+    assert facts["with_memory"]["weights"]["min_lag_bars"] == 1
     ways = {"share", "network", "network_with_memory", "ngram", "ngram_with_memory"}
     assert all(set(row) == ways for row in found["parts"].values())
     assert found["parts"]["in repeats of 8"]["ngram_with_memory"] < 1
@@ -89,7 +88,7 @@ def test_a_memory_for_an_ngram_is_fitted_on_pieces_that_it_did_not_count() -> No
     nats = []
     for training in (pieces, same):
         weights = baseline.weights_for_ngram(training, keys, 6, BAR, 1.0)
-        assert weights.delay == 1
+        assert weights.min_lag_bars == 1
         fit_weights = MatchModel.begin(BAR, weights)
         nats.append(sum(found[1, 0].sum() for _, found in by_ngram(ngram, new, fit_weights)))
     assert nats[0] < 0.9 * nats[1]

@@ -1,20 +1,19 @@
 """Held-out scores against Keras, against a mix made step by step, and sums worked out by hand."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
 import model
+from midilstm.config import ModelConfig
 from midilstm.evaluation import likelihood
 from midilstm.evaluation import ngram as ngrams
 from midilstm.generation import network
-from midilstm.generation.generate import MatchModel
-from midilstm.repetition.match_model import History, MatchWeights, mix
+from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
 
-SIZES: dict[str, Any] = {"vocabulary_size": 9, "embedding_size": 6, "units": 5, "layers": 2}
+CONFIG = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0.2, input_dropout=0)
 RNG = np.random.default_rng(0)
 WEIGHTS = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
 MEMORY = MatchModel.begin(BAR, WEIGHTS)
@@ -23,7 +22,7 @@ MEMORY = MatchModel.begin(BAR, WEIGHTS)
 def test_each_piece_is_scored_as_keras_scores_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keras = model.build_model(batch_size=1, sequence_length=14, **SIZES)
+    keras = model.build_model(CONFIG, 9, batch_size=1, sequence_length=14)
     keras.save(tmp_path / "a.keras")
     pieces = some_pieces(5, 9, 2, 14, 4, 8, 1, 14)
     expected = []
@@ -36,7 +35,7 @@ def test_each_piece_is_scored_as_keras_scores_it_alone(
         rows = keras(inputs, training=False).numpy()[0, : len(ids)]
         right = rows[np.arange(len(ids)), ids]
         expected.append([-np.log(right), (rows > right[:, None]).sum(1)])
-    loaded = network.load(tmp_path / "a.keras", SIZES)
+    loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     for group in (1, 3, 64):
         monkeypatch.setattr(likelihood, "GROUP", group)
         found = dict(likelihood.by_network(loaded, pieces))
@@ -60,13 +59,13 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
 
 def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
     """Return nats and likelier ids of a piece, one row of log probabilities pulled at a time."""
-    past, found = History(BAR, WEIGHTS.delay), []
-    past.hear(0)
+    past, found = History(BAR, WEIGHTS.min_lag_bars), []
+    past.update(0)
     for row, number in zip(rows, ids.tolist(), strict=True):
         pulled = row[None].copy()
-        mix(pulled, [past], WEIGHTS)
+        add_match_bias(pulled, MatchModel([past], WEIGHTS))
         found.append((-pulled[0, number], int((pulled[0] > pulled[0, number]).sum())))
-        past.hear(number)
+        past.update(number)
     return found
 
 
@@ -74,13 +73,13 @@ def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
 def test_with_memory_a_piece_costs_what_a_mix_step_by_step_costs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: int
 ) -> None:
-    model.build_model(batch_size=1, sequence_length=4, **SIZES).save(tmp_path / "a.keras")
-    loaded = network.load(tmp_path / "a.keras", SIZES)
+    model.build_model(CONFIG, 9, batch_size=1, sequence_length=4).save(tmp_path / "a.keras")
+    loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     monkeypatch.setattr(likelihood, "GROUP", group)
     pieces = [*strains(2), *some_pieces(30, 3), np.tile([3, 5, 7, 4, 1], 9)]
     plain = dict(likelihood.by_network(loaded, pieces))
     for number, found in likelihood.by_network(loaded, pieces, MEMORY):
-        ids, lane = pieces[number], loaded.lanes()
+        ids, lane = pieces[number], loaded.initial_state()
         fed = np.append(0, ids[:-1])
         rows = np.concatenate([lane.step(np.array([last])) for last in fed])
         nats, likelier = np.array(step_by_step(rows, ids)).T

@@ -10,7 +10,7 @@ from midi_bytes import notes, smf, timed
 
 from midilstm import midi
 from midilstm import tokenizers as encodings
-from midilstm.data.dataset import Dataset, Report
+from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation.passages import Copy, heard, long_copies, where, write_copies
 from midilstm.fileio import InputError
 from midilstm.tokenizers.vocabulary import END, Vocabulary
@@ -26,7 +26,7 @@ def known(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
 
 def corpus_of(training: Any, held_out: Any, vocabulary: Vocabulary) -> Dataset:
     ended, heard = ({k: np.append(ids, 0) for k, ids in of.items()} for of in (training, held_out))
-    return Dataset(vocabulary, ended, heard, Report(0, {}), {})
+    return Dataset(vocabulary, ended, heard, ReadReport(0, {}), {})
 
 
 def test_a_long_copy_is_longer_than_what_people_share() -> None:

@@ -9,10 +9,8 @@ from fake_network import SIZE, FakeNetwork
 
 from midilstm.evaluation import likelihood
 from midilstm.evaluation import ranking as best
-from midilstm.generation.generate import MatchModel
-from midilstm.repetition.fit import bars_per_token
-from midilstm.repetition.match_model import MatchWeights
-from midilstm.repetition.metrics import returns
+from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 LETTERS = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "0.4.7"))
@@ -47,7 +45,7 @@ def test_a_piece_is_measured() -> None:
     found = best.feature_matrix(ids, np.full(26, 1.5), LETTERS)
     assert found == {
         "nats": 1.5,
-        "returns": np.mean(returns(ids, 8) > 0),
+        "returns": np.mean(repeat_lags(ids, 8) > 0),
         "semitones": 7,
         "loop": 24,
     }

@@ -8,6 +8,7 @@ import pytest
 from made_pieces import BAR
 
 from midilstm.evaluation import repetition_stats as form
+from midilstm.repetition.metrics import repeated_mask
 
 RNG = np.random.default_rng(0)
 
@@ -68,8 +69,8 @@ def test_a_token_is_in_a_repeat_where_any_span_over_it_came_earlier(span: int) -
     wanted = np.zeros(len(ids), bool)
     for at, _ in came_earlier(ids, span):
         wanted[at : at + span] = True
-    assert form.repeated_mask(ids, span).tolist() == wanted.tolist()
-    assert not form.repeated_mask(ids[: span - 1], span).any()
+    assert repeated_mask(ids, span).tolist() == wanted.tolist()
+    assert not repeated_mask(ids[: span - 1], span).any()
 
 
 def test_longest_return_and_loop_and_pieces_that_end_in_one() -> None:

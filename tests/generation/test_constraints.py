@@ -34,10 +34,10 @@ class Indifferent:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def lanes(self, count: int = 1) -> Self:  # noqa: ARG002 - it is the same for all
+    def initial_state(self, rows: int = 1) -> Self:  # noqa: ARG002 - it is the same for all
         return self
 
-    def take(self, rows: Any) -> Self:  # noqa: ARG002
+    def select_rows(self, rows: Any) -> Self:  # noqa: ARG002
         return self
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ def drawn(
     rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
     if control:
         rules["control"] = lambda: control.begin(primer)
-    ids = [vocabulary.ids[token] for token in primer]
+    ids = [vocabulary.token_ids[token] for token in primer]
     (piece,) = generate(network, [5], length, SamplingConfig(), ids, **rules)
     return [vocabulary.tokens[number] for number in piece]
 
@@ -80,7 +80,7 @@ def test_in_a_key_no_note_is_foreign(vocabulary: Vocabulary) -> None:
 
 @EVERY
 def test_chords_change_with_the_bar_and_hold_on_beats(vocabulary: Vocabulary) -> None:
-    three = vocabulary.name == "remi"  # in 3/4, which every piece states
+    three = vocabulary.encoding_name == "remi"  # in 3/4, which every piece states
     made = heard(vocabulary, drawn(vocabulary, chords="C F#"))
     assert max(note.start for note in made) > 12
     on: list[bool] = []
@@ -127,7 +127,7 @@ def test_an_instrument_that_the_model_hardly_draws_is_waited_for_in_vain_no_long
 def test_what_a_primer_played_last_does_not_play_on(vocabulary: Vocabulary) -> None:
     body_state = ("Bar_None", "TimeSig_3/4", "Position_0", "Tempo_120.0")
     primer = (
-        *(body_state if vocabulary.name == "remi" else ()),
+        *(body_state if vocabulary.encoding_name == "remi" else ()),
         "Program_65",
         "Pitch_60",
         *BODY[:2],

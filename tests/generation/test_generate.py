@@ -12,7 +12,7 @@ from fake_network import FakeLanes, FakeNetwork
 
 from midilstm.generation import generate as loop
 from midilstm.generation.sampler import SamplingConfig
-from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.match_model import MatchModel, MatchWeights
 from midilstm.tokenizers.grammar import Grammar
 from midilstm.tokenizers.vocabulary import END_ID
 
@@ -32,11 +32,11 @@ class Circle:
         self.fed: list[int] = []
         self._last = last
 
-    def lanes(self, count: int = 1) -> Self:
-        assert count == 1
+    def initial_state(self, rows: int = 1) -> Self:
+        assert rows == 1
         return self
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Self:  # noqa: ARG002 - it has but one
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> Self:  # noqa: ARG002 - it has but one
         return self
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -119,18 +119,18 @@ class Watched(FakeNetwork):
 
     def __init__(self) -> None:
         self.counts: list[int] = []
-        self.step = self.lanes().step
+        self.step = self.initial_state().step
 
-    def take(self, rows: Sequence[int]) -> FakeLanes:
+    def select_rows(self, rows: Sequence[int]) -> FakeLanes:
         self.counts.append(len(rows))
-        return super().lanes(len(rows))
+        return super().initial_state(len(rows))
 
 
 def test_groups_are_cut_by_the_seeds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores in (1, 7):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         network = Watched()
-        monkeypatch.setattr(network, "lanes", lambda network=network: network)
+        monkeypatch.setattr(network, "initial_state", lambda network=network: network)
         generate(network, range(70), 3, SamplingConfig())
         assert sorted(network.counts) == [6, 32, 32]
 
@@ -157,22 +157,28 @@ def test_ctrl_c_stops_all_groups() -> None:
 class Echo:
     """Remember each piece's ids, and make the next sure to be the one before the last."""
 
-    def __init__(self, heard: list[list[int]]) -> None:
-        self.heard = heard
+    def __init__(self, rows: list[list[int]]) -> None:
+        self.rows = rows
 
-    def hear(self, ids: np.ndarray) -> None:
-        for piece, number in zip(self.heard, ids.tolist(), strict=True):
-            piece.append(number)
+    def update(self, ids: np.ndarray) -> None:
+        for row, token_id in zip(self.rows, ids.tolist(), strict=True):
+            row.append(token_id)
 
-    def pull(self, log_probabilities: np.ndarray) -> np.ndarray:
+    def add_match_bias(self, log_probs: np.ndarray) -> None:
         with np.errstate(divide="ignore"):
-            return np.log(np.eye(log_probabilities.shape[1])[[piece[-2] for piece in self.heard]])
+            log_probs[:] = np.log(np.eye(log_probs.shape[1])[[row[-2] for row in self.rows]])
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> "Echo":
-        return Echo([list(self.heard[row]) for row in rows])
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> "Echo":
+        return Echo([list(self.rows[row]) for row in rows])
 
 
-def test_a_memory_hears_all_and_is_asked_before_the_grammar() -> None:
+def test_the_match_model_is_fed_all_ids_and_applied_before_the_grammar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def echo(log_probs: np.ndarray, match_model: Echo) -> None:
+        match_model.add_match_bias(log_probs)
+
+    monkeypatch.setattr("midilstm.generation.generate.add_match_bias", echo)
     pieces = generate(FakeNetwork(), range(3), 6, SamplingConfig(), [2, 5, 6, 3], memory=Echo([[]]))
     assert pieces == [[6, 3, 6, 3, 6, 3]] * 3
     grammar = Grammar(toy_follow, 7, "note")
@@ -188,10 +194,10 @@ def test_a_memory_hears_all_and_is_asked_before_the_grammar() -> None:
         assert violations(piece) == 0
 
 
-def remembering() -> loop.MatchModel:
+def remembering() -> MatchModel:
     """Return a memory in which each id takes a quarter of a bar."""
-    weights = MatchWeights(1.0, 0.5, -0.5, 1.0, 0.5, distance=0, square=0, network=-0.5)
-    return loop.MatchModel.begin([0.25] * 7, weights)
+    weights = MatchWeights(1.0, 0.5, -0.5, 1.0, 0.5, 0, 0, -0.5)
+    return MatchModel.begin([0.25] * 7, weights)
 
 
 @pytest.mark.parametrize("knobs", [SamplingConfig(), STEERED], ids=str)
@@ -264,10 +270,10 @@ def test_a_primer_may_break_the_rules(primer: list[int], first: int) -> None:
 
 def test_what_is_allowed_keeps_its_proportions() -> None:
     class Constant(FakeNetwork):
-        def lanes(self, count: int = 1) -> Any:  # noqa: ARG002 - it has no state
+        def initial_state(self, rows: int = 1) -> Any:  # noqa: ARG002 - it has no state
             return self
 
-        def take(self, rows: object) -> Self:  # noqa: ARG002
+        def select_rows(self, rows: object) -> Self:  # noqa: ARG002
             return self
 
         def step(self, ids: np.ndarray) -> np.ndarray:

@@ -366,7 +366,7 @@ def test_a_missing_track_is_a_warning() -> None:
     whole = file(beats(60))
     song = midi.read(whole.replace(b"\0\1\0\1", b"\0\1\0\3", 1))
     assert song.notes == midi.read(whole).notes
-    assert song.warnings == ("its header promises 3 tracks, it holds 1",)
+    assert song.warnings == ("its header promises 3 tracks, but it holds 1",)
     assert midi.read(whole).warnings == ()
 
 
@@ -374,7 +374,7 @@ def test_tempos_and_time_signatures_stand_by_tick() -> None:
     tempo, three = b"\xff\x51\x03\x07\xa1\x20", b"\xff\x58\x04\x03\x03\x18\x08"
     song = midi.read(file(beats(60), [(480, tempo), (960, b"\xff\x51\x03\0\0\0")], [(0, three)]))
     assert song.tempos == {480: 120}
-    assert song.signatures == {0: (3, 8)}
+    assert song.time_signatures == {0: (3, 8)}
 
 
 def lost_ends(count: int) -> bytes:
@@ -495,7 +495,7 @@ def test_what_is_written_is_read_back() -> None:
         note[:5] for note in sorted(SONG.notes, key=lambda note: (note.start, note.pitch))
     ]
     assert {tick: round(bpm) for tick, bpm in song.tempos.items()} == SONG.tempos
-    assert song.signatures == SONG.signatures
+    assert song.time_signatures == SONG.time_signatures
 
 
 @settings(max_examples=100, deadline=None)
@@ -552,7 +552,7 @@ def test_a_song_is_performed_on_an_instrument_but_its_drums_stay() -> None:
     song = midi.with_tempo_and_program(SONG, bpm=60, instrument=73)
     assert [note.program for note in song.notes] == [73, DRUMS, 73, 73]
     assert song.tempos == {0: 60}
-    assert midi.with_tempo_and_program(midi.Score(480, SONG.notes)).tempos == {0: midi.BPM}
+    assert midi.with_tempo_and_program(midi.Score(480, SONG.notes)).tempos == {0: midi.DEFAULT_BPM}
 
 
 # Names of General MIDI

@@ -1,138 +1,95 @@
-"""The two fits of the memory: what predicts best, and what comes back as in people's pieces."""
+"""The two fits of the match model: what predicts best, and what repeats as the reference does."""
 
 import math
-from typing import Any, cast
 
 import numpy as np
 import pytest
-from fake_network import SIZE as KNOWN
-from fake_network import FakeNetwork
 
-from midilstm.repetition import fit as fitting
 from midilstm.repetition.fit import (
-    EXPECTED,
+    PRIOR_MEAN,
     Examples,
-    bars_per_token,
     calibrate,
-    fit,
+    collect_examples,
     fit_weights,
-    hear,
     mixture,
-    vector_of,
 )
-from midilstm.repetition.match_model import History, MatchWeights, mix
-from midilstm.tokenizers.vocabulary import END, Vocabulary
+from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
 
 SIZE = 12
-BAR = [0.0] + [0.25] * (SIZE - 1)  # four ids a bar; END takes no time
-LETTERS = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "A4"))
+BARS = [0.0] + [0.25] * (SIZE - 1)  # four ids per bar; END takes no time
 
 
-def pieces_of(repeats: int, count: int = 6, size: int = SIZE) -> list[np.ndarray]:
-    """Make pieces in which a strain of 24 ids comes so often, 12 other ids after each."""
+def pieces_of(repeats: int, count: int = 6) -> list[np.ndarray]:
+    """Make pieces that repeat a strain of 24 ids, with 12 other ids after each."""
     rng = np.random.default_rng(2)
-    made = []
+    pieces = []
     for _ in range(count):
-        strain = rng.integers(1, size, 24)
-        parts = [[strain, rng.integers(1, size, 12)] for _ in range(repeats)]
-        made.append(np.array([*np.concatenate([part for pair in parts for part in pair]), 0]))
-    return made
+        strain = rng.integers(1, SIZE, 24)
+        parts = [[strain, rng.integers(1, SIZE, 12)] for _ in range(repeats)]
+        pieces.append(np.array([*np.concatenate([part for pair in parts for part in pair]), 0]))
+    return pieces
 
 
 def uniform(piece: np.ndarray) -> np.ndarray:
     return np.full((len(piece), SIZE), -math.log(SIZE), np.float32)
 
 
-def gained(heard: Examples, weights: MatchWeights) -> float:
-    """Return the nats that the past saves on these pieces, summed."""
-    before, after = mixture(heard, vector_of(weights))
-    places = np.arange(len(heard.right)), heard.right
-    return float((after[places] - before[places]).sum())
+def examples_of(pieces: list[np.ndarray]) -> Examples:
+    return collect_examples(pieces, uniform, BARS, 1.0)
 
 
-def test_fitted_weights_save_nats_where_pieces_repeat_and_cost_none_where_not() -> None:
-    repeated, new = hear(pieces_of(4), uniform, BAR, 1.0), hear(pieces_of(1, 40), uniform, BAR, 1.0)
+def gain(examples: Examples, weights: MatchWeights) -> float:
+    """Return the nats that the match model saves, summed."""
+    before, after = mixture(examples, weights.vector)
+    observed = np.arange(len(examples.labels)), examples.labels
+    return float((after[observed] - before[observed]).sum())
+
+
+def test_fitted_weights_help_where_pieces_repeat_and_do_no_harm_where_not() -> None:
+    repeated, new = examples_of(pieces_of(4)), examples_of(pieces_of(1, 40))
     weights = fit_weights(repeated, 1.0)
-    assert gained(repeated, weights) > 0.5 * np.log(SIZE) * 6 * 72
-    assert gained(new, fit_weights(new, 1.0)) > -0.1
-    assert -0.5 < weights.square < -0.3  # few pieces cannot tell it
-    assert fit_weights(hear([], uniform, BAR, 1.0), 1.0) == MatchWeights(
-        1.0, 0, 0, 0, 0, 0, EXPECTED[5], 0
-    )
+    assert gain(repeated, weights) > 0.5 * np.log(SIZE) * 6 * 72
+    assert gain(new, fit_weights(new, 1.0)) > -0.1
+    assert -0.5 < weights.log_lag_sq < -0.3  # held by the prior
+    prior = MatchWeights(1.0, 0, 0, 0, 0, 0, PRIOR_MEAN[5], 0)
+    assert fit_weights(examples_of([]), 1.0) == prior
 
 
-def test_what_the_fit_says_it_saves_is_what_mixing_saves() -> None:
+def test_the_fit_and_the_sampler_agree_on_the_gain() -> None:
     pieces = pieces_of(3)
-    weights = fit_weights(hear(pieces, uniform, BAR, 1.0), 1.0)
+    weights = fit_weights(examples_of(pieces), 1.0)
     saved = 0.0
     for piece in pieces:
-        past = History(BAR, 1.0)
-        for number in piece.tolist():
-            scores = uniform(piece[:1])
-            mix(scores, [past], weights)
-            saved += float(scores[0, number]) + math.log(SIZE)
-            past.hear(number)
-    assert gained(hear(pieces, uniform, BAR, 1.0), weights) == pytest.approx(saved, rel=1e-4)
+        history = History(BARS, 1.0)
+        for token_id in piece.tolist():
+            log_probs = uniform(piece[:1])
+            add_match_bias(log_probs, MatchModel([history], weights))
+            saved += float(log_probs[0, token_id]) + math.log(SIZE)
+            history.update(token_id)
+    assert gain(examples_of(pieces), weights) == pytest.approx(saved, rel=1e-4)
 
 
-def test_tuning_makes_as_much_come_back_as_in_peoples_pieces() -> None:
-    def sample(weights: MatchWeights, number: int) -> list[np.ndarray]:
-        """Return a piece of 800 ids of which more comes back the stronger the pull is."""
-        new = np.random.default_rng(number).permutation(400)
-        repeated_mask = int(np.clip(1000 * weights.bias - 900, 0, 400))
-        return [np.concatenate([new, new[:repeated_mask], 400 + np.arange(400 - repeated_mask)])]
+def test_calibration_finds_the_scale_with_which_pieces_repeat_as_the_reference() -> None:
+    def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
+        """Return a piece of 800 ids that repeats more the larger the bias is."""
+        new = np.random.default_rng(round_index).permutation(400)
+        n_repeated = int(np.clip(1000 * weights.bias - 900, 0, 400))
+        return [np.concatenate([new, new[:n_repeated], 400 + np.arange(400 - n_repeated)])]
 
     given = MatchWeights(1.0, 1, 0, 0, 0, 0, 0, 0)
-    people = sample(MatchWeights(1.0, 1.2, 0, 0, 0, 0, 0, 0), 7)
-    weights = calibrate(given, sample, people, [0.25] * 800)
+    reference = sample(MatchWeights(1.0, 1.2, 0, 0, 0, 0, 0, 0), 7)
+    weights = calibrate(given, sample, reference, [0.25] * 800)
     assert weights.bias == pytest.approx(1.2, abs=0.03)
-    assert calibrate(given, sample, [np.arange(400)], [0.25] * 800) == given  # nothing comes back
+    assert calibrate(given, sample, [np.arange(400)], [0.25] * 800) == given  # without repeats
 
 
-def test_tuning_stops_where_two_rounds_in_a_row_are_like_people() -> None:
+def test_calibration_ends_after_two_rounds_within_the_reference_interval() -> None:
     drawn: list[MatchWeights] = []
-    people = pieces_of(3, 40)
+    reference = pieces_of(3, 40)
 
-    def sample(weights: MatchWeights, number: int) -> list[np.ndarray]:
+    def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
         drawn.append(weights)
-        return people if number else pieces_of(1)
+        return reference if round_index else pieces_of(1)
 
-    calibrate(MatchWeights(1.0, 1, 0, 1, 0, 0, 0, 0), sample, people, BAR)
+    calibrate(MatchWeights(1.0, 1, 0, 1, 0, 0, 0, 0), sample, reference, BARS)
     assert len(drawn) == 3
-
-
-def shared(pieces: list[np.ndarray]) -> float:
-    """Return the share of 8-token spans that came earlier."""
-    return float(np.mean([(fitting.returns(ids, 8) > 0).mean() for ids in pieces]))
-
-
-def test_a_fit_is_the_same_again_and_its_samples_return_as_people_do() -> None:
-    network, people = cast(Any, FakeNetwork()), pieces_of(4, 20, KNOWN)
-    weights = fit(network, LETTERS, people, seed=-3)
-    assert weights == fit(network, LETTERS, people, seed=-3)
-    assert weights.delay == 1.0
-    memory = fitting.MatchModel.begin(bars_per_token(LETTERS), weights)
-    drawn = fitting.generate(network, range(60), 143, fitting.SamplingConfig(), memory=memory)
-    free = fitting.generate(network, range(60), 143, fitting.SamplingConfig())
-    wanted = shared(people)
-    assert shared([np.array(ids) for ids in drawn]) == pytest.approx(wanted, abs=0.08)
-    long = fitting.generate(network, range(10), 5 * 143, fitting.SamplingConfig(), memory=memory)
-    ends, theirs = (
-        np.mean([np.array_split(fitting.returns(np.array(ids), 8) > 0, 5)[-1] for ids in made])
-        for made in (long, people)
-    )
-    assert ends < theirs + 0.1  # also of what is five times as long
-    assert shared([np.array(ids) for ids in free]) < wanted / 2
-
-
-def test_a_piece_of_one_id_can_be_fitted() -> None:
-    weights = fit(cast(Any, FakeNetwork()), LETTERS, [np.array([1, 0])], seed=0)
-    assert weights == MatchWeights(1.0, 0, 0, 0, 0, 0, EXPECTED[5], 0)
-
-
-def test_each_id_moves_on_by_its_bars() -> None:
-    assert bars_per_token(Vocabulary((END, "C4", "0.4.7"))) == [0, 0.125, 0.125]
-    tsd = (END, "Pitch_60", "TimeShift_1.6.12", "Velocity_63 Duration_1.0.12 TimeShift_0.6.12")
-    assert bars_per_token(Vocabulary(tsd, "tsd")) == [0, 0, 0.375, 0.125]
-    remi = (END, "Bar_None", "Position_0", "Duration_1.0.12 Bar_None TimeSig_3/4 Bar_None")
-    assert bars_per_token(Vocabulary(remi, "remi")) == [0, 1, 0, 2]

@@ -1,23 +1,61 @@
-"""What comes back in a piece is what a search finds."""
+"""Repetition metrics against plain searches."""
 
 import numpy as np
 import pytest
 
-from midilstm.repetition.metrics import returns
+from midilstm.repetition.metrics import (
+    in_loop,
+    longest_loop,
+    longest_repeat,
+    repeat_lags,
+    repeated_mask,
+)
+
+IDS = np.random.default_rng(3).integers(0, 3, 200)
 
 
-def test_a_return_is_counted_from_where_it_was_last_heard() -> None:
+def test_a_lag_counts_from_the_latest_occurrence() -> None:
     ids = np.array([1, 2, 3, 9, 1, 2, 3, 8, 7, 1, 2, 3])
-    assert returns(ids, 3).tolist() == [0, 0, 0, 0, 4, 0, 0, 0, 0, 5]
-    assert returns(ids[:2], 3).tolist() == []
+    assert repeat_lags(ids, 3).tolist() == [0, 0, 0, 0, 4, 0, 0, 0, 0, 5]
+    assert repeat_lags(ids[:2], 3).tolist() == []
 
 
 @pytest.mark.parametrize("span", [1, 2, 3, 5, 8])
-def test_returns_are_those_that_a_search_finds(span: int) -> None:
-    ids = np.random.default_rng(3).integers(0, 3, 200)
-    spans = [tuple(ids[at : at + span]) for at in range(len(ids) - span + 1)]
-    wanted = [
-        next((back for back in range(1, at + 1) if spans[at - back] == spans[at]), 0)
-        for at in range(len(spans))
+def test_lags_and_repeated_ids_equal_those_of_a_search(span: int) -> None:
+    spans = [tuple(IDS[i : i + span]) for i in range(len(IDS) - span + 1)]
+    lags = [
+        next((lag for lag in range(1, i + 1) if spans[i - lag] == spans[i]), 0)
+        for i in range(len(spans))
     ]
-    assert returns(ids, span).tolist() == wanted
+    assert repeat_lags(IDS, span).tolist() == lags
+    mask = [any(lags[max(0, i - span + 1) : i + 1]) for i in range(len(IDS))]
+    assert repeated_mask(IDS, span).tolist() == mask
+
+
+def test_the_longest_repeat_is_the_longest_span_with_a_lag() -> None:
+    longest = max(span for span in range(len(IDS)) if repeat_lags(IDS, span).any())
+    assert longest_repeat(IDS) == longest
+    assert longest_repeat(np.arange(9)) == longest_repeat(np.arange(0)) == 0
+
+
+def test_a_loop_has_a_short_period_and_three_rounds() -> None:
+    ids, quarter_bars = np.array([9, *[1, 2, 3] * 3, 8]), np.arange(1, 12) / 4
+    assert longest_loop(ids, quarter_bars) == 9
+    assert longest_loop(ids[:9], quarter_bars[:9]) == 0  # two rounds and a part
+    assert longest_loop(ids, quarter_bars * 4) == 0  # a period of three bars
+
+
+@pytest.mark.parametrize(
+    ("ids", "bars", "expected"),
+    [
+        ([9, *[1, 2] * 8], 0.25, True),
+        ([9, *[1, 2] * 7], 0.25, False),  # less than four bars
+        ([*[1, 2] * 8, 9], 0.25, False),  # it ends otherwise
+        ([9, *range(1, 9), *range(1, 9)], 0.25, True),
+        ([9, *range(1, 10), *range(1, 10)], 0.25, False),  # the period exceeds two bars
+    ],
+)
+def test_a_piece_is_stuck_if_it_ends_with_four_bars_of_a_loop(
+    ids: list[int], bars: float, expected: bool
+) -> None:
+    assert in_loop(np.array(ids), np.full(len(ids), bars).cumsum()) == expected

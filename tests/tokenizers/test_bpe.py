@@ -79,7 +79,7 @@ def test_merged_pieces_are_the_same_music_in_fewer_tokens(name: str, tmp_path: P
         for shift in vocabularies.KEYS:
             assert (vocabulary.transposed(shift)[ids] < len(vocabulary)).all()
         # Grammar and clock take a merged token as its parts.
-        state, plain, clock = encoding.start, encoding.clock(), encoding.clock()
+        state, plain, clock = encoding.start_state, encoding.clock(), encoding.clock()
         for token in merged:
             state = encoding.next_state(state, token)
             told = [plain.advance(part) for part in token.split()]

@@ -64,7 +64,7 @@ SINGLE = [
 def test_masks_say_of_merged_tokens_too_what_the_rules_say_of_each(name: str, seed: int) -> None:
     encoding, rng = encodings.get(name), np.random.default_rng(seed)
     single = [token for token in SINGLE if encoding.is_token(token)]
-    walk, state = list[str](), encoding.start
+    walk, state = list[str](), encoding.start_state
     while len(walk) < 200:  # runs that may stand somewhere; and such as may not
         token = str(rng.choice(single))
         if (after := encoding.next_state(state, token)) is not None:
@@ -76,7 +76,7 @@ def test_masks_say_of_merged_tokens_too_what_the_rules_say_of_each(name: str, se
     grammar, found = Vocabulary(tokens, name).grammar(), set[bool]()
     assert grammar is not None
     for start in range(0, 180, 3):
-        after = encoding.start
+        after = encoding.start_state
         for token in walk[:start]:
             after = encoding.next_state(after, token)
         number = grammar.state_after([])

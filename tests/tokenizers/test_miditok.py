@@ -240,7 +240,7 @@ def test_a_note_struck_again_ends_there(tmp_path: Path) -> None:
 def test_the_grammar_allows_all_real_music(name: str, path: Path) -> None:
     tokens = encodings.read(path, name)
     encoding = encodings.get(name)
-    state = encoding.start
+    state = encoding.start_state
     for token in [*tokens, ""]:
         state = encoding.next_state(state, token)
         assert state is not None
@@ -261,7 +261,7 @@ WALKS = st.tuples(st.sampled_from(NAMES), st.integers(0, 2**32 - 1))
 def test_whatever_the_grammar_allows_is_music_to_miditok(walk: tuple[str, int]) -> None:
     name, seed = walk
     encoding, vocabulary = encodings.get(name), some_tokens(name)
-    rng, tokens, state = np.random.default_rng(seed), list[str](), encoding.start
+    rng, tokens, state = np.random.default_rng(seed), list[str](), encoding.start_state
     while len(tokens) < 200 or encoding.next_state(state, "") is None:
         ways = [(token, encoding.next_state(state, token)) for token in vocabulary]
         ways = [(token, after) for token, after in ways if after is not None]
@@ -350,7 +350,7 @@ def test_transposed_tokens_are_those_of_transposed_music_and_drums_stay(
 def test_every_key_is_in_the_closed_vocabulary() -> None:
     tokens = encode(band_file(), "tsd")
     closed = Vocabulary(("<end>", *sorted(set(tokens))), "tsd").transposition_closure()
-    heard = [closed.ids[token] for token in tokens]
+    heard = [closed.token_ids[token] for token in tokens]
     assert all((closed.transposed(k)[heard] < len(closed)).all() for k in KEYS)
     drums = [i for i, token in enumerate(closed.tokens) if not token.startswith("Pitch_")]
     assert all((closed.transposed(k)[drums] == drums).all() for k in KEYS)

@@ -447,8 +447,8 @@ def test_an_unknown_token_cannot_be_transposed(token: str) -> None:
 
 
 def test_a_token_sounds_its_pitch_classes_an_eighth_of_a_bar_after_the_one_before() -> None:
-    assert NOTES.content("C#5").classes == {1}
-    assert NOTES.content("1.5.8").classes == {1, 5, 8}
+    assert NOTES.content("C#5").pitch_classes == {1}
+    assert NOTES.content("1.5.8").pitch_classes == {1, 5, 8}
     assert NOTES.content("C#5").programs == ()
     clock = NOTES.clock()
     for step in range(20):

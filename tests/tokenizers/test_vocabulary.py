@@ -29,7 +29,7 @@ def test_a_closed_vocabulary_has_every_token_in_every_key() -> None:
     assert {"F#3", "B-3", "C4", "F4", "6.10.1", "11.3.6", "5.9.0"} < set(closed.tokens)
     assert len(closed) == 1 + 12 + 12
     assert (
-        closed.transposition_closure().ids.keys() > closed.ids.keys()
+        closed.transposition_closure().token_ids.keys() > closed.token_ids.keys()
     )  # notes go on to other octaves
 
 
@@ -93,6 +93,6 @@ def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
 
 def test_a_network_of_another_size_is_refused_with_both_numbers(tmp_path: Path) -> None:
     CHORDS.save(tmp_path / "vocabulary.json")
-    assert Vocabulary.load_for(tmp_path / "vocabulary.json", {"vocabulary_size": 5}) == CHORDS
+    assert Vocabulary.load_for(tmp_path / "vocabulary.json", 5) == CHORDS
     with pytest.raises(InputError, match="has 5 tokens and its settings say 7"):
-        Vocabulary.load_for(tmp_path / "vocabulary.json", {"vocabulary_size": 7})
+        Vocabulary.load_for(tmp_path / "vocabulary.json", 7)

@@ -1,16 +1,18 @@
 """A network small enough for tests, and something to train it on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 import model
+from midilstm.config import ModelConfig
 from midilstm.data import batches
 from midilstm.training import weights
 
-SIZES = {"embedding_size": 6, "units": 5, "layers": 2}
+SIZES = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0.2, input_dropout=0)
 
 
 @pytest.fixture
@@ -21,9 +23,8 @@ def small() -> Callable[..., keras.Model]:
         seed: int = 0, *, tokens: int = 9, dropout: float = 0.2, ema: float = 0.9
     ) -> keras.Model:
         weights.set_seed(seed)
-        network = model.build_model(
-            tokens, batch_size=3, sequence_length=4, dropout=dropout, **SIZES
-        )
+        config = replace(SIZES, dropout=dropout)
+        network = model.build_model(config, tokens, batch_size=3, sequence_length=4)
         model.compile_for_training(network, 1e-2, ema=ema)
         return network
 

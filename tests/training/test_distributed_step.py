@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import model
+from midilstm.config import ModelConfig
 from midilstm.data import batches
 from midilstm.training import distributed as workers
 from midilstm.training import weights
@@ -48,8 +49,8 @@ def test_a_worker_drops_of_its_lanes_what_one_machine_would(shape: tuple[int, ..
 def test_two_workers_step_as_one_does_on_the_lanes_of_both(ema: float) -> None:
     def build(lanes: int) -> keras.Model:
         weights.set_seed(0)
-        sizes: Any = {"embedding_size": 6, "units": 5, "layers": 2, "dropout": 0.0}
-        network = model.build_model(9, batch_size=lanes, sequence_length=4, **sizes)
+        config = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0, input_dropout=0)
+        network = model.build_model(config, 9, batch_size=lanes, sequence_length=4)
         model.compile_for_training(network, 1e-2, ema=ema)
         return network
 

@@ -4,19 +4,23 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
 from midilstm.fileio import InputError
+from midilstm.model_dir import DatasetSummary, RunSettings
 from midilstm.training import rendezvous as meeting
 
-SETTINGS: dict[str, Any] = {
-    "network": {"vocabulary_size": 9, "units": 4},
-    "training": {"seed": 0},
-    "corpus": {"pieces": 6, "tokens": 360, "sha256": "ab", "held_out": ["x.mid"]},
-}
+SETTINGS = RunSettings(
+    model=ModelConfig(units=4),
+    data=DataConfig(),
+    train=TrainConfig(epochs=5),
+    dataset=DatasetSummary(pieces=6, tokens=360, sha256="ab", vocabulary_size=9),
+)
 
 
 @pytest.fixture
@@ -32,49 +36,48 @@ def addresses() -> tuple[str, ...]:
         return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in (a, b, c))
 
 
-def flags(workers: tuple[str, ...], worker: int, **others: Any) -> dict[str, Any]:
-    plain = {"worker_timeout": 3.0, "epochs": 5, "patience": 0}
-    return {**plain, "workers": workers, "worker": worker, **others}
+def worker_config(workers: tuple[str, ...], worker: int, timeout: float = 3.0) -> WorkerConfig:
+    return WorkerConfig(workers=workers, worker=worker, worker_timeout=timeout)
 
 
 def meet_all(
-    workers: tuple[str, ...], *settings: Any, come: int = 3, **others: Any
-) -> list[dict[str, Any] | str]:
-    """Return what each of the first `come` workers hears, or what is wrong with it."""
+    workers: tuple[str, ...], *settings: RunSettings, started: int = 3, timeout: float = 3.0
+) -> list[Any]:
+    """Return what each of the first `started` workers receives, or its error's text."""
 
     def meet(worker: int) -> dict[str, Any] | str:
-        mine = settings[worker] if settings else SETTINGS
-        state = {"done": 7} if worker == 0 else None
+        state = {"epoch": 7} if worker == 0 else None
+        config = worker_config(workers, worker, timeout)
         try:
-            return meeting.meet(flags(workers, worker, **others), mine, state)
+            return meeting.meet(config, settings[worker] if settings else SETTINGS, state)
         except InputError as error:
             return str(error)
 
-    with ThreadPoolExecutor(come) as pool:
-        return [*pool.map(meet, range(come))]
+    with ThreadPoolExecutor(started) as pool:
+        return [*pool.map(meet, range(started))]
 
 
-def test_all_hear_the_state_of_the_first(addresses: tuple[str, ...]) -> None:
-    assert meet_all(addresses, worker_timeout=30.0) == [{"done": 7}] * 3
+def test_all_workers_receive_the_state_of_the_first(addresses: tuple[str, ...]) -> None:
+    assert meet_all(addresses, timeout=30.0) == [{"epoch": 7}] * 3
 
 
 def test_who_is_missing_is_named(addresses: tuple[str, ...]) -> None:
     threads = threading.active_count()
-    for said in meet_all(addresses, come=2, worker_timeout=1.0):
-        assert f"worker 2 at {addresses[2]} did not answer within 1 seconds" in said
-        assert "worker 1" not in said
+    for message in meet_all(addresses, started=2, timeout=1.0):
+        assert f"worker 2 at {addresses[2]} did not answer within 1 seconds" in message
+        assert "worker 1" not in message
     assert threading.active_count() == threads
-    assert meet_all(addresses, worker_timeout=30.0) == [{"done": 7}] * 3  # on the same ports
+    assert meet_all(addresses, timeout=30.0) == [{"epoch": 7}] * 3  # on the same ports
 
 
 def test_what_differs_is_named_on_each(addresses: tuple[str, ...]) -> None:
-    other = {**SETTINGS, "network": {"vocabulary_size": 9, "units": 5}}
-    said = meet_all(addresses, SETTINGS, SETTINGS, other, worker_timeout=30.0)
+    other = replace(SETTINGS, model=ModelConfig(units=5))
+    messages = meet_all(addresses, SETTINGS, SETTINGS, other, timeout=30.0)
     for number in (0, 1):
-        assert f"the worker at {addresses[2]} has begun differently" in said[number]
-        assert "units is 4 here and 5 there" in said[number]
-        assert "vocabulary" not in said[number]
-    assert "units is 5 here and 4 there" in said[2]
+        assert f"the worker at {addresses[2]} has begun differently" in messages[number]
+        assert "units is 4 here and 5 there" in messages[number]
+        assert "vocabulary" not in messages[number]
+    assert "units is 5 here and 4 there" in messages[2]
 
 
 def test_another_version_of_keras_is_named(
@@ -82,15 +85,15 @@ def test_another_version_of_keras_is_named(
 ) -> None:
     versions = iter(["3.15.1", "3.16.0"])
     monkeypatch.setattr(meeting, "version", lambda x: next(versions) if x == "keras" else "1")
-    for said in meet_all(addresses[:2], come=2, worker_timeout=30.0):
-        assert "keras is 3.1" in said
-        assert "tensorflow" not in said
+    for message in meet_all(addresses[:2], started=2, timeout=30.0):
+        assert "keras is 3.1" in message
+        assert "tensorflow" not in message
 
 
 def test_a_port_in_use_is_named(addresses: tuple[str, ...]) -> None:
     taken = socket.create_server(("", int(addresses[1].rpartition(":")[2])))
     with taken, pytest.raises(InputError, match=f"cannot listen on the port of {addresses[1]}"):
-        meeting.meet(flags(addresses, 1), SETTINGS)
+        meeting.meet(worker_config(addresses, 1), SETTINGS)
 
 
 def test_a_worker_at_anothers_address_is_refused(
@@ -100,12 +103,12 @@ def test_a_worker_at_anothers_address_is_refused(
     other = meeting._Desk(addresses[1], {"facts": {}, "state": {}, "nonce": "the real one"})
     free = meeting._Desk.__init__
 
-    def elsewhere(desk: Any, address: str, said: Any) -> None:
-        free(desk, addresses[2] if address == addresses[1] else address, said)
+    def elsewhere(desk: Any, address: str, reply: Any) -> None:
+        free(desk, addresses[2] if address == addresses[1] else address, reply)
 
     monkeypatch.setattr(meeting._Desk, "__init__", elsewhere)
     with other, pytest.raises(InputError, match=f"{addresses[1]} is another process than this"):
-        meeting.meet(flags((addresses[1],), 0), SETTINGS)
+        meeting.meet(worker_config((addresses[1],), 0), SETTINGS)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"[1]\n", b"{}\n"])
@@ -119,6 +122,6 @@ def test_another_program_on_a_port_is_no_worker(addresses: tuple[str, ...], answ
     with socket.create_server(("127.0.0.1", int(addresses[1].rpartition(":")[2]))) as server:
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        (said,) = meet_all(addresses[:2], come=1)
+        (message,) = meet_all(addresses[:2], started=1)
         thread.join()
-    assert f"what answers at {addresses[1]} is another program" in said
+    assert f"what answers at {addresses[1]} is another program" in message

@@ -11,6 +11,7 @@ import pytest
 
 import model
 from midilstm import model_dir as runs
+from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
 from midilstm.training import weights
 
@@ -35,7 +36,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     weights.load(resumed, path)
     assert same(resumed, straight)
     assert [left.name for left in tmp_path.iterdir()] == [path.name]
-    assert runs.scores(path).get("val_loss") == 1.5
+    assert runs.metrics(path).get("val_loss") == 1.5
     for network in (straight, resumed):
         weights.reset_states(network)
         weights.reseed(network, 7, 2)
@@ -132,8 +133,8 @@ def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build, trai
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, hostile_files.Parts]:
     """Return a network and the parts of its checkpoint."""
-    shape = {"batch_size": 1, "sequence_length": 2, "embedding_size": 3, "units": 2, "layers": 1}
-    network = model.build_model(4, **shape)
+    config = ModelConfig(embedding_size=3, units=2, layers=1, dropout=0.2, input_dropout=0)
+    network = model.build_model(config, 4, batch_size=1, sequence_length=2)
     model.compile_for_training(network, 1e-2, ema=0.9)
     path = tmp_path_factory.mktemp("saved") / "a.keras"
     weights.save(network, path)

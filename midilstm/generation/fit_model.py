@@ -1,0 +1,92 @@
+"""Fit the match model to a trained network, as train.py does at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from midilstm import model_dir as runs
+from midilstm.fileio import InputError
+from midilstm.generation.generate import generate
+from midilstm.generation.loaded_model import (
+    FITTED_ON,
+    open_model,
+    read_match_model,
+    write_match_model,
+)
+from midilstm.generation.network import Network
+from midilstm.generation.sampler import SamplingConfig
+from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
+from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
+
+FIT_TOKENS = 30_000  # of training pieces for the regression, about
+MAX_SAMPLED = 400_000  # tokens in all rounds of the calibration
+MIN_PIECES, MAX_LENGTH = 10, 8000  # pieces per round, and tokens per piece: five rounds at least
+MAX_REFERENCE = 200  # reference pieces
+
+
+def fit_match_model(
+    model_dir: Path, training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], seed: int
+) -> None:
+    """Fit the match model to a folder's best or last network, unless that is done already."""
+    path = model_dir / runs.MATCH_MODEL
+    try:
+        known = read_match_model(path)[1]
+    except InputError:
+        known = {}
+        path.unlink()  # it is damaged and written again
+    model = open_model(model_dir, None)
+    digest = model.network.digest
+    if known.get("weights_sha256") == digest:
+        return
+    lengths = sorted(len(ids) - 1 for ids in held_out)
+    length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
+    weights = fit_match_weights(model.network, model.vocabulary, training, seed=seed, length=length)
+    values = (model.checkpoint_path.stem, digest, len(training), sum(map(len, training)), seed)
+    write_match_model(path, weights, dict(zip(FITTED_ON, values, strict=True)))
+    print(f"Saved {path}: how strongly new pieces repeat themselves, as the training pieces do")
+
+
+def fit_match_weights(
+    network: Network,
+    vocabulary: Vocabulary,
+    pieces: Sequence[np.ndarray],
+    *,
+    seed: int,
+    length: int | None = None,
+) -> MatchWeights:
+    """Return the match model's weights for a network, from training pieces int [n] with their ends.
+
+    New pieces of `length` ids (None: of the median piece's) are compared with the training pieces.
+    """
+    rng = np.random.default_rng(seed % 2**63)
+    order = [pieces[index][:MAX_LENGTH] for index in rng.permutation(len(pieces))]
+    fitted = order[: 1 + int(np.searchsorted(np.cumsum([len(ids) for ids in order]), FIT_TOKENS))]
+    bars, grammar = bars_per_token(vocabulary), vocabulary.grammar()
+    length = min(length or max(1, int(np.median([len(ids) - 1 for ids in pieces]))), MAX_LENGTH)
+    count = max(MIN_PIECES, min(128, 16_000 // length))
+    rounds = min(ROUNDS, MAX_SAMPLED // (count * length))
+    total = sum(map(len, fitted)) + rounds * count * length
+    with tqdm(None, "memory", total, unit="token", delay=1, leave=False, disable=None) as bar:
+
+        def predict(ids: np.ndarray) -> np.ndarray:
+            bar.update(len(ids))
+            state = network.initial_state()
+            inputs = np.r_[END_ID, ids[:-1]][:, None]
+            return np.concatenate([state.step(input_ids) for input_ids in inputs])
+
+        def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
+            first = int(start) + 1000 * round_index
+            memory = MatchModel.begin(bars, weights)
+            rules = {"memory": memory, "grammar": grammar, "progress": bar.update}
+            seeds = range(first, first + count)
+            return [*map(np.array, generate(network, seeds, length, SamplingConfig(), **rules))]
+
+        start = rng.integers(2**32)
+        reference = [ids[:-1][:length] for ids in order[:MAX_REFERENCE]]
+        weights = fit_weights(collect_examples(fitted, predict, bars, MIN_LAG_BARS), MIN_LAG_BARS)
+        return calibrate(weights, sample, reference, bars, rounds=rounds)

@@ -1,0 +1,91 @@
+"""The notes, tempos and time signatures of a piece, and the names of General MIDI programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pretty_midi import program_to_instrument_name
+
+from midilstm.fileio import InputError
+
+DRUMS = -1  # the program of percussion, as in MidiTok
+DEFAULT_BPM = 120.0  # the tempo of a MIDI file that gives none
+MAX_QUARTERS = 20_000  # nearly three hours at 120 bpm; a longer file has a broken clock
+
+
+class MidiError(ValueError):
+    """Explain in one sentence why a file gives no score; `reason` is the short category."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason = reason
+
+
+class Note(NamedTuple):
+    """A note: times in ticks, General MIDI program 0..127 or DRUMS."""
+
+    start: int
+    length: int
+    pitch: int
+    velocity: int = 90
+    program: int = 0
+    track: int = 0  # counted from 0
+    channel: int = 0  # 16 * port + MIDI channel, counted from 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """The notes of a piece by start, then pitch; tempos and time signatures by tick."""
+
+    ticks_per_quarter: int
+    notes: tuple[Note, ...]
+    tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes per minute
+    time_signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # (3, 4) for 3/4
+    hanging_notes: int = 0  # notes that begin and never end; `notes` does not contain them
+    warnings: tuple[str, ...] = ()  # one sentence each
+    pedal_ticks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # by channel: down, up
+
+    @property
+    def has_sustain_pedal(self) -> bool:
+        """Tell whether a sustain pedal is pressed anywhere, applied or not."""
+        return bool(self.pedal_ticks)
+
+    @property
+    def end(self) -> int:
+        """Return the tick at which the last note ends."""
+        return max((note.start + note.length for note in self.notes), default=0)
+
+    @property
+    def quarters(self) -> float:
+        """Return the length in quarter notes."""
+        return self.end / self.ticks_per_quarter
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """Return the sorted General MIDI names of the programs; drums are Percussion."""
+        return tuple(sorted({instrument_name(note.program) for note in self.notes}))
+
+
+def instrument_name(program: int) -> str:
+    """Return the General MIDI name of a program, Percussion for DRUMS."""
+    return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
+
+
+def program_of(text: str) -> int:
+    """Return the General MIDI program with this number, or whose name alone starts with the text.
+
+    Raise InputError if there is no such program, or if several names start with the text.
+    """
+    if text.isdecimal():
+        if int(text) > 127:
+            raise InputError(f"{text} is not a General MIDI program from 0 to 127")
+        return int(text)
+    names, prefix = [instrument_name(program) for program in range(128)], text.strip().lower()
+    programs = [i for i, name in enumerate(names) if prefix and name.lower().startswith(prefix)]
+    if len(programs) == 1:
+        return programs[0]
+    candidates = ", ".join(names[program] for program in programs[:8])
+    hint = f"it could be {candidates}" if programs else "try violin, church organ or flute"
+    raise InputError(f"{text!r} is not the name of one General MIDI instrument: {hint}")

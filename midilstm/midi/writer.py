@@ -1,0 +1,68 @@
+"""Write a score as a MIDI file: a conductor track, then one track per program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+from itertools import groupby
+from operator import attrgetter, itemgetter
+
+import mido
+
+from midilstm.midi.score import DEFAULT_BPM, DRUMS, Score
+
+DRUM_CHANNEL = 9
+CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+
+
+def with_tempo_and_program(
+    score: Score, *, bpm: float | None = None, instrument: int | None = None
+) -> Score:
+    """Return the score with one tempo and one program for all notes but drums, where given.
+
+    A score without a tempo gets DEFAULT_BPM.
+    """
+    if bpm is not None or not score.tempos:
+        score = replace(score, tempos={0: DEFAULT_BPM if bpm is None else bpm})
+    if instrument is None:
+        return score
+    notes = (n if n.program == DRUMS else n._replace(program=instrument) for n in score.notes)
+    return replace(score, notes=tuple(notes))
+
+
+def to_bytes(score: Score) -> bytes:
+    """Return the MIDI file of a score; `reader.read` gives its notes back."""
+    file = mido.MidiFile(ticks_per_beat=score.ticks_per_quarter)
+    meta = [
+        (tick, 0, mido.MetaMessage("time_signature", numerator=beats, denominator=unit))
+        for tick, (beats, unit) in score.time_signatures.items()
+    ]
+    for tick, bpm in score.tempos.items():
+        meta.append((tick, 0, mido.MetaMessage("set_tempo", tempo=round(60_000_000 / bpm))))
+    file.tracks.append(_track(meta, rest=0))
+    by_program = attrgetter("program")
+    groups = groupby(sorted(score.notes, key=by_program), by_program)
+    for index, (program, notes) in enumerate(groups):
+        channel = DRUM_CHANNEL if program == DRUMS else CHANNELS[index % len(CHANNELS)]
+        change = mido.Message("program_change", channel=channel, program=max(0, program))
+        messages = [(0, 0, change)]
+        for note in notes:
+            key = {"channel": channel, "note": note.pitch, "velocity": note.velocity}
+            messages.append((note.start, 1, mido.Message("note_on", **key)))
+            # At one tick, other notes end before the next ones begin.
+            order, end = 0 if note.length else 1, note.start + note.length
+            messages.append((end, order, mido.Message("note_off", **key)))
+        file.tracks.append(_track(messages, rest=1))
+    content = BytesIO()
+    file.save(file=content)
+    return content.getvalue()
+
+
+def _track(messages: list[tuple[int, int, mido.Message]], *, rest: int) -> mido.MidiTrack:
+    """Return a track of (tick, order at that tick, message); it ends `rest` ticks after them."""
+    track, now = mido.MidiTrack(), 0
+    for tick, _, message in sorted(messages, key=itemgetter(0, 1)):
+        message.time, now = tick - now, tick
+        track.append(message)
+    track.append(mido.MetaMessage("end_of_track", time=rest))
+    return track

@@ -1,0 +1,59 @@
+"""The fit of the match model to a network, with the pieces that the network then draws."""
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from fake_network import SIZE, FakeNetwork
+
+from midilstm.generation.fit_model import fit_match_weights
+from midilstm.generation.generate import generate
+from midilstm.generation.sampler import SamplingConfig
+from midilstm.repetition.fit import PRIOR_MEAN
+from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.metrics import repeat_lags
+from midilstm.tokenizers.vocabulary import END, Vocabulary
+
+VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "A4"))
+NETWORK = cast(Any, FakeNetwork())
+
+
+def reference_pieces() -> list[np.ndarray]:
+    """Make pieces that play a strain of 24 ids four times, with 12 other ids after each."""
+    rng = np.random.default_rng(2)
+    pieces = []
+    for _ in range(20):
+        strain = rng.integers(1, SIZE, 24)
+        parts = [np.append(strain, rng.integers(1, SIZE, 12)) for _ in range(4)]
+        pieces.append(np.array([*np.concatenate(parts), 0]))
+    return pieces
+
+
+def repeated_share(pieces: list[np.ndarray]) -> float:
+    return float(np.mean([(repeat_lags(ids, 8) > 0).mean() for ids in pieces]))
+
+
+def repeated_in_last_fifth(pieces: list[np.ndarray]) -> float:
+    return float(np.mean([np.array_split(repeat_lags(ids, 8) > 0, 5)[-1] for ids in pieces]))
+
+
+def draw(count: int, length: int, weights: MatchWeights | None) -> list[np.ndarray]:
+    memory = MatchModel.begin(bars_per_token(VOCABULARY), weights) if weights else None
+    pieces = generate(NETWORK, range(count), length, SamplingConfig(), memory=memory)
+    return [np.array(ids) for ids in pieces]
+
+
+def test_a_fit_is_reproducible_and_new_pieces_repeat_as_the_reference() -> None:
+    reference = reference_pieces()
+    weights = fit_match_weights(NETWORK, VOCABULARY, reference, seed=-3)
+    assert weights == fit_match_weights(NETWORK, VOCABULARY, reference, seed=-3)
+    expected = repeated_share(reference)
+    assert repeated_share(draw(60, 143, weights)) == pytest.approx(expected, abs=0.08)
+    assert repeated_share(draw(60, 143, None)) < expected / 2
+    long = draw(10, 5 * 143, weights)
+    assert repeated_in_last_fifth(long) < repeated_in_last_fifth(reference) + 0.1
+
+
+def test_a_piece_of_one_id_can_be_fitted() -> None:
+    weights = fit_match_weights(NETWORK, VOCABULARY, [np.array([1, 0])], seed=0)
+    assert weights == MatchWeights(1.0, 0, 0, 0, 0, 0, PRIOR_MEAN[5], 0)
