@@ -1,4 +1,4 @@
-"""New music from a trained model: what it goes on from, how it is drawn, where it is written."""
+"""Make new music with the model that train.py trained."""
 
 from __future__ import annotations
 
@@ -11,125 +11,162 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from midilstm import cli as shared
-from midilstm.fileio import InputError, printable
-from midilstm.generation import options, use_one_thread
+from midilstm import cli
+from midilstm.config import LENGTHS, SamplingConfig
+from midilstm.fileio import InputError, printable, warn
+from midilstm.schema import add_arguments, from_arguments, to_json
+
+if TYPE_CHECKING:
+    from midilstm.generation.loaded_model import LoadedModel
+    from midilstm.generation.metadata import RecordedPiece
+    from midilstm.generation.piece_sampler import GeneratedPiece
 
 
 def parse_args(
-    argv: Sequence[str] | None = None, like: Mapping[str, Any] | None = None
-) -> argparse.Namespace:
-    """Read the command line; what it leaves out is as in the piece `like`, or the default."""
+    argv: Sequence[str] | None = None, recorded: SamplingConfig | None = None
+) -> SamplingConfig:
+    """Read the command line; the defaults are the settings of the piece `recorded`, if any."""
     parser = argparse.ArgumentParser(
-        description="Make new music with the model that train.py trained.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    arguments = options.parse(parser, argv, like)
-    if arguments.temperature == 0 and arguments.count > 1:
-        parser.error("--temperature=0 makes every piece the same: leave out --count")
-    if (arguments.best or 0) > arguments.count:
-        parser.error(f"--best={arguments.best} of more pieces: say --count, too")
-    return arguments
+    add_arguments(parser, SamplingConfig)
+    saved = to_json(recorded) if recorded else {}
+    lengths = {name: saved.pop(name) for name in LENGTHS if name in saved}
+    parser.set_defaults(**saved)
+    arguments = parser.parse_args(argv)
+    if recorded and not any(vars(arguments)[name] for name in LENGTHS):
+        parser.set_defaults(**lengths)
+        arguments = parser.parse_args(argv)
+    config = from_arguments(SamplingConfig, arguments)
+    if config.temperature == 0 and config.count > 1:
+        parser.error("--temperature=0 makes all pieces the same: leave out --count")
+    if (config.best or 0) > config.count:
+        parser.error(f"--best={config.best} needs a larger --count")
+    return config
 
 
-def sample(arguments: argparse.Namespace, argv: Sequence[str]) -> None:
-    """Open the model, hear the primer, draw the pieces, keep the best, and write them."""
-    use_one_thread()  # before NumPy is there
+def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
+    """Open the model, read the primer, draw the pieces, select the best, and write them."""
+    cli.use_one_thread()  # before NumPy is imported
     from midilstm.evaluation import ranking
-    from midilstm.generation import constraints as control
-    from midilstm.generation import length as pieces
-    from midilstm.generation import loaded_model as folder
-    from midilstm.generation import metadata as recipe
+    from midilstm.generation import metadata
+    from midilstm.generation.length import PieceLength
+    from midilstm.generation.loaded_model import open_model
+    from midilstm.generation.piece_sampler import make_sampler
+    from midilstm.generation.primer import encode_primer
+
+    recorded = metadata.read_metadata(config.reproduce) if config.reproduce else None
+    if recorded:
+        config = parse_args(argv, recorded.config)
+    config = with_seed_and_instrument(config)
+    model = open_model(config.model_dir, config.checkpoint)
+    if recorded and recorded.weights_sha256 != model.network.digest:
+        warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
+    reference = ranking.reference_for(model) if config.best else None
+    weights = metadata.select_match_weights(config.memory, model, recorded)
+    sampling_model = replace(model, match_weights=weights)
+    sampler = make_sampler(sampling_model, config)
+    primer = primer_tokens(config, model, recorded)
+    primer_ids = encode_primer(primer, model.vocabulary)
+
+    assert config.seed is not None
+    seeds = batch = range(config.seed, config.seed + config.count)
+    if recorded and (config.seed, config.count) == (recorded.config.seed, 1):
+        batch = recorded.rng_batch
+    length = PieceLength.of(config, model.vocabulary, primer)
+    print(printable(f"Sampling {describe(config, length, model, len(batch))}"), flush=True)
+    drawn = dict(zip(batch, sampler.draw(batch, length, primer_ids), strict=True))
+    pieces = {seed: drawn[seed] for seed in seeds}
+    ranked = rank(config, model, reference, pieces) if reference else {}
+    command = shlex.join(["python", "sample.py", *argv])
+    common = metadata.build_metadata(command, config, sampling_model, primer)
+    primed = [model.vocabulary.tokens[token_id] for token_id in primer_ids]
+    for seed in ranked or seeds:
+        rng_batch = metadata.rng_batch_of(seed, batch)
+        body = {**common, "seed": seed}
+        body["rng_batch"] = {"seed": rng_batch.start, "count": len(rng_batch)}
+        if ranked:
+            body["ranking"] = ranked[seed]
+        if sampler.constraints:
+            body["constraint_report"] = sampler.constraints.report(pieces[seed].tokens, primed)
+        write(replace(config, seed=seed), body, pieces[seed], model)
+    folder = config.output_dir
+    flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
+    print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
+
+
+def with_seed_and_instrument(config: SamplingConfig) -> SamplingConfig:
+    """Return the settings with a seed, and with the instrument's full name."""
     from midilstm.midi import instrument_name, program_of
 
-    like = recipe.read_metadata(arguments.reproduce) if arguments.reproduce else None
-    if like:
-        arguments = parse_args(argv, like)
-    if arguments.instrument is not None:
-        arguments.instrument = instrument_name(program_of(arguments.instrument))
-    model = folder.open_model(arguments.model_dir, arguments.checkpoint)
-    if like and like["weights_sha256"] != model.network.digest:
-        pieces.warn(f"{model.checkpoint_path} has other weights than made {arguments.reproduce}")
-    people = ranking.reference_for(model) if arguments.best else None
-    trained = replace(model, match_weights=recipe.memory_for(arguments.memory, model, like))
-    asked = control.parse_constraints(trained.vocabulary, vars(arguments))
-
-    primer: list[str] = like["primer_tokens"] if like else []
-    if arguments.primer:
-        primer = pieces.read_primer(arguments.primer, trained)
-    if arguments.include_primer and not primer:
-        raise InputError("there is no music for --include-primer to include: give a --primer")
-    primer_ids = pieces.encode_primer(primer, trained.vocabulary)
-
-    if arguments.seed is None:
-        arguments.seed = secrets.randbelow(2**32)
-    seeds = wanted = range(arguments.seed, arguments.seed + arguments.count)
-    if like and (arguments.seed, arguments.count) == (like["seed"], 1):
-        seeds = range(like["group"]["seed"], sum(like["group"].values()))
-    length = pieces.Length(vars(arguments), primer, trained)
-    many = f"{arguments.count} pieces of " if arguments.count > 1 else ""
-    most = "at most " if arguments.stop_at_end else ""
-    beside = f", one of {len(seeds)} drawn together" if seeds != wanted else ""
-    what = (
-        f"{many}{most}{length} from {trained.checkpoint_path} with --seed={arguments.seed}{beside}"
-    )
-    print(printable(f"Sampling {what}"), flush=True)
-    drawn = pieces.draw_pieces(trained, seeds, length, primer_ids, vars(arguments), asked)
-    found = {seed: drawn[seeds.index(seed)] for seed in wanted}
-    told = choose(arguments, model, people, found) if people else {}
-    heard = [trained.vocabulary.tokens[number] for number in primer_ids]
-    common = recipe.build_metadata(argv, vars(arguments), trained, primer)
-    for seed in told or wanted:
-        own: dict[str, Any] = {"seed": seed, "group": recipe.rng_batch_of(seed, seeds)}
-        own |= {"best": told[seed]} if told else {}
-        own |= {"constraint_report": asked.found(found[seed], heard)} if asked else {}
-        write(arguments, {**common, **own}, found[seed], trained)
-    where = arguments.output_dir
-    words = ["--page", *([f"--output-dir={where}"] if where != Path("output") else [])]
-    print(printable(f"Listen: {shlex.join(['python', 'render.py', *words])}"))
+    if config.instrument is not None:
+        config = replace(config, instrument=instrument_name(program_of(config.instrument)))
+    return config if config.seed is not None else replace(config, seed=secrets.randbelow(2**32))
 
 
-def choose(
-    arguments: argparse.Namespace, model: Any, people: Any, found: Mapping[int, list[str]]
+def primer_tokens(
+    config: SamplingConfig, model: LoadedModel, recorded: RecordedPiece | None
+) -> list[str]:
+    """Return the tokens of --primer, or of the recorded piece's primer."""
+    from midilstm.generation.primer import read_primer
+
+    primer = recorded.primer if recorded else []
+    if config.primer:
+        primer = read_primer(config.primer, model)
+    if config.include_primer and not primer:
+        raise InputError("--include-primer needs a --primer")
+    return primer
+
+
+def describe(config: SamplingConfig, length: object, model: LoadedModel, n_batch: int) -> str:
+    """Return in words what is drawn, from which checkpoint, with which seed."""
+    pieces = f"{config.count} pieces of " if config.count > 1 else ""
+    limit = "at most " if config.stop_at_end else ""
+    batch = f", one of {n_batch} drawn together" if n_batch != config.count else ""
+    return f"{pieces}{limit}{length} from {model.checkpoint_path} with --seed={config.seed}{batch}"
+
+
+def rank(
+    config: SamplingConfig, model: LoadedModel, reference: Any, pieces: Mapping[int, GeneratedPiece]
 ) -> dict[int, dict[str, Any]]:
-    """Return the verdicts of the best pieces by seed; of the others, print why they fell."""
+    """Return the rankings of the best pieces by seed; print why the others were left out."""
+    import numpy as np
+
     from midilstm.evaluation import passages, ranking
 
-    ids = {seed: model.vocabulary.ids_of(tokens) for seed, tokens in found.items()}
-    made = {seed: numbers[numbers >= 0] for seed, numbers in ids.items()}
-    copied = passages.copied(arguments.data_dir, model, made)
-    return ranking.best_of(made, model, people, arguments.best, copied)
+    ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
+    copied = passages.copied(config.data_dir, model, ids)
+    return ranking.best_of(ids, model, reference, config.best or 1, copied)
 
 
 def write(
-    arguments: argparse.Namespace, body: dict[str, Any], tokens: list[str], trained: Any
+    config: SamplingConfig, body: dict[str, Any], piece: GeneratedPiece, model: LoadedModel
 ) -> None:
-    """Write a piece that goes on from the primer with new tokens, and its JSON."""
-    from midilstm.generation import metadata as recipe
+    """Write a piece that continues the primer, and its JSON; print its path."""
+    from midilstm.generation import metadata
 
-    primer = body["primer_tokens"]
-    if arguments.include_primer:
+    tokens, primer = piece.tokens, body["primer_tokens"]
+    if config.include_primer:
         tokens = primer + tokens
     elif primer:
-        tokens = trained.vocabulary.encoding.with_header(tokens, primer)
-    body["tokens"] = tokens
-    path, left_out = recipe.write_piece(arguments.output_dir, trained.checkpoint_path, body)
-    told = [f"--seed={body['seed']}"] if arguments.count > 1 else []
-    told += [f"score {body['best']['score']:.2f}"] if "best" in body else []
-    told += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]
-    print(printable(f"Wrote {path}") + (f" ({', '.join(told)})" if told else ""))
-    if left_out:
-        print(f"  left out {left_out} tokens that are no music")
+        tokens = model.vocabulary.encoding.with_header(tokens, primer)
+    stem = metadata.default_stem(model.checkpoint_path, config)
+    path, n_invalid = metadata.write_piece(config.output_dir, stem, body, tokens)
+    notes = [f"--seed={config.seed}"] if config.count > 1 else []
+    notes += [f"score {body['ranking']['score']:.2f}"] if "ranking" in body else []
+    notes += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]
+    print(printable(f"Wrote {path}") + (f" ({', '.join(notes)})" if notes else ""))
+    if n_invalid:
+        print(f"  left out {n_invalid} tokens that are not valid music")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the pieces; return the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = parse_args(argv)
-    return shared.run(lambda: sample(arguments, argv))
+    config = parse_args(argv)
+    return cli.run(lambda: sample(config, argv))
 
 
 if __name__ == "__main__":

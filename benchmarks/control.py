@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks import quality
 from benchmarks.defaults import open_checkpoint, people_of
+from midilstm.config import SamplingConfig
 from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import similarity
 from midilstm.evaluation.features import scale_consistency
@@ -30,7 +31,6 @@ from midilstm.generation.constraints import Constraints
 from midilstm.generation.generate import generate
 from midilstm.generation.harmony import classes_of_key, estimate_key
 from midilstm.generation.loaded_model import LoadedModel
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.repetition.match_model import MatchModel, bars_per_token
 
 WISHES: dict[str, dict[str, str]] = {

@@ -25,7 +25,7 @@ from typing import Any
 # The project is run from its folder, not installed: its modules are one folder up.
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from midilstm.generation import use_one_thread  # noqa: E402
+from midilstm.cli import use_one_thread  # noqa: E402
 
 Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
 Times = list[tuple[float, float]]  # wall and processor seconds, one pair a round
@@ -76,9 +76,9 @@ def contenders(folder: Path) -> dict[str, Work]:
 
     import model
     from midilstm import model_dir as runs
+    from midilstm.config import SamplingConfig, gumbel_noise, sample_tokens
     from midilstm.generation import loaded_model as folders
     from midilstm.generation.generate import generate
-    from midilstm.generation.sampler import SamplingConfig, gumbel_noise, sample_tokens
     from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
     from midilstm.tokenizers.grammar import Grammar
 

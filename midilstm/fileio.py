@@ -4,6 +4,7 @@ import io
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
@@ -77,6 +78,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
+
+
+def warn(message: str) -> None:
+    """Print a warning to standard error."""
+    print(printable(f"warning: {message}"), file=sys.stderr)
 
 
 @contextmanager

@@ -83,7 +83,8 @@ class Config:
             spec, kind, is_optional = specs(type(self))[name]
             if not (spec.allows(value, kind) or (value is None and is_optional)):
                 expected = spec.describe(kind)
-                raise ValueError(f"{name} is {repr(value)[:60]}, expected {expected}")
+                shown = repr(str(value) if isinstance(value, Path) else value)[:60]
+                raise ValueError(f"{name} is {shown}, expected {expected}")
 
 
 def specs(config_class: type[Config]) -> dict[str, tuple[Setting, type, bool]]:

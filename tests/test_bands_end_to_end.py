@@ -146,7 +146,7 @@ def test_a_primer_of_unknown_drums_is_heard_as_known_ones(
     vocabulary = folder / "model" / "vocabulary.json"
     assert "PitchDrum_42" in vocabulary.read_text("utf-8")
     assert sample.main(words) == 0  # heard as the hi-hat it knows
-    assert "heard as PitchDrum_42" in capsys.readouterr().out
+    assert "replaced by PitchDrum_42" in capsys.readouterr().out
 
 
 def test_the_evaluation_knows_rhythm(trained: tuple[str, Path]) -> None:

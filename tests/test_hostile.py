@@ -20,11 +20,11 @@ from hostile_files import CHECKPOINTS, NUMBERS
 import evaluate
 import sample
 from midilstm import model_dir as runs
-from midilstm.config import DataConfig, ModelConfig, TrainConfig
-from midilstm.generation import options
+from midilstm.config import DataConfig, ModelConfig, SamplingConfig, TrainConfig
 from midilstm.generation.generate import GROUP
 from midilstm.model_dir import DatasetSummary, RunSettings
 from midilstm.repetition.match_model import MatchWeights
+from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 SETTINGS: dict[str, Any] = {
@@ -101,7 +101,7 @@ def refusal(capsys: pytest.CaptureFixture[str], door: Any, *words: str) -> str:
     with bounded():
         assert door.main(list(words)) == 2
     lines = capsys.readouterr().err.splitlines()
-    (error,) = (line for line in lines if "careful: " not in line)
+    (error,) = (line for line in lines if "warning: " not in line)
     assert error.isprintable()
     assert len(error) < 1500
     return error
@@ -240,9 +240,8 @@ def test_what_is_no_file_is_not_waited_for(
 
 
 def recipe(**values: Any) -> dict[str, Any]:
-    body = {option.name: option.default for option in options.KEPT} | {"chars": 5, "seed": 1}
-    body["model_dir"] = "model"
-    body |= {"group": {"seed": 1, "count": 1}, "weights_sha256": "ab", "primer_tokens": ["C4"]}
+    body = to_json(SamplingConfig(chars=5, seed=1))
+    body |= {"rng_batch": {"seed": 1, "count": 1}, "weights_sha256": "ab", "primer_tokens": ["C4"]}
     return {**body, "memory_weights": None, **values}
 
 
@@ -251,10 +250,10 @@ RECIPES: dict[str, tuple[Any, str]] = {
     "chars": (recipe(chars=10**18), "chars is 1000"),
     "bars": (recipe(chars=None, bars=10**9), "bars is 1000"),
     "seconds": (recipe(chars=None, seconds=1e300), "seconds is 1e+300"),
-    "two lengths": (recipe(bars=4), "not one of chars, bars, seconds"),
-    "a large group": (recipe(group={"seed": 1, "count": GROUP + 1}), "group does not hold"),
-    "a group of large numbers": (recipe(group={"seed": 10**999, "count": 1}), "group"),
-    "a group that is none": (recipe(group=7), "group"),
+    "two lengths": (recipe(bars=4), "chars and bars are both given"),
+    "a large group": (recipe(rng_batch={"seed": 1, "count": GROUP + 1}), "rng_batch does not hold"),
+    "a group of large numbers": (recipe(rng_batch={"seed": 10**999, "count": 1}), "rng_batch"),
+    "a group that is none": (recipe(rng_batch=7), "rng_batch"),
     "texts": (recipe(temperature="1"), "temperature is '1'"),
     "on and off": (recipe(top_k=True), "top_k is True"),
     "large numbers": (recipe(temperature=10**4000), "temperature is 1000"),
@@ -264,9 +263,9 @@ RECIPES: dict[str, tuple[Any, str]] = {
     "a checkpoint of escapes": (recipe(checkpoint="\x1b[2J\n"), "--checkpoint can be"),
     "no instrument": (recipe(instrument="\x1b[2J"), "General MIDI"),
     "tokens that are none": (recipe(primer_tokens=["\x1b[2J"]), "no token of notes"),
-    "tokens that are texts": (recipe(primer_tokens="C4"), "no list of tokens"),
+    "tokens that are texts": (recipe(primer_tokens="C4"), "not a list of tokens"),
     "very many tokens": (recipe(primer_tokens=["C4"] * 300_000), "more than 262,144"),
-    "numbers for tokens": (recipe(primer_tokens=[1]), "no list of tokens"),
+    "numbers for tokens": (recipe(primer_tokens=[1]), "not a list of tokens"),
     "no tokens": (recipe(primer_tokens=None), "describe"),
     "another memory": (recipe(memory_weights={"bias": 1e9}), "expected the numbers"),
     "a memory of large numbers": (recipe(memory_weights={**PULLS, "bias": 10**999}), "bias is"),
@@ -331,7 +330,7 @@ def test_a_piece_of_weights_that_never_move_on_ends(
 ) -> None:
     from midilstm.generation import length as pieces
 
-    monkeypatch.setattr(pieces, "MOST", 50)
+    monkeypatch.setattr(pieces, "MAX_TOKENS", 50)
     assert sample.main(["--seconds=86400", "--seed=1"]) == 0
     assert "cut off at 50 tokens" in capsys.readouterr().err
 

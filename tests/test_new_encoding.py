@@ -56,7 +56,7 @@ import preprocess
 from midilstm import tokenizers as encodings
 from midilstm.config import DataConfig
 from midilstm.data.dataset import load_dataset
-from midilstm.generation.sampler import SamplingConfig
+from midilstm.config import SamplingConfig
 from midilstm.generation.generate import generate
 from midilstm.tokenizers.vocabulary import Vocabulary
 

@@ -21,8 +21,7 @@ from midilstm import model_dir as runs
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation.copying import LENGTHS, SHIFTS, TrainingIndex, transpositions
 from midilstm.evaluation.piece_sets import Pieces, load_music
-from midilstm.fileio import InputError, printable, write_atomically
-from midilstm.generation.length import warn
+from midilstm.fileio import InputError, printable, warn, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.tokenizers.vocabulary import Vocabulary
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.config import DataConfig, ReadingConfig
+from midilstm.config import DataConfig, ReadingConfig, SamplingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
 from midilstm.fileio import InputError
 from midilstm.generation import generate as loop
 from midilstm.generation.network import Network
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 

@@ -1,62 +1,60 @@
-"""What a person asks of harmony and instruments, as weights on what may be drawn.
+"""Follow a key, chords and instruments: changes to the log probabilities of what may be drawn.
 
-Each wish changes the log probabilities of ids: less for notes foreign to a key or chord, more for
-an instrument that has rested for long; others than those asked for are as good as forbidden. Knows
-what tokens sound, and no network and no files.
+Notes outside a key or chord become less likely, an instrument that has rested for long becomes
+more likely, and instruments that were not asked for become practically impossible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from midilstm import midi
+from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation.harmony import AUTO, chords_of, estimate_key, key_profile
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-# Nats at strength 1 for each pitch class: foreign to the key or, off the beat, to a chord's scale;
-# in the key, times how far from home; and foreign to a chord on the beat.
+# Nats at strength 1 for each pitch class: outside the key or, off the beat, outside a chord's
+# scale; in the key, times its distance from the tonic; and outside a chord on the beat.
 FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
-HEARD = 32  # pitch classes after which the key of a piece is known
-NEVER = 1e4  # nats: as good as endless, and yet one can be less unlikely than another
+KEY_NOTES = 32  # pitch classes after which the key of a piece is estimated
+NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
 REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond
 FAMILIES = (  # of General MIDI, eight programs each
     *("piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
     *("reed", "pipe", "synth lead", "synth pad", "synth effects", "ethnic", "percussive"),
     "sound effects",
 )
-WISHES = ("key", "chords", "instruments")
 
 
 class Constraints:
-    """The wishes for all pieces of a call; `Listener` is one piece."""
+    """The key, chords and instruments of all pieces of a call; `PieceState` is one piece."""
 
-    def __init__(self, vocabulary: Vocabulary, asked: Mapping[str, Any]) -> None:
-        """Read the options' values; raise InputError for what is no key, chord or instrument."""
+    def __init__(self, vocabulary: Vocabulary, config: SamplingConfig) -> None:
+        """Parse the settings; raise InputError for an unknown key, chord or instrument."""
         self.encoding, self.tokens = vocabulary.encoding, vocabulary.tokens
-        self.strength, self.key = asked["control_strength"], asked["key"]
+        self.strength, self.key = config.control_strength, config.key
         if self.key and self.key != AUTO:
             key_profile(self.key)  # or InputError
-        self.chords = chords_of(asked["chords"]) if asked["chords"] else ()
-        sounds = [TokenContent(), *map(self.encoding.content, self.tokens[1:])]
-        known = {program for sound in sounds for program in sound.programs}
-        self.groups = parse_instruments(asked["instruments"], known) if asked["instruments"] else {}
-        self.wanted = set().union(*self.groups.values()) if self.groups else known
+        self.chords = chords_of(config.chords) if config.chords else ()
+        contents = [TokenContent(), *map(self.encoding.content, self.tokens[1:])]
+        known = {program for content in contents for program in content.programs}
+        self.groups = parse_instruments(config.instruments, known) if config.instruments else {}
+        self.allowed = set().union(*self.groups.values()) if self.groups else known
 
         def table(value: Callable[[TokenContent], object]) -> np.ndarray:
-            return np.array([*map(value, sounds)], np.float32)
+            return np.array([*map(value, contents)], np.float32)
 
-        self.classes = table(lambda sound: [x in sound.pitch_classes for x in range(12)])
-        self.plays = table(lambda sound: sound.has_notes)
-        self.others = table(lambda sound: not self.wanted.issuperset(sound.programs))
+        self.classes = table(lambda content: [x in content.pitch_classes for x in range(12)])
+        self.has_notes = table(lambda content: content.has_notes)
+        self.others = table(lambda content: not self.allowed.issuperset(content.programs))
         self.names = {
-            name: np.array([not group.isdisjoint(s.programs) for s in sounds], np.float32)
+            name: np.array([not group.isdisjoint(s.programs) for s in contents], np.float32)
             for name, group in self.groups.items()
         }
         self.weights = cache(self._weights)
@@ -77,97 +75,101 @@ class Constraints:
         return nats - np.float32(NEVER) * self.others
 
     def begin(self, primer: Sequence[str] = ()) -> PieceState:
-        """Return a listener to one piece, which goes on from a primer's tokens."""
-        listener = PieceState(self, self.encoding.clock(None, primer))
+        """Return the state of a piece that continues a primer's tokens."""
+        state = PieceState(self, self.encoding.clock(None, primer))
         for token in split(primer):
-            listener.take(self.encoding.content(token))
-        if self.key == AUTO and listener.counts.any():
-            listener.key = estimate_key(listener.counts)
-        return listener
+            state.count(self.encoding.content(token))
+        if self.key == AUTO and state.counts.any():
+            state.key = estimate_key(state.counts)
+        return state
 
-    def found(self, tokens: Iterable[str], primer: Sequence[str] = ()) -> dict[str, str]:
-        """Say what came of the wishes in a piece's new tokens, for people."""
-        listener = self.begin(primer)
-        listener.last = {}
+    def report(self, tokens: Iterable[str], primer: Sequence[str] = ()) -> dict[str, str]:
+        """Return the estimated key, and the instruments that do not play in a piece's tokens."""
+        state = self.begin(primer)
+        state.last_bars = {}
         for token in tokens:
-            listener.listen(token)
-        said = {"key": listener.key or "not known yet"} if self.key == AUTO else {}
-        silent = [name for name in self.groups if name not in listener.last]
-        return {**said, **({"silent": ", ".join(silent)} if silent else {})}
+            state.add_token(token)
+        key = {"key": state.key or "not known yet"} if self.key == AUTO else {}
+        silent = [name for name in self.groups if name not in state.last_bars]
+        return {**key, **({"silent": ", ".join(silent)} if silent else {})}
 
 
 @dataclass
 class PieceState:
-    """One piece as far as it has been heard, and so what is asked of its next id."""
+    """What the constraints of one piece depend on: its place, pitch classes and instruments."""
 
-    control: Constraints
+    constraints: Constraints
     clock: Clock
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
     key: str | None = None
     program: int | None = None
-    last: dict[str, float] = field(default_factory=dict)  # instrument → the bar it last played in
+    last_bars: dict[str, float] = field(default_factory=dict)  # instrument → bar it last played in
 
     def __post_init__(self) -> None:
-        self.key = None if self.control.key == AUTO else self.control.key
+        """Take the key that was asked for, if it is a certain one."""
+        self.key = None if self.constraints.key == AUTO else self.constraints.key
 
-    def bend(self, scores: np.ndarray) -> None:
+    def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
-        asked, (bars, beat) = self.control, self.clock.position()
-        bar = int(bars + 1e-6) % max(1, len(asked.chords))
-        scores += asked.weights(self.key, bar, abs(beat - round(beat)) < 1e-6)
-        if asked.groups and self.program not in asked.wanted:
-            scores -= NEVER * asked.plays
-        for name, names in asked.names.items():
-            # What has not played at all is awaited from the second bar on.
-            rested = bars - self.last.get(name, 1 - REST) - REST
+        constraints, (bars, beat) = self.constraints, self.clock.position()
+        bar = int(bars + 1e-6) % max(1, len(constraints.chords))
+        log_probs += constraints.weights(self.key, bar, abs(beat - round(beat)) < 1e-6)
+        if constraints.groups and self.program not in constraints.allowed:
+            log_probs -= NEVER * constraints.has_notes
+        for name, is_named in constraints.names.items():
+            # An instrument that has not played at all is expected from the second bar on.
+            rested = bars - self.last_bars.get(name, 1 - REST) - REST
             if rested > 0:
-                scores += rested * RETURN * asked.strength * names
-        scores -= scores.max()
-        scores -= np.log(np.exp(scores).sum())
+                log_probs += rested * RETURN * constraints.strength * is_named
+        log_probs -= log_probs.max()
+        log_probs -= np.log(np.exp(log_probs).sum())
 
-    def hear(self, number: int) -> None:
-        """Take in the piece's next id."""
-        self.listen(self.control.tokens[number])
+    def update(self, token_id: int) -> None:
+        """Add the piece's next id."""
+        self.add_token(self.constraints.tokens[token_id])
 
-    def listen(self, token: str) -> None:
-        """Take in the piece's next token."""
+    def add_token(self, token: str) -> None:
+        """Add the piece's next token."""
         self.clock.advance(token)
-        self.take(self.control.encoding.content(token))
-        if self.control.key == AUTO and not self.key and self.counts.sum() >= HEARD:
+        self.count(self.constraints.encoding.content(token))
+        if self.constraints.key == AUTO and not self.key and self.counts.sum() >= KEY_NOTES:
             self.key = estimate_key(self.counts)
 
-    def take(self, sounds: TokenContent) -> None:
-        """Count a token's pitch classes, and note which instruments play."""
-        for pitch_class in sounds.pitch_classes:
+    def count(self, content: TokenContent) -> None:
+        """Count a token's pitch classes, and record which instruments play."""
+        for pitch_class in content.pitch_classes:
             self.counts[pitch_class] += 1
-        now, playing = self.clock.position()[0], [*sounds.programs]
-        if sounds.has_notes and self.program is not None:
+        bar, playing = self.clock.position()[0], [*content.programs]
+        if content.has_notes and self.program is not None:
             playing.append(self.program)
-        if sounds.programs:
-            self.program = sounds.programs[-1]
-        for name, group in self.control.groups.items():
+        if content.programs:
+            self.program = content.programs[-1]
+        for name, group in self.constraints.groups.items():
             if not group.isdisjoint(playing):
-                self.last[name] = now
+                self.last_bars[name] = bar
 
 
-def parse_constraints(vocabulary: Vocabulary, asked: Mapping[str, Any]) -> Constraints | None:
-    """Return what the options' values ask for, None for nothing; raise InputError for nonsense."""
-    found = Constraints(vocabulary, asked) if any(asked[name] for name in WISHES) else None
-    return found if asked["control_strength"] else None
+def parse_constraints(vocabulary: Vocabulary, config: SamplingConfig) -> Constraints | None:
+    """Return the constraints of the settings, or None; raise InputError for unknown names."""
+    if not (config.key or config.chords or config.instruments):
+        return None
+    constraints = Constraints(vocabulary, config)
+    return constraints if config.control_strength else None
 
 
 def parse_instruments(names: str, known: set[int]) -> dict[str, frozenset[int]]:
-    """Return the programs, of those known, that each name between commas stands for.
+    """Return by name the programs, of those known, that comma-separated names stand for.
 
-    It is an instrument, a part of its name, or a family such as bass. Raise InputError for none.
+    A name is an instrument, a part of its name, or a family such as bass. Raise InputError for
+    one that fits no known program.
     """
-    found = {}
+    groups = {}
     for name in (word.strip().lower() for word in names.split(",")):
-        alike = {p for p in known if name and name in midi.instrument_name(p).lower()}
+        similar = {p for p in known if name and name in midi.instrument_name(p).lower()}
         family = {p for p in known if p >= 0 and FAMILIES[p // 8] == name}
         is_drums = name in ("drums", "percussion")  # and not steel drums
-        found[name] = frozenset(known & {midi.DRUMS} if is_drums else family | alike)
-        if not found[name]:
-            have = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
-            raise InputError(f"the model knows no instrument {name!r}: it knows {have}")
-    return found
+        groups[name] = frozenset(known & {midi.DRUMS} if is_drums else family | similar)
+        if not groups[name]:
+            names = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
+            raise InputError(f"the model knows no instrument {name!r}: it knows {names}")
+    return groups

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import model_dir as runs
+from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation.generate import generate
 from midilstm.generation.loaded_model import (
@@ -18,7 +19,6 @@ from midilstm.generation.loaded_model import (
     write_match_model,
 )
 from midilstm.generation.network import Network
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
 from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary

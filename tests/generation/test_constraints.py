@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from midilstm import tokenizers as encodings
+from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation.constraints import NEVER, parse_constraints
 from midilstm.generation.generate import generate
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.tokenizers.base import TimedNote
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
@@ -44,16 +44,15 @@ class Indifferent:
         return np.full((len(ids), self.size), -np.log(self.size), np.float32)
 
 
-def asked(**wishes: Any) -> dict[str, Any]:
-    nothing = {"key": None, "chords": None, "instruments": None, "control_strength": 4.0}
-    return nothing | wishes
+def settings(**constraints: Any) -> SamplingConfig:
+    return SamplingConfig(**{"control_strength": 4.0, **constraints})
 
 
 def drawn(
-    vocabulary: Vocabulary, primer: tuple[str, ...] = (), length: int = 400, **wishes: Any
+    vocabulary: Vocabulary, primer: tuple[str, ...] = (), length: int = 400, **constraints: Any
 ) -> list[str]:
-    """Return the tokens of a piece drawn with wishes."""
-    control = parse_constraints(vocabulary, asked(**wishes))
+    """Return the tokens of a piece drawn with constraints."""
+    control = parse_constraints(vocabulary, settings(**constraints))
     network: Any = Indifferent(len(vocabulary))
     rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
     if control:
@@ -100,9 +99,9 @@ def test_only_the_instruments_asked_for_play_and_each_does(vocabulary: Vocabular
     tokens = drawn(vocabulary, instruments="bass, drums")
     programs = Counter(note.program for note in heard(vocabulary, tokens))
     assert {*programs} == {-1, 32, 33}
-    control = parse_constraints(vocabulary, asked(instruments="bass, drums"))
+    control = parse_constraints(vocabulary, settings(instruments="bass, drums"))
     assert control is not None
-    assert control.found(tokens) == {}
+    assert control.report(tokens) == {}
 
 
 @BANDS
@@ -149,53 +148,53 @@ def test_an_instrument_that_the_model_does_not_know_is_refused(
     vocabulary: Vocabulary, names: str, told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
-        parse_constraints(vocabulary, asked(instruments=names))
+        parse_constraints(vocabulary, settings(instruments=names))
 
 
 @EVERY
-def test_what_is_bent_stays_a_distribution(vocabulary: Vocabulary) -> None:
-    wishes = {"key": "C major", "chords": "C F"}
+def test_adjusted_rows_stay_distributions(vocabulary: Vocabulary) -> None:
+    constraints = {"key": "C major", "chords": "C F"}
     if vocabulary is not NOTES:
-        wishes["instruments"] = "piano"
-    control = parse_constraints(vocabulary, asked(**wishes))
+        constraints["instruments"] = "piano"
+    control = parse_constraints(vocabulary, settings(**constraints))
     assert control is not None
-    listener, row = control.begin(), np.full(len(vocabulary), -np.log(len(vocabulary)), np.float32)
+    state, row = control.begin(), np.full(len(vocabulary), -np.log(len(vocabulary)), np.float32)
     for number in (3, 7, 9):
-        listener.hear(number)
-        rescale = row.copy()
-        listener.bend(rescale)
-        assert np.exp(rescale.astype(float)).sum() == pytest.approx(1, abs=1e-5)
-        assert np.isfinite(rescale).all()
-        assert rescale.min() > -2 * NEVER
+        state.update(number)
+        adjusted = row.copy()
+        state.adjust_logits(adjusted)
+        assert np.exp(adjusted.astype(float)).sum() == pytest.approx(1, abs=1e-5)
+        assert np.isfinite(adjusted).all()
+        assert adjusted.min() > -2 * NEVER
 
 
 def test_auto_is_the_primers_key_or_after_some_notes_the_pieces_own() -> None:
-    control = parse_constraints(NOTES, asked(key="auto"))
+    control = parse_constraints(NOTES, settings(key="auto"))
     assert control is not None
     scale = ("D4", "E4", "F#4", "G4", "A4", "B4", "C#4", "D4", "A4", "D4")
     assert control.begin(scale).key == "D major"
-    listener = control.begin()
+    state = control.begin()
     for token in (scale * 4)[:31]:
-        listener.listen(token)
-    assert listener.key is None
-    listener.listen("D4")
-    assert listener.key == "D major"
-    assert control.found(scale * 4) == {"key": "D major"}
-    assert control.found(scale) == {"key": "not known yet"}
+        state.add_token(token)
+    assert state.key is None
+    state.add_token("D4")
+    assert state.key == "D major"
+    assert control.report(scale * 4) == {"key": "D major"}
+    assert control.report(scale) == {"key": "not known yet"}
 
 
 def test_of_a_piece_too_short_for_all_it_says_who_is_silent() -> None:
-    control = parse_constraints(TSD, asked(instruments="piano, bass, drums"))
+    control = parse_constraints(TSD, settings(instruments="piano, bass, drums"))
     assert control is not None
     tokens = ["Program_0", "Pitch_60", *BODY[:2]]
-    assert control.found(tokens) == {"silent": "bass, drums"}
+    assert control.report(tokens) == {"silent": "bass, drums"}
 
 
-def test_no_wish_or_no_strength_is_no_control_but_nonsense_is_refused() -> None:
-    assert parse_constraints(NOTES, asked()) is None
-    assert parse_constraints(NOTES, asked(key="C major", control_strength=0)) is None
+def test_no_constraint_or_no_strength_gives_none_but_nonsense_is_refused() -> None:
+    assert parse_constraints(NOTES, settings()) is None
+    assert parse_constraints(NOTES, settings(key="C major", control_strength=0)) is None
     with pytest.raises(InputError):
-        parse_constraints(NOTES, asked(key="C mayor", control_strength=0))
+        parse_constraints(NOTES, settings(key="C mayor", control_strength=0))
 
 
 def test_after_a_primer_chords_begin_in_the_bar_of_the_first_new_note() -> None:

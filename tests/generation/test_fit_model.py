@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_network import SIZE, FakeNetwork
 
+from midilstm.config import SamplingConfig
 from midilstm.generation.fit_model import fit_match_weights
 from midilstm.generation.generate import generate
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.repetition.fit import PRIOR_MEAN
 from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
 from midilstm.repetition.metrics import repeat_lags

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from fake_network import FakeLanes, FakeNetwork
 
+from midilstm.config import SamplingConfig
 from midilstm.generation import generate as loop
-from midilstm.generation.sampler import SamplingConfig
 from midilstm.repetition.match_model import MatchModel, MatchWeights
 from midilstm.tokenizers.grammar import Grammar
 from midilstm.tokenizers.vocabulary import END_ID
 
-ENDING, STEERED = SamplingConfig(stop_at_end=True), SamplingConfig(0.8, 5, 0.9, 1.3, True)
+ENDING, STEERED = (
+    SamplingConfig(stop_at_end=True),
+    SamplingConfig(temperature=0.8, top_k=5, top_p=0.9, repetition_penalty=1.3, stop_at_end=True),
+)
 # A toy language: a note (1, 2, 3) and then its length (4, 5, 6); a piece may end between notes.
 NOTES, LENGTHS = {1, 2, 3}, {4, 5, 6}
 
@@ -234,8 +237,8 @@ def violations(piece: Sequence[int], first: int = 0) -> int:
     "knobs",
     [
         SamplingConfig(),
-        SamplingConfig(0),
-        SamplingConfig(2),
+        SamplingConfig(temperature=0),
+        SamplingConfig(temperature=2),
         SamplingConfig(top_k=2),
         SamplingConfig(top_p=0.6),
         ENDING,
@@ -289,7 +292,9 @@ def test_what_is_allowed_keeps_its_proportions() -> None:
         assert abs(counts[a] - 4000 * share) < 4 * (4000 * share * (1 - share)) ** 0.5
 
 
-@pytest.mark.parametrize("knobs", [SamplingConfig(), SamplingConfig(0), STEERED], ids=str)
+@pytest.mark.parametrize(
+    "knobs", [SamplingConfig(), SamplingConfig(temperature=0), STEERED], ids=str
+)
 def test_where_nothing_is_allowed_the_piece_goes_on_somehow(knobs: SamplingConfig) -> None:
     def next_state(state: int, number: int) -> int | None:
         return number if number == state + 1 <= 4 else None

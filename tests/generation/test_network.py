@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import model
-from midilstm.config import ModelConfig
+from midilstm.config import ModelConfig, SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation import generate as loop
 from midilstm.generation import network as networks
-from midilstm.generation.sampler import SamplingConfig
 
 CONFIG = ModelConfig(embedding_size=6, units=16, layers=3, dropout=0.2, input_dropout=0)
 VOCABULARY_SIZE = 23
@@ -75,7 +74,14 @@ def test_taken_lanes_go_on_where_they_were(network: networks.Network) -> None:
 
 
 @pytest.mark.parametrize(
-    "knobs", [SamplingConfig(), SamplingConfig(0.8, 9, 0.9, 1.2, True)], ids=str
+    "knobs",
+    [
+        SamplingConfig(),
+        SamplingConfig(
+            temperature=0.8, top_k=9, top_p=0.9, repetition_penalty=1.2, stop_at_end=True
+        ),
+    ],
+    ids=str,
 )
 def test_groups_of_any_size_can_be_drawn_again(
     network: networks.Network, knobs: SamplingConfig

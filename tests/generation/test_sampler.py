@@ -53,7 +53,7 @@ def test_frequencies_are_those_of_the_steered_distribution(
 
 
 @pytest.mark.parametrize(
-    "knobs", [SamplingConfig(temperature=0), SamplingConfig(0, top_k=3, top_p=0.1)]
+    "knobs", [SamplingConfig(temperature=0), SamplingConfig(temperature=0, top_k=3, top_p=0.1)]
 )
 def test_temperature_zero_is_the_likeliest_whatever_the_other_knobs(knobs: SamplingConfig) -> None:
     assert set(choose_many((0.1, 0.2, 0.4, 0.3), knobs, [], 20)) == {2}
