@@ -1,48 +1,46 @@
-"""Show and play MIDI files; a picture, sound and score of FILE.mid are written beside it.
+"""Turn MIDI files into pictures, sound, sheet music or a web page, written beside each FILE.mid.
 
-A file that render.py made before is replaced; one that it did not make stays, and is reported.
+An earlier output of render.py is replaced; any other file of the same name is kept and reported.
 """
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
+import midilstm  # noqa: F401 - the first import, for it checks Python's version
 
 # isort: split
-import _thread
 import argparse
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from midilstm import cli as shared
+from midilstm import cli
 from midilstm.fileio import InputError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = "default: the newest one in --output-dir; with --page, every one there"
+    default = "default: the newest one in --output-dir; with --page, all of them"
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.mid", help=default)
     for flag, text in (
         ("--piano-roll", "draw FILE.png"),
-        ("--form", "draw FILE.form.png: how much of each bar stands in each other bar"),
+        ("--self-similarity", "draw FILE.self-similarity.png: how much of each bar recurs in each"),
         ("--audio", "play into FILE.wav; needs requirements-audio.txt"),
         ("--musicxml", "write FILE.musicxml for notation programs"),
-        ("--page", "write index.html in --output-dir, to see and hear every piece there"),
+        ("--page", "write index.html in --output-dir, which shows and plays all its pieces"),
     ):
         parser.add_argument(flag, action="store_true", help=f"{text} (default: off)")
-    sounds = "sounds for --audio (default: those that come with pretty_midi)"
-    parser.add_argument("--soundfont", type=Path, metavar="FILE.sf2", help=sounds)
+    soundfont = "sounds for --audio (default: the soundfont that comes with pretty_midi)"
+    parser.add_argument("--soundfont", type=Path, metavar="FILE.sf2", help=soundfont)
     folder = "folder of the page (default: %(default)s)"
     parser.add_argument("--output-dir", type=Path, default=Path("output"), help=folder)
     return parser.parse_args(argv)
 
 
 def render(arguments: argparse.Namespace) -> None:
-    """Make everything asked for; raise InputError at the first thing that cannot be made."""
+    """Write all requested outputs; raise InputError at the first that cannot be written."""
     from tqdm import tqdm
 
     from midilstm.rendering import write_marked
@@ -53,46 +51,38 @@ def render(arguments: argparse.Namespace) -> None:
     from midilstm.rendering.self_similarity import draw_self_similarity
     from midilstm.rendering.timeline import TimedPiece, read_timed, readable_pieces
 
-    chosen: dict[str, Callable[[TimedPiece], bytes]] = {}
+    outputs: dict[str, Callable[[TimedPiece], bytes]] = {}
     if arguments.piano_roll:
-        chosen[".png"] = draw_piano_roll
-    if arguments.form:
-        chosen[".form.png"] = draw_self_similarity
+        outputs[".png"] = draw_piano_roll
+    if arguments.self_similarity:
+        outputs[".self-similarity.png"] = draw_self_similarity
     if arguments.audio:
-        chosen[".wav"] = partial(render_audio, soundfont=arguments.soundfont)
+        outputs[".wav"] = partial(render_audio, soundfont=arguments.soundfont)
     if arguments.musicxml:
-        chosen[".musicxml"] = write_score
-    if not chosen and not arguments.page:
-        raise InputError("say what to make: --piano-roll, --form, --audio, --musicxml or --page.")
-    folder, named = arguments.output_dir, [read_timed(path) for path in arguments.files]
-    found: list[TimedPiece] = []
-    if arguments.page or not named:
+        outputs[".musicxml"] = write_score
+    if not outputs and not arguments.page:
+        flags = "--piano-roll, --self-similarity, --audio, --musicxml or --page"
+        raise InputError(f"no output was chosen: add {flags}.")
+    folder, pieces = arguments.output_dir, [read_timed(path) for path in arguments.files]
+    in_folder: list[TimedPiece] = []
+    if arguments.page or not pieces:
         newest = islice(readable_pieces(folder), None if arguments.page else 1)
-        found = list(tqdm(newest, unit="piece", leave=False, disable=None))
-        if not found:
-            advice = "make one with python sample.py, or name a file"
-            raise InputError(f"{folder} holds no .mid file that can be read: {advice}.")
-    # Music21 can take a minute over one piece: the bar shows at once, and goes when all is done.
-    for piece in tqdm(named or found, unit="piece", leave=False, disable=None):
-        for suffix, make in chosen.items():
-            tqdm.write(write_marked(make(piece), piece.path.with_suffix(suffix)))
+        in_folder = list(tqdm(newest, unit="piece", leave=False, disable=None))
+        if not in_folder:
+            cure = "make one with python sample.py, or name a file"
+            raise InputError(f"{folder} contains no .mid file that can be read: {cure}.")
+    for piece in tqdm(pieces or in_folder, unit="piece", leave=False, disable=None):
+        for suffix, draw in outputs.items():
+            tqdm.write(write_marked(draw(piece), piece.path.with_suffix(suffix)))
     if arguments.page:
-        tqdm.write(write_marked(build_page(found, folder.resolve().name), folder / "index.html"))
-
-
-def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
-    """Repeat a Ctrl-C that fell where Python ignores it, as while music21's objects are freed."""
-    if lost.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
-    else:
-        sys.__unraisablehook__(lost)
+        page = build_page(in_folder, folder.resolve().name)
+        tqdm.write(write_marked(page, folder / "index.html"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the files; return the exit status."""
+    """Run the script; return its exit status."""
     arguments = parse_args(argv)
-    sys.unraisablehook = interrupt_again
-    return shared.run(lambda: render(arguments))
+    return cli.run(lambda: render(arguments))
 
 
 if __name__ == "__main__":

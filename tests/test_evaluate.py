@@ -15,8 +15,8 @@ import pytest
 import evaluate
 import train
 from midilstm import tokenizers as tokens
+from midilstm.copies import CopyReport
 from midilstm.evaluation import baseline
-from midilstm.rendering.copies import read_copies
 from midilstm.rendering.page import page_entry
 from midilstm.rendering.timeline import read_timed
 from midilstm.repetition.match_model import MatchWeights
@@ -133,13 +133,13 @@ def test_a_transposed_copy_is_memory_too(
     assert found["longest_transposed"]["semitones"] == -5
     assert found["grams"]["12"]["exact"]["value"] == 0
     assert "it has memorised" in result["summary"]
-    copies = read_copies(tmp_path / "made")
-    assert (copies["a.mid"]["piece"], copies["a.mid"]["tokens"]) == (name, LENGTH)
-    entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), copies)["copy"]
+    report = CopyReport.read(tmp_path / "made")
+    assert (report.copies["a.mid"].piece, report.copies["a.mid"].tokens) == (name, LENGTH)
+    entry = page_entry(read_timed(tmp_path / "made" / "a.mid"), report)["copy"]
     assert (entry["piece"], entry["semitones"]) == (name, -5)
     assert (entry["start"], entry["end"]) == (0, LENGTH / 4)
     (part,) = read_timed(trained / "data" / name).parts
-    assert sorted(batched(entry["by_section"][0]["warnings"])) == sorted(part.notes)
+    assert sorted(batched(entry["parts"][0]["notes"])) == sorted(part.notes)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_other_pieces(

@@ -1,19 +1,19 @@
-"""A MIDI file → a picture, sound, a score, a listening page. Knows no tokens and no models."""
+"""Turn a MIDI file into a picture, sound, sheet music or a web page."""
 
 from pathlib import Path
 
 from midilstm.fileio import InputError, printable, write_atomically
 
-# Every result carries this mark, so that a file without it is known to be somebody's own work.
+# Every output carries this mark, so that a user's own file of the same name is never replaced.
 MARK = "made by render.py"
 
 
 def write_marked(data: bytes, path: Path) -> str:
-    """Write a result and return its path; raise InputError rather than replace one without mark."""
+    """Write an output and return its path; raise InputError rather than replace a user's file."""
     try:
         if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()):
             cure = "move it away to write there"
-            raise InputError(f"{path} is not render.py's work and stays: {cure}.")
+            raise InputError(f"{path} was not written by render.py and is kept: {cure}.")
         write_atomically(path, data)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,28 +1,31 @@
-"""Pieces → one listening page (HTML) that needs no network; page.html is its layout and script."""
+"""Build a web page that shows and plays pieces offline; page.html is its layout and script."""
 
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from midilstm.fileio import printable, read_json
+import numpy as np
+
+from midilstm.copies import Copy, CopyReport
+from midilstm.fileio import InputError, printable, read_json
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
-from midilstm.rendering.copies import copy_of, read_copies
 from midilstm.rendering.repeats import repeated_spans
-from midilstm.rendering.timeline import TimedPiece
+from midilstm.rendering.timeline import NoteSpan, TimedPiece
 
 LAYOUT = Path(__file__).with_suffix(".html")
 
 
 def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
     """Fill the layout with the pieces, in the order given."""
-    copies = {folder: read_copies(folder) for folder in {piece.path.parent for piece in pieces}}
-    entries = [page_entry(piece, copies[piece.path.parent]) for piece in pieces]
+    reports = {folder: read_copies(folder) for folder in {piece.path.parent for piece in pieces}}
+    entries = [page_entry(piece, reports[piece.path.parent]) for piece in pieces]
     data = json.dumps({"title": title, "pieces": entries})
     # A file name must not be able to close the script element that holds it.
     data = data.replace("<", "\\u003c")
@@ -30,45 +33,73 @@ def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
     return layout.replace("{{mark}}", MARK).replace("{{data}}", data).encode()
 
 
-def page_entry(piece: TimedPiece, copies: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a piece; its notes: start s, end s, pitch, velocity."""
-    path, made = piece.path, piece.path.stat().st_mtime
-    sound = path.with_suffix(".wav")
-    returns = repeated_spans(piece)
-    # Of a name that is too long is_file() raises an error; there is no such file.
-    heard = os.access(sound, os.R_OK) and sound.is_file()
-    fresh = heard and sound.stat().st_mtime >= made
+def page_entry(piece: TimedPiece, report: CopyReport) -> dict[str, Any]:
+    """Return what the page shows of a piece; each note is start s, end s, pitch, velocity."""
+    path, modified = piece.path, piece.path.stat().st_mtime
+    wav, copy = path.with_suffix(".wav"), report.copies.get(path.name)
+    # Path.is_file() raises an error for a name that is too long; os.access does not.
+    has_sound = os.access(wav, os.R_OK) and wav.is_file() and wav.stat().st_mtime >= modified
     return {
         "name": path.name,
-        "made": datetime.fromtimestamp(made).strftime("%Y-%m-%d %H:%M"),
+        "made": datetime.fromtimestamp(modified).strftime("%Y-%m-%d %H:%M"),
         "seconds": round(piece.seconds, 3),
         "bars": [round(second, 3) for second in piece.bars],
-        "returns": [(round(at, 3), round(end, 3), tint) for at, end, tint in returns],
-        # Its bytes as a link, since a name may be no text.
-        "sound": quote(os.fsencode(sound.name)) if fresh else None,
-        "copy": copy_of(piece, copies),
+        "repeats": [(round(at, 3), round(end, 3), tint) for at, end, tint in repeated_spans(piece)],
+        # The bytes of the name as a link, since a name may not be valid text.
+        "sound": quote(os.fsencode(wav.name)) if has_sound else None,
+        "copy": copy_entry(piece, copy) if copy else None,
         "settings": read_settings(path.with_suffix(".json")),
-        "parts": [
-            vars(part) | {"notes": [round(number, 3) for note in part.notes for number in note]}
-            for part in piece.parts
-        ],
+        "parts": [vars(part) | {"notes": flatten(part.notes)} for part in piece.parts],
     }
 
 
-def read_settings(path: Path) -> dict[str, str]:
-    """Read the JSON that says how a piece was made; name a broken one and go on without it."""
+def flatten(notes: Sequence[NoteSpan]) -> list[float]:
+    """Return the numbers of all notes in one list, rounded to milliseconds."""
+    return [round(value, 3) for note in notes for value in note]
+
+
+def copy_entry(piece: TimedPiece, copy: Copy) -> dict[str, Any] | None:
+    """Return a copied passage as the page shows it; None if the file has changed since."""
+    if copy.sha256 != hashlib.sha256(piece.path.read_bytes()).hexdigest():
+        return None
+    start, end = np.interp(copy.bars, range(len(piece.bars)), piece.bars).tolist()
+    if copy.bars[1] > len(piece.bars) - 1:
+        end = piece.seconds
+    parts: dict[int, list[NoteSpan]] = {}
+    for note in copy.notes:
+        parts.setdefault(note.program, []).append(NoteSpan(*note[:4]))
+    return {
+        "piece": copy.piece,
+        "semitones": copy.semitones,
+        "tokens": copy.tokens,
+        "start": round(start, 3),
+        "end": round(end, 3),
+        "seconds": max(note.end for note in copy.notes),
+        "parts": [{"program": key, "notes": flatten(notes)} for key, notes in parts.items()],
+    }
+
+
+def read_copies(folder: Path) -> CopyReport:
+    """Read a folder's report of copies; print a warning and return an empty one if it is broken."""
     try:
-        if not path.is_file():
-            return {}
-        settings = read_json(path, MAX_BYTES)
-        return {key: spell(value) for key, value in settings.items()}
+        return CopyReport.read(folder)
+    except InputError as error:
+        print(printable(f"warning: {error}"), file=sys.stderr)
+        return CopyReport({})
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """Read a piece's JSON, empty without one; print a warning and return none if it is broken."""
+    try:
+        settings = read_json(path, MAX_BYTES) if path.is_file() else {}
+        return {key: format_value(value) for key, value in settings.items()}
     except (OSError, ValueError, AttributeError) as error:
-        print(printable(f"left out: {path} holds no settings ({error})."), file=sys.stderr)
+        print(printable(f"warning: {path} cannot be read ({error})"), file=sys.stderr)
         return {}
 
 
-def spell(value: object) -> str:
-    """Spell a setting for people: four digits of a fraction, the length of a list."""
+def format_value(value: object) -> str:
+    """Return a setting as text: fractions with four digits, a list as its length."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, float):
@@ -76,5 +107,5 @@ def spell(value: object) -> str:
     if isinstance(value, list):
         return f"{len(value):,}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {spell(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {format_value(item)}" for key, item in value.items())
     return str(value)

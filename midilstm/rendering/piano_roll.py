@@ -1,11 +1,11 @@
-"""A piece → a piano-roll picture (PNG)."""
+"""Draw a piece as a piano roll (PNG)."""
 
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-# Figure instead of pyplot: no window system is asked for, and no state is left behind.
+# Figure instead of pyplot: it needs no window system and leaves no global state behind.
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from pretty_midi import note_number_to_drum_name, note_number_to_name
@@ -18,15 +18,14 @@ from midilstm.rendering.timeline import Part, TimedPiece
 
 
 def draw_piano_roll(piece: TimedPiece) -> bytes:
-    """Draw bars across and pitch up, one colour an instrument, drums on lanes of their own."""
+    """Draw time across and pitch up, one colour per instrument, one named row per drum."""
     pitched = [part for part in piece.parts if part.program != DRUMS]
     drums = [part for part in piece.parts if part.program == DRUMS]
-    pitches, lanes = (
-        sorted({pitch for part in parts for _, _, pitch, _ in part.notes})
-        for parts in (pitched, drums)
+    pitches, drum_keys = (
+        sorted({note.pitch for part in parts for note in part.notes}) for parts in (pitched, drums)
     )
-    tall = min(max((pitches[-1] - pitches[0]) * 0.11, 2.4), 7) if pitches else 0
-    heights = [inches for inches in (tall, 0.19 * len(lanes)) if inches]
+    height = min(max((pitches[-1] - pitches[0]) * 0.11, 2.4), 7) if pitches else 0
+    heights = [inches for inches in (height, 0.19 * len(drum_keys)) if inches]
     size = (min(max(piece.seconds * 0.16, 10), 36), sum(heights) + 1.4)
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     grid = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
@@ -34,15 +33,15 @@ def draw_piano_roll(piece: TimedPiece) -> bytes:
     if pitches:
         draw_notes(panels[0], pitched, {pitch: pitch for pitch in pitches}, piece.seconds)
         label_pitches(panels[0], pitches[0], pitches[-1])
-    # A colour may be an instrument's too: that one is strong, a span's is pale.
+    # A span may have the colour of an instrument; it is drawn pale, notes are not.
     for start, end, colour in repeated_spans(piece):
         panels[0].axvspan(start, end, facecolor=(colour, 0.15), edgecolor="white", zorder=0.5)
-    if lanes:
-        rows = {pitch: row for row, pitch in enumerate(lanes)}
+    if drum_keys:
+        rows = {pitch: row for row, pitch in enumerate(drum_keys)}
         draw_notes(panels[-1], drums, rows, piece.seconds)
-        names = [note_number_to_drum_name(pitch) or f"Drum {pitch}" for pitch in lanes]
-        panels[-1].set_yticks(range(len(lanes)), names, fontsize=8)
-        panels[-1].set_ylim(-0.8, len(lanes) - 0.2)
+        names = [note_number_to_drum_name(pitch) or f"Drum {pitch}" for pitch in drum_keys]
+        panels[-1].set_yticks(range(len(drum_keys)), names, fontsize=8)
+        panels[-1].set_ylim(-0.8, len(drum_keys) - 0.2)
     label_figure(figure, panels, piece)
     return save_figure(figure)
 
@@ -51,18 +50,18 @@ def save_figure(figure: Figure) -> bytes:
     """Return a figure as a PNG that carries the mark."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # A title in a script the font lacks is drawn with boxes; the picture is no worse for it.
+        # Letters of a title that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="png", metadata={"Software": MARK})
     return buffer.getvalue()
 
 
-def draw_notes(axes: Any, parts: Sequence[Part], rows: Mapping[int, int], seconds: float) -> None:
+def draw_notes(axes: Axes, parts: Sequence[Part], rows: Mapping[int, int], seconds: float) -> None:
     """Draw each note as a box from its start to its end on the row that its pitch maps to."""
     for part in parts:
         boxes = []
         for start, end, pitch, _ in part.notes:
-            # A drum's note may last a few milliseconds: a box too thin to see would be a lie too.
+            # A drum's note may last a few milliseconds, too short to see.
             end = max(end, start + seconds / 400)
             low, high = (rows[pitch] + side * part.thickness / 2 for side in (-1, 1))
             boxes.append([(start, low), (start, high), (end, high), (end, low)])
@@ -71,10 +70,10 @@ def draw_notes(axes: Any, parts: Sequence[Part], rows: Mapping[int, int], second
         axes.add_collection(layer)
 
 
-def label_pitches(axes: Any, lowest: int, highest: int) -> None:
-    """Name the octaves (every white key where there are few) and shade the rows of black keys."""
-    named = {0} if highest - lowest > 14 else {0, 2, 4, 5, 7, 9, 11}
-    ticks = [pitch for pitch in range(128) if pitch % 12 in named]
+def label_pitches(axes: Axes, lowest: int, highest: int) -> None:
+    """Name the Cs (every white key in a narrow range) and shade the rows of black keys."""
+    labelled = {0} if highest - lowest > 14 else {0, 2, 4, 5, 7, 9, 11}
+    ticks = [pitch for pitch in range(128) if pitch % 12 in labelled]
     axes.set_yticks(ticks, [note_number_to_name(pitch) for pitch in ticks])
     axes.set_ylim(lowest - 1.5, highest + 1.5)
     for pitch in range(lowest - 1, highest + 2):
@@ -82,21 +81,22 @@ def label_pitches(axes: Any, lowest: int, highest: int) -> None:
             axes.axhspan(pitch - 0.5, pitch + 0.5, color="#f4f4f6", linewidth=0, zorder=0)
 
 
-def label_figure(figure: Any, panels: Sequence[Any], piece: TimedPiece) -> None:
-    """Number the bars, name the file and explain the colours."""
+def label_figure(figure: Figure, panels: Sequence[Axes], piece: TimedPiece) -> None:
+    """Add bar numbers, the file's name and a legend of the instruments."""
     step = 1 << max(0, (len(piece.bars) - 1) // 24).bit_length()
     for axes in panels:
         axes.set_xlim(0, piece.seconds)
-        axes.set_xticks(piece.bars[::step], range(1, len(piece.bars) + 1, step))
+        labels = [str(1 + index) for index in range(0, len(piece.bars), step)]
+        axes.set_xticks(piece.bars[::step], labels)
         axes.grid(axis="x", color="#d9dade", linewidth=0.6, zorder=1)
         axes.tick_params(length=0, labelcolor="#44474d")
         axes.spines[:].set_visible(False)
-    panels[-1].set_xlabel("Bar (tinted: what returns, in one tint each time)", color="#44474d")
+    panels[-1].set_xlabel("Bar (tinted: repeats, one tint per passage)", color="#44474d")
     label_title(panels[0], piece)
-    look = {"frameon": False, "fontsize": 9, "handlelength": 1}
-    figure.legend(loc="outside lower left", ncols=int(figure.get_figwidth() // 2.4), **look)
+    style = {"frameon": False, "fontsize": 9, "handlelength": 1}
+    figure.legend(loc="outside lower left", ncols=int(figure.get_figwidth() // 2.4), **style)
 
 
-def label_title(axes: Any, piece: TimedPiece) -> None:
-    """Write the file's name above, as far as there is room; a dollar sign in it is no formula."""
+def label_title(axes: Axes, piece: TimedPiece) -> None:
+    """Write the file's name above, cut to 72 characters; a dollar sign does not begin a formula."""
     axes.set_title(printable(piece.path.stem)[:72], loc="left", pad=12, parse_math=False)

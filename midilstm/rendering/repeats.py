@@ -1,66 +1,76 @@
-"""A piece → the spans of its music that return. Knows no pictures."""
+"""Find the spans of a piece that occur more than once."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from midilstm.midi import DRUMS, Note, Score
-from midilstm.rendering.timeline import COLOURS, TimedPiece, clock_of
+from midilstm.rendering.timeline import COLOURS, TimedPiece, tick_converter
 
-STEPS = 4  # a quarter note: onsets are compared on a grid of sixteenths
-ONSETS = 8  # fewer in a row, alike in pitches and rhythm, are no return
-Onset = tuple[frozenset[int], int]  # pitches, steps since the onset before
+STEPS = 4  # grid steps per quarter note on which onsets are compared
+MIN_ONSETS = 8  # shorter matches do not count as repeats
+Onset = tuple[frozenset[int], int]  # pitches, steps since the previous onset
 
 
-def repeated_spans(piece: TimedPiece) -> list[tuple[float, float, str]]:
-    """Return (start s, end s, colour) of what stands more than once; one colour, one music."""
-    chords = onsets_of(piece.song)
+class RepeatedSpan(NamedTuple):
+    """A span in seconds; all occurrences of the same music have the same colour."""
+
+    start: float
+    end: float
+    colour: str
+
+
+def repeated_spans(piece: TimedPiece) -> list[RepeatedSpan]:
+    """Return every span of a piece that has an exact repeat in pitch and rhythm."""
+    chords = notes_by_step(piece.score)
     pitches = [frozenset(note.pitch for note in chord) for chord in chords.values()]
-    steps = [after - before for before, after in pairwise([0, *chords])]
-    origins, families = trace([*zip(pitches, steps, strict=True)])
-    ticks = [*(chord[0].start for chord in chords.values()), piece.song.end]
-    seconds = clock_of(piece.song)(ticks)
+    gaps = [after - before for before, after in pairwise([0, *chords])]
+    origins, families = find_repeats([*zip(pitches, gaps, strict=True)])
+    ticks = [*(chord[0].start for chord in chords.values()), piece.score.end]
+    seconds = tick_converter(piece.score)(ticks)
     cuts = [
-        at
-        for at in range(1, len(chords))
-        if families[at] != families[at - 1] or origins[at] != origins[at - 1] + 1
+        index
+        for index in range(1, len(chords))
+        if families[index] != families[index - 1] or origins[index] != origins[index - 1] + 1
     ]
     return [
-        (seconds[start], seconds[end], COLOURS[(families[start] - 1) % len(COLOURS)])
+        RepeatedSpan(seconds[start], seconds[end], COLOURS[(families[start] - 1) % len(COLOURS)])
         for start, end in pairwise([0, *cuts, len(chords)])
         if families[start]
     ]
 
 
-def onsets_of(song: Score) -> dict[int, list[Note]]:
-    """Return the notes that begin at each step of the grid; drums only where nothing else plays."""
+def notes_by_step(score: Score) -> dict[int, list[Note]]:
+    """Return the notes that begin at each grid step; drums only in a piece of drums alone."""
     chords: dict[int, list[Note]] = {}
-    for note in [note for note in song.notes if note.program != DRUMS] or song.notes:
-        step = round(note.start * STEPS / song.ticks_per_quarter)
+    for note in [note for note in score.notes if note.program != DRUMS] or score.notes:
+        step = round(note.start * STEPS / score.ticks_per_quarter)
         chords.setdefault(step, []).append(note)
     return chords
 
 
-def trace(onsets: Sequence[Onset]) -> tuple[list[int], list[int]]:
-    """Return where each onset stood first, and its family: from 1 on, 0 if it stands but once.
+def find_repeats(onsets: Sequence[Onset]) -> tuple[list[int], list[int]]:
+    """Return for each onset the index of its first occurrence, and its family: 0 without a repeat.
 
-    Time grows linearly: the longest return of what stood first is taken, then it goes on after it.
+    The longest match with the first occurrence is taken, and the search continues after it, so
+    the time grows linearly with the number of onsets.
     """
-    origins, families, family = list(range(len(onsets))), [0] * len(onsets), 0
+    origins, families, n_families = list(range(len(onsets))), [0] * len(onsets), 0
     first: dict[object, int] = {}
-    at = 0
-    # How long a span's first onset comes after what stands before it is no part of the span.
-    spans = [(onsets[at][0], *onsets[at + 1 : at + ONSETS]) for at in range(len(onsets))]
-    for start in range(len(onsets) - ONSETS + 1):
+    index = 0
+    # The gap before a span's first onset is not part of the span.
+    spans = [(onsets[i][0], *onsets[i + 1 : i + MIN_ONSETS]) for i in range(len(onsets))]
+    for start in range(len(onsets) - MIN_ONSETS + 1):
         source = first.setdefault(spans[start], start)
-        if start < at or source + ONSETS > start:
+        if start < index or source + MIN_ONSETS > start:
             continue
-        at, fresh = start, family + 1
-        while at < len(onsets) and at - start < start - source:
-            place = source + at - start
-            if at > start and onsets[at] != onsets[place]:
+        index, family = start, n_families + 1
+        while index < len(onsets) and index - start < start - source:
+            origin = source + index - start
+            if index > start and onsets[index] != onsets[origin]:
                 break
-            if not families[place]:
-                families[place] = family = fresh
-            origins[at], families[at] = origins[place], families[place]
-            at += 1
+            if not families[origin]:
+                families[origin] = n_families = family
+            origins[index], families[index] = origins[origin], families[origin]
+            index += 1
     return origins, families

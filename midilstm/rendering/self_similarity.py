@@ -1,7 +1,6 @@
-"""A piece → a picture of its form (PNG): how much of each bar stands in each other bar."""
+"""Draw how much of each bar of a piece recurs in each other bar (PNG)."""
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,48 +8,50 @@ from matplotlib.figure import Figure
 from midilstm.fileio import InputError
 from midilstm.midi import Score
 from midilstm.rendering.piano_roll import label_title, save_figure
-from midilstm.rendering.repeats import STEPS, onsets_of
+from midilstm.rendering.repeats import STEPS, notes_by_step
 from midilstm.rendering.timeline import TimedPiece, bar_ticks
 
-MAX_BARS = 1000  # more would take minutes, and each be less than a pixel
+MAX_BARS = 1000  # more would take minutes, and a bar would be less than a pixel
 
 
 def draw_self_similarity(piece: TimedPiece) -> bytes:
-    """Draw bars across and down, dark where they are alike; raise InputError for too many."""
-    if max(len(piece.bars), piece.song.quarters / 4) > MAX_BARS:
-        raise InputError(f"{piece.path} has more than {MAX_BARS:,} bars: its form is not drawn.")
+    """Draw a square of bars by bars, dark where two are alike; raise InputError above MAX_BARS."""
+    if max(len(piece.bars), piece.score.quarters / 4) > MAX_BARS:
+        reason = "too many for a self-similarity matrix"
+        raise InputError(f"{piece.path} has more than {MAX_BARS:,} bars, {reason}.")
     figure = Figure(figsize=(8, 7.4), dpi=110, layout="constrained")
     axes = figure.subplots()
     edges = (0.5, len(piece.bars) + 0.5)
-    image = axes.imshow(
-        self_similarity(piece.song), cmap="Blues", vmin=0, vmax=1, extent=(*edges, *edges[::-1])
-    )
+    matrix = self_similarity(piece.score)
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, extent=(*edges, *edges[::-1]))
     axes.set(xlabel="Bar", ylabel="Bar")
     label_title(axes, piece)
     figure.colorbar(image, shrink=0.6, label="share of the notes that agree")
     return save_figure(figure)
 
 
-def self_similarity(song: Score) -> Any:
-    """Return how much of each bar stands in music that begins in each, 0 to 1, float [bars, bars].
+def self_similarity(score: Score) -> np.ndarray:
+    """Return how much of each bar recurs in music that begins in each bar, 0 to 1, [bars, bars].
 
-    It is the notes alike in onset and pitch, as a share of the fuller music's, where most agree.
+    A value is the number of notes with equal onset and pitch, divided by the note count of the
+    fuller of the two passages, at the offset within the bar where it is highest.
     """
-    chords = onsets_of(song)
-    starts = [round(tick * STEPS / song.ticks_per_quarter) for tick in bar_ticks(song)]
-    # The last bar counts as whole, as long as the one before.
-    count = 1 + max(2 * starts[-1] - starts[-2:][0] - 1, starts[-1], *chords)
-    edges = [*starts, count]
+    chords = notes_by_step(score)
+    starts = [round(tick * STEPS / score.ticks_per_quarter) for tick in bar_ticks(score)]
+    # The last bar counts as complete, as long as the one before.
+    n_steps = 1 + max(2 * starts[-1] - starts[-2:][0] - 1, starts[-1], *chords)
+    edges = [*starts, n_steps]
     lengths = np.diff(edges)
-    roll = np.zeros((count + max(lengths), 128), np.float32)
+    roll = np.zeros((n_steps + max(lengths), 128), np.float32)
     for step, chord in chords.items():
         roll[step, [note.pitch for note in chord]] = 1
-    heard = np.concatenate([[0], roll.sum(axis=1).cumsum()])  # notes before each step
+    notes_before = np.concatenate([[0], roll.sum(axis=1).cumsum()])  # [step]
     rows = []
     for (start, end), length in zip(pairwise(edges), lengths, strict=True):
-        pairs = roll @ roll[start:end].T  # notes alike, [step, step of the bar]
-        alike = sum((pairs[step : step + count, step] for step in range(length)), np.zeros(count))
-        there, here = heard[length : length + count] - heard[:count], heard[end] - heard[start]
-        share = alike / np.maximum(1, np.maximum(there, here))
+        pairs = roll @ roll[start:end].T  # common pitches, [step, step of the bar]
+        common = sum((pairs[i : i + n_steps, i] for i in range(length)), np.zeros(n_steps))
+        passages = notes_before[length : length + n_steps] - notes_before[:n_steps]
+        bar = notes_before[end] - notes_before[start]
+        share = common / np.maximum(1, np.maximum(passages, bar))
         rows.append(np.maximum.reduceat(share, starts))
     return np.array(rows)

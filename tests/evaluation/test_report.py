@@ -94,7 +94,7 @@ def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixt
 
 
 def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_similarity(similarity(distributions={}, omitted=["duration overlap"]))
+    report.show_similarity(similarity(distributions={}, skipped_features=["duration overlap"]))
     printed = capsys.readouterr().out
     assert "Rhythm and instruments are left out" in printed
     assert "duration overlap" not in printed

@@ -1,5 +1,6 @@
-"""What the listening page carries; test_page_in_browser.py looks at it."""
+"""The data of the page; test_page_in_browser.py tests how it looks and plays."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from midi_bytes import notes, smf
 
+from midilstm.copies import CopiedNote, Copy, CopyReport
 from midilstm.rendering.page import build_page
 from midilstm.rendering.timeline import TimedPiece
 
@@ -20,26 +22,25 @@ A4 = smf(notes((0, 8, 69)))
 def page_data(*pieces: TimedPiece) -> list[dict[str, Any]]:
     """Return the pieces of a page as a browser reads them: up to the first closing tag."""
     opening = '<script type="application/json" id="data">'
-    found = re.search(f"{opening}(.*?)</script>", build_page(pieces, "output").decode(), re.S)
-    assert found
-    shown: list[dict[str, Any]] = json.loads(found[1])["pieces"]
-    return shown
+    match = re.search(f"{opening}(.*?)</script>", build_page(pieces, "output").decode(), re.S)
+    assert match
+    entries: list[dict[str, Any]] = json.loads(match[1])["pieces"]
+    return entries
 
 
-def test_the_page_holds_the_notes_in_seconds(timed: Read) -> None:
+def test_the_page_contains_the_notes_in_seconds(timed: Read) -> None:
     [entry] = page_data(timed(A4))
     assert entry["parts"][0]["notes"] == [0, 4, 69, 64]
     assert (entry["seconds"], entry["bars"]) == (4, [0, 2])
 
 
-def test_the_page_knows_what_returns(timed: Read) -> None:
-    tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
-    [entry] = page_data(timed(smf(notes(*tune))))
-    (*first, colour), (*second, repeated_mask) = entry["returns"]
-    assert (first, second, colour) == ([0, 4.5], [4.5, 9], repeated_mask)
+def test_the_page_contains_the_repeats(timed: Read, repeating: bytes) -> None:
+    [entry] = page_data(timed(repeating))
+    (*first, colour), (*second, second_colour) = entry["repeats"]
+    assert (first, second, colour) == ([0, 4.5], [4.5, 9], second_colour)
 
 
-def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
+def test_a_hostile_file_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)><\u2215script><b>&amp;.mid"
     settings = {"command": "</script><script>alert(1)</script><!--"}
     (tmp_path / name).with_suffix(".json").write_text(json.dumps(settings))
@@ -49,36 +50,57 @@ def test_a_hostile_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> No
     assert b"<img" not in build_page([piece], "output")
 
 
-def test_settings_are_shown_as_text_and_tokens_as_their_number(timed: Read, tmp_path: Path) -> None:
-    known = {"seed": 7, "val_loss": 3.84123, "primer": None, "stop_at_end": True}
-    more = {"tokens": ["C4"] * 1234, "versions": {"keras": "3.15.0", "music21": "10.5.1"}}
-    (tmp_path / "x.json").write_text(json.dumps(known | more))
+def test_settings_are_text_and_tokens_are_counted(timed: Read, tmp_path: Path) -> None:
+    settings: dict[str, object] = {
+        "seed": 7,
+        "val_loss": 3.84123,
+        "primer": None,
+        "stop_at_end": True,
+    }
+    settings |= {"tokens": ["C4"] * 1234, "versions": {"keras": "3.15.0", "music21": "10.5.1"}}
+    (tmp_path / "x.json").write_text(json.dumps(settings))
     [entry] = page_data(timed(A4))
-    spelled = {"seed": "7", "val_loss": "3.841", "primer": "none", "stop_at_end": "yes"}
-    spelled |= {"tokens": "1,234", "versions": "keras 3.15.0, music21 10.5.1"}
-    assert entry["settings"] == spelled
+    text = {"seed": "7", "val_loss": "3.841", "primer": "none", "stop_at_end": "yes"}
+    text |= {"tokens": "1,234", "versions": "keras 3.15.0, music21 10.5.1"}
+    assert entry["settings"] == text
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["{broken", "[1, 2]", '{"a":' * 600 + "1" + "}" * 600, '{"a": ' + "[" * 10**5],
-    ids=["cut", "list", "deep", "deeper"],
+    ("name", "key", "empty"), [("x.json", "settings", {}), ("copies.json", "copy", None)]
 )
-def test_broken_settings_are_named_and_left_out(
-    content: str, timed: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "content", ["{broken", "[1, 2]", '{"a": ' + "[" * 10**5], ids=["cut", "list", "deep"]
+)
+def test_a_broken_json_file_is_skipped_with_a_warning(
+    content: str, name: str, key: str, empty: object, timed: Read, capsys: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "x.json").write_text(content)
+    (tmp_path / name).write_text(content)
     [entry] = page_data(timed(A4))
-    assert entry["settings"] == {}
-    assert "x.json" in capsys.readouterr().err
+    assert entry[key] == empty
+    assert name in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("age", "sound"), [(1, "x.wav"), (-1, None)])
-def test_a_wav_is_played_only_if_it_is_as_new_as_the_piece(
+def test_a_wav_file_is_played_only_if_it_is_not_older_than_the_piece(
     age: int, sound: str | None, timed: Read, tmp_path: Path
 ) -> None:
     piece = timed(A4)
     (tmp_path / "x.wav").touch()
-    when = piece.path.stat().st_mtime + age
-    os.utime(tmp_path / "x.wav", (when, when))
+    modified = piece.path.stat().st_mtime + age
+    os.utime(tmp_path / "x.wav", (modified, modified))
     assert page_data(piece)[0]["sound"] == sound
+
+
+def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
+    timed: Read, repeating: bytes, tmp_path: Path
+) -> None:
+    events = ((0.0, 0.5, 60, 80, 0), (0.5, 1.0, 36, 90, -1), (1.0, 2.0, 62, 80, 0))
+    played = tuple(CopiedNote(*event) for event in events)
+    digest = hashlib.sha256(repeating).hexdigest()
+    copy = Copy(digest, "rag.mid", semitones=2, tokens=16, bars=(1, 2.5), notes=played)
+    CopyReport({"x.mid": copy}).write(tmp_path)
+    entry = page_data(timed(repeating))[0]["copy"]
+    assert (entry["start"], entry["end"], entry["seconds"]) == (2, 5, 2)
+    assert [part["program"] for part in entry["parts"]] == [0, -1]
+    assert entry["parts"][0]["notes"] == [0, 0.5, 60, 80, 1, 2, 62, 80]
+    assert page_data(timed(A4))[0]["copy"] is None

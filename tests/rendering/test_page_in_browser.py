@@ -12,6 +12,7 @@ import pytest
 from midi_bytes import notes, smf
 
 import render
+from midilstm.copies import CopiedNote, Copy, CopyReport
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys  # noqa: E402 (after the skip)
@@ -30,7 +31,7 @@ Show = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start one Chromium with an empty profile; sound needs a real click, as for anyone."""
+    """Start one Chromium with an empty profile, in which sound needs a real click."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     profile = tmp_path_factory.mktemp("profile")
@@ -48,9 +49,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Show:
-    """Return a function that writes pieces, the newest first, makes their page and opens it."""
+    """Return a function that writes pieces, newest first, builds their page and opens it."""
 
-    def make_and_open(*pieces: tuple[str, bytes]) -> Any:
+    def build_and_open(*pieces: tuple[str, bytes]) -> Any:
         for age, (name, data) in enumerate(pieces):
             (tmp_path / name).write_bytes(data)
             os.utime(tmp_path / name, (1_000_000 - age, 1_000_000 - age))
@@ -59,7 +60,7 @@ def show(browser: Any, tmp_path: Path) -> Show:
         browser.get((tmp_path / "index.html").as_uri())
         return browser
 
-    return make_and_open
+    return build_and_open
 
 
 def wait_until(browser: Any, script: str) -> None:
@@ -84,13 +85,13 @@ def emulate(page: Any, name: str = "", value: str = "") -> None:
 AUDIO = "document.querySelector('audio')"
 
 
-def test_pieces_stand_the_newest_first_and_one_sounds_at_a_time(show: Show, band: bytes) -> None:
+def test_pieces_are_listed_newest_first_and_play_one_at_a_time(show: Show, band: bytes) -> None:
     page = show(("new.mid", band), ("old.mid", A4))
     assert texts(page, "h2") == ["new.mid", "old.mid"]
     instruments = ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
     assert texts(page, "article:first-child .legend li") == instruments
     assert len(texts(page, "article:first-child path.notes")) == 3
-    assert texts(page, ".return") == []
+    assert texts(page, ".repeat") == []
     first, second = page.find_elements("css selector", "button")
     first.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
@@ -100,14 +101,14 @@ def test_pieces_stand_the_newest_first_and_one_sounds_at_a_time(show: Show, band
     assert page.get_log("browser") == []
 
 
-def test_what_returns_is_tinted_and_the_tints_are_explained(show: Show) -> None:
-    page = show(("x.mid", smf(notes(*((beat, beat + 1, 60 + beat % 9) for beat in range(18))))))
-    fills = [span.get_attribute("fill") for span in page.find_elements("css selector", ".return")]
+def test_repeats_are_tinted_and_the_legend_explains_it(show: Show, repeating: bytes) -> None:
+    page = show(("x.mid", repeating))
+    fills = [span.get_attribute("fill") for span in page.find_elements("css selector", ".repeat")]
     assert (len(fills), len(set(fills))) == (2, 1)
-    assert "what returns" in texts(page, ".legend li")[-1]
+    assert "repeats" in texts(page, ".legend li")[-1]
 
 
-def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
+def test_clicks_play_pause_and_seek(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
     button, start = find(page, "button"), find(page, ".cursor").rect["x"]
     assert (button.text, button.accessible_name) == ("Play", "Play band.mid")
@@ -116,7 +117,7 @@ def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
     assert find(page, ".cursor").rect["x"] > start + 50
     assert button.accessible_name == "Pause band.mid"
     button.click()
-    # The pause is heard before it is announced: wait for the announcement, then check the pause.
+    # The audio pauses before the button changes.
     wait_until(page, "document.querySelector('button').textContent === 'Play'")
     assert page.execute_script(f"return {AUDIO}.paused")
     # Selenium clicks the middle of an element: half of four seconds.
@@ -124,21 +125,21 @@ def test_a_click_plays_pauses_and_moves(show: Show, band: bytes) -> None:
     assert page.execute_script(f"return {AUDIO}.currentTime") == pytest.approx(2, abs=0.02)
 
 
-def crossings(page: Any, start: float, end: float) -> int:
-    """Play the page's first piece and return how often its sound rises through 0, in seconds."""
+def zero_crossings(page: Any, start: float, end: float) -> int:
+    """Play the first piece; count the rising zero crossings from start to end, in seconds."""
     page.execute_script(
-        """const make = URL.createObjectURL;
-        URL.createObjectURL = (blob) => make.call(URL, window.sound = blob);"""
+        """const create = URL.createObjectURL;
+        URL.createObjectURL = (blob) => create.call(URL, window.sound = blob);"""
     )
     find(page, "button").click()
     wait_until(page, f"{AUDIO}.duration > 0")
     count: int = page.execute_async_script(
         """const [start, end, done] = arguments;
         sound.arrayBuffer().then((bytes) => {
-          const view = new DataView(bytes), at = (place) => view.getInt16(44 + 2 * place, true);
+          const view = new DataView(bytes), at = (frame) => view.getInt16(44 + 2 * frame, true);
           let count = 0;
-          for (let place = Math.round(22050 * start); place < Math.round(22050 * end); place++) {
-            if (at(place) < 0 && at(place + 1) >= 0) count++;
+          for (let frame = Math.round(22050 * start); frame < Math.round(22050 * end); frame++) {
+            if (at(frame) < 0 && at(frame + 1) >= 0) count++;
           }
           done(count);
         });""",
@@ -148,25 +149,24 @@ def crossings(page: Any, start: float, end: float) -> int:
     return count
 
 
-def test_the_synthesised_sound_is_as_long_as_the_music_and_tuned_to_440_hz(show: Show) -> None:
+def test_synthesised_sound_has_the_piece_s_length_and_a4_at_440_hz(show: Show) -> None:
     page = show(("a4.mid", A4))
-    # In the held second between 1 and 2: one for each period.
-    assert crossings(page, 1, 2) == pytest.approx(440, abs=1)
+    assert zero_crossings(page, 1, 2) == pytest.approx(440, abs=1)
     assert 4 <= page.execute_script(f"return {AUDIO}.duration") <= 5.1
 
 
-def test_a_bass_drum_clicks_and_falls_where_a_bass_keeps_its_pitch(show: Show) -> None:
+def test_a_bass_drum_clicks_and_falls_in_pitch_while_a_bass_holds_its_pitch(show: Show) -> None:
     bass = smf(notes((0, 1, 36), start=b"\0\xc0\x20"))
-    periods = [crossings(show(("x.mid", bass)), at, at + 0.1) for at in (0.1, 0.3)]
+    periods = [zero_crossings(show(("x.mid", bass)), at, at + 0.1) for at in (0.1, 0.3)]
     assert periods == [pytest.approx(65.4 / 10, abs=1)] * 2  # C2
     drum = smf(notes((0, 1, 36), channel=9))
-    click = crossings(show(("x.mid", drum)), 0, 0.005)
+    click = zero_crossings(show(("x.mid", drum)), 0, 0.005)
     assert click >= 5
-    high, low = (crossings(show(("x.mid", drum)), at, at + 0.05) for at in (0.01, 0.2))
+    high, low = (zero_crossings(show(("x.mid", drum)), at, at + 0.05) for at in (0.01, 0.2))
     assert high >= 2 * low
 
 
-def test_the_keyboard_alone_plays_and_moves(show: Show, band: bytes) -> None:
+def test_the_page_can_be_used_by_keyboard(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
     find(page, "body").send_keys(Keys.TAB)
     assert page.switch_to.active_element.accessible_name.startswith("Piano roll: 0:04 long, 2 bars")
@@ -186,18 +186,18 @@ def test_the_keyboard_alone_plays_and_moves(show: Show, band: bytes) -> None:
     assert seek.get_attribute("aria-valuetext") == "2 s of 4 s"
 
 
-def test_hostile_names_and_settings_show_as_text(tmp_path: Path, show: Show) -> None:
+def test_hostile_names_and_settings_are_shown_as_text(tmp_path: Path, show: Show) -> None:
     (tmp_path / HOSTILE).with_suffix(".json").write_text(json.dumps(SETTINGS))
     page = show((HOSTILE, A4))
     assert texts(page, "h2") == [HOSTILE]
     assert texts(page, "img") == []
     assert len(texts(page, "script")) == 2
-    shown = dict(zip(texts(page, "dt"), texts(page, "dd"), strict=True))
-    assert shown == {"seed": "7", "tokens": "1,234", "command": SETTINGS["command"]}
+    settings = dict(zip(texts(page, "dt"), texts(page, "dd"), strict=True))
+    assert settings == {"seed": "7", "tokens": "1,234", "command": SETTINGS["command"]}
     assert page.get_log("browser") == []
 
 
-def test_a_wav_beside_the_piece_is_played_and_its_absence_is_no_silence(
+def test_a_wav_file_is_played_and_replaced_by_synthesis_when_it_is_missing(
     tmp_path: Path, show: Show
 ) -> None:
     pytest.importorskip("midirenderer", reason="requirements-audio.txt is not installed")
@@ -215,7 +215,7 @@ def test_a_wav_beside_the_piece_is_played_and_its_absence_is_no_silence(
     assert page.execute_script(f"return {AUDIO}.src").startswith("blob:")
 
 
-def test_light_and_dark_follow_the_system(show: Show) -> None:
+def test_the_theme_follows_the_system(show: Show) -> None:
     page = show(("x.mid", A4))
     for theme, paper in (("light", "rgba(255, 255, 255, 1)"), ("dark", "rgba(20, 22, 26, 1)")):
         emulate(page, "prefers-color-scheme", theme)
@@ -227,53 +227,51 @@ def test_reduced_motion_moves_the_cursor_in_steps(show: Show) -> None:
     emulate(page, "prefers-reduced-motion", "reduce")
     page.refresh()
     page.execute_script(
-        """window.places = new Set();
-        new MutationObserver(() => places.add(document.querySelector('.cursor').style.transform))
+        """window.positions = new Set();
+        new MutationObserver(() => positions.add(document.querySelector('.cursor').style.transform))
           .observe(document.querySelector('.cursor'), { attributes: true });"""
     )
     find(page, "button").click()
     wait_until(page, f"{AUDIO}.currentTime > 2")
-    # The element tells its time about four times a second; a smooth cursor moves sixty times.
-    assert 3 <= page.execute_script("return places.size") <= 20
+    # timeupdate events come about four times per second, animation frames sixty times.
+    assert 3 <= page.execute_script("return positions.size") <= 20
     emulate(page)
 
 
-def test_nothing_overflows_a_phone(show: Show) -> None:
+def test_the_page_fits_a_phone(show: Show) -> None:
     page = show(("a_very_long_file_name_" * 6 + ".mid", smf(notes((0, 120, 69)))))
     size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         assert page.execute_script("return document.documentElement.scrollWidth") == 360
-        # A minute of music stays legible: its roll scrolls within its own window.
+        # The roll of a minute of music scrolls within its own window.
         assert page.execute_script("return document.querySelector('.sheet').clientWidth") >= 900
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_a_copied_passage_plays_here_and_in_the_training_piece(
+def test_a_copied_passage_can_be_played_in_both_pieces(
     show: Show, band: bytes, tmp_path: Path
 ) -> None:
+    played = (CopiedNote(0, 1, 69, 90, 0), CopiedNote(0.5, 0.6, 36, 90, -1))
     digest = hashlib.sha256(band).hexdigest()
-    played = [[0, 1, 69, 90, 0], [0.5, 0.6, 36, 90, -1]]
-    copy = {"sha256": digest, "piece": HOSTILE, "semitones": -2, "tokens": 16, "notes": played}
-    copies = {"copies": {"band.mid": {**copy, "bars": [1, 2]}}}
-    (tmp_path / "copies.json").write_text(json.dumps(copies))
-    score = {"best": {"score": 0.35, "nats": 2.1}, "key": "D minor"}
-    (tmp_path / "band.json").write_text(json.dumps(score))
+    copy = Copy(digest, HOSTILE, semitones=-2, tokens=16, bars=(1, 2), notes=played)
+    CopyReport({"band.mid": copy}).write(tmp_path)
+    settings = {"ranking": {"score": 0.35, "nll": 2.1}, "key": "D minor"}
+    (tmp_path / "band.json").write_text(json.dumps(settings))
     page = show(("band.mid", band))
     assert "D minor" in texts(page, "dd")
-    told = find(page, ".copied p").text
-    assert "16 tokens from 0:02 to 0:04 stand in" in told
-    assert "2 semitones lower there" in told
+    text = find(page, ".copied p").text
+    assert "16 tokens from 0:02 to 0:04 also occur in" in text
+    assert "2 semitones lower" in text
     assert find(page, "p.quiet:not(#summary)").text.endswith(" · score 0.35")
-    _, here, there = page.find_elements("css selector", "button")
-    assert here.accessible_name == "Play As played here"
-    here.click()
-    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
-    there.click()
-    wait_until(page, "document.querySelectorAll('audio')[2].currentTime > 0.1")
+    _, generated, original = page.find_elements("css selector", "button")
+    assert generated.accessible_name == "Play In this piece"
+    for index, button in ((1, generated), (2, original)):
+        button.click()
+        wait_until(page, f"document.querySelectorAll('audio')[{index}].currentTime > 0.1")
     lengths = page.execute_script(
         "return [...document.querySelectorAll('audio')].slice(1).map((audio) => audio.duration)"
     )
-    assert lengths == pytest.approx([3, 2], abs=0.01)  # with a second to ring
+    assert lengths == pytest.approx([3, 2], abs=0.01)  # with a second of release
     assert page.get_log("browser") == []

@@ -1,4 +1,4 @@
-"""The picture's figure: what is drawn, and where."""
+"""What the piano roll's figure contains, and where."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,16 +18,16 @@ Draw = Callable[[TimedPiece], Any]
 def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
     """Return a function that draws a piece and returns matplotlib's figure."""
 
-    def drawn(piece: TimedPiece) -> Any:
+    def figure_of(piece: TimedPiece) -> Any:
         figures: list[Any] = []
         monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
         draw_piano_roll(piece)
         return figures[0]
 
-    return drawn
+    return figure_of
 
 
-def test_a_note_is_drawn_where_it_sounds(timed: Read, draw: Draw) -> None:
+def test_notes_are_drawn_at_their_times_and_pitches(timed: Read, draw: Draw) -> None:
     [panel] = draw(timed(smf(notes((0, 2, 60), (2, 4, 72), (4, 6, 60))))).axes
     boxes = [path.get_extents() for path in panel.collections[0].get_paths()]
     spans = [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in boxes]
@@ -35,7 +35,7 @@ def test_a_note_is_drawn_where_it_sounds(timed: Read, draw: Draw) -> None:
     assert panel.get_xlim() == (0, 3)
 
 
-def test_drums_have_named_lanes_and_every_part_a_colour(
+def test_drums_have_named_rows_and_each_part_has_a_colour(
     timed: Read, draw: Draw, band: bytes
 ) -> None:
     figure = draw(timed(band))
@@ -47,8 +47,8 @@ def test_drums_have_named_lanes_and_every_part_a_colour(
     assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
 
 
-def test_parts_in_unison_all_show(timed: Read, draw: Draw) -> None:
-    # The fourth is as thick as the first: it hides that, but must not hide the thinner ones.
+def test_parts_in_unison_are_all_visible(timed: Read, draw: Draw) -> None:
+    # The fourth is as thick as the first: it covers that, but must not cover the thinner ones.
     programs = [bytes([0, 0xC0 | channel, 40 + channel]) for channel in range(4)]
     tracks = (notes((0, 4, 60), channel=c, start=change) for c, change in enumerate(programs))
     layers = draw(timed(smf(*tracks))).axes[0].collections
@@ -58,15 +58,14 @@ def test_parts_in_unison_all_show(timed: Read, draw: Draw) -> None:
     assert len(set(heights)) == 3
 
 
-def test_what_returns_stands_on_a_tint(timed: Read, draw: Draw) -> None:
-    tune = [(beat, beat + 1, 60 + beat % 9) for beat in range(18)]
-    first, second = draw(timed(smf(notes(*tune)))).axes[0].patches[-2:]
+def test_repeats_have_a_tinted_background(timed: Read, draw: Draw, repeating: bytes) -> None:
+    first, second = draw(timed(repeating)).axes[0].patches[-2:]
     spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (first, second)]
     assert spans == [pytest.approx((0, 4.5)), pytest.approx((4.5, 9))]
     assert first.get_facecolor() == second.get_facecolor()
 
 
-def test_a_formula_or_foreign_script_in_a_name_is_drawn_without_complaint(
+def test_a_title_with_a_formula_or_missing_glyphs_gives_no_warning(
     timed: Read, recwarn: pytest.WarningsRecorder
 ) -> None:
     piece = timed(smf(notes((0, 1, 38), channel=9)), "$\\frac$ 名.mid")

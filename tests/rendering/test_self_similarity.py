@@ -1,4 +1,4 @@
-"""The picture of the form: what stands in which bar."""
+"""The self-similarity matrix of pieces whose repeats are known."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,30 +19,30 @@ def bars(*pitches: int) -> list[tuple[float, float, int]]:
     return [(beat, beat + 1, pitch) for beat, pitch in enumerate(pitches)]
 
 
-def test_bars_that_return_are_alike_and_others_are_not(timed: Read) -> None:
-    found = self_similarity(timed(smf(notes(*bars(*A, *B, *A, *A[:2], *B[:2], *A)))).song)
-    assert found.shape == (5, 5)
-    assert np.diag(found) == pytest.approx(1)
-    assert (found[0, 2], found[2, 0], found[2, 4], found[4, 2]) == (1, 1, 1, 1)
-    assert found[0, 3] == pytest.approx(1 / 2)
-    assert found[0, 1] < 1 / 2
+def test_equal_bars_are_similar_and_different_bars_are_not(timed: Read) -> None:
+    matrix = self_similarity(timed(smf(notes(*bars(*A, *B, *A, *A[:2], *B[:2], *A)))).score)
+    assert matrix.shape == (5, 5)
+    assert np.diag(matrix) == pytest.approx(1)
+    assert (matrix[0, 2], matrix[2, 0], matrix[2, 4], matrix[4, 2]) == (1, 1, 1, 1)
+    assert matrix[0, 3] == pytest.approx(1 / 2)
+    assert matrix[0, 1] < 1 / 2
 
 
-def test_a_bar_that_returns_off_the_beat_is_found_where_it_begins(timed: Read) -> None:
+def test_a_repeat_off_the_beat_counts_for_the_bar_where_it_begins(timed: Read) -> None:
     late = ((beat + 9.5, beat + 10, pitch) for beat, pitch in enumerate(A))
-    found = self_similarity(timed(smf(notes(*bars(*A, *B), *late))).song)
-    assert found[0, 2] == 1
-    assert found[0, 1] < 1 / 2
+    matrix = self_similarity(timed(smf(notes(*bars(*A, *B), *late))).score)
+    assert matrix[0, 2] == 1
+    assert matrix[0, 1] < 1 / 2
 
 
-def test_bars_of_silence_and_bars_shorter_than_the_grid(timed: Read) -> None:
-    found = self_similarity(timed(smf(notes((0, 1, 60), (12, 13, 60)))).song)
-    assert found.tolist() == [[1, 0, 0, 1], [0] * 4, [0] * 4, [1, 0, 0, 1]]
-    tiny = b"\0\xff\x58\4\1\7\x18\x08"  # 1/128
-    assert self_similarity(timed(smf(notes((0, 1, 60), start=tiny))).song).shape == (32, 32)
+def test_silent_bars_and_bars_shorter_than_the_grid_are_possible(timed: Read) -> None:
+    matrix = self_similarity(timed(smf(notes((0, 1, 60), (12, 13, 60)))).score)
+    assert matrix.tolist() == [[1, 0, 0, 1], [0] * 4, [0] * 4, [1, 0, 0, 1]]
+    signature = b"\0\xff\x58\4\1\7\x18\x08"  # 1/128
+    assert self_similarity(timed(smf(notes((0, 1, 60), start=signature))).score).shape == (32, 32)
 
 
-def test_it_is_a_marked_picture_and_thousands_of_bars_are_refused(timed: Read) -> None:
+def test_the_matrix_is_drawn_up_to_1000_bars(timed: Read) -> None:
     piece = timed(smf(notes(*bars(*A))))
     assert draw_self_similarity(piece).startswith(b"\x89PNG")
     with pytest.raises(InputError, match="1,000 bars"):
