@@ -167,7 +167,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for _ in range(args.rounds):
                 for mode in args.modes:
                     runs_of_mode[mode].append(run(mode, SIZES[name], rows, args))
-            best = {mode: min(runs, key=lambda one: one["ms"]) for mode, runs in runs_of_mode.items()}
+            best = {
+                mode: min(runs, key=lambda one: one["ms"]) for mode, runs in runs_of_mode.items()
+            }
             for mode, one in best.items():
                 row = [name, rows, mode, f"{one['ms']:.1f}", f"{one['processor_ms']:.1f}"]
                 megabytes = one["bytes"] / 2e6 if mode == "two workers" else 0

@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a line and a JSON line for each corpus."""
     args = parse_args(argv)
     if args.child:
-        print(json.dumps(measure_training(args.tokens[0], args.vocabulary, args.layers, args.steps)))
+        print(
+            json.dumps(measure_training(args.tokens[0], args.vocabulary, args.layers, args.steps))
+        )
         return 0
     for tokens in args.tokens:
         sizes = [f"--vocabulary={args.vocabulary}", f"--layers={args.layers}"]
