@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help="which")
     add("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE", help="which")
-    add("--lanes", nargs="+", type=int, default=[16], help="lanes of the whole batch")
+    add("--rows", nargs="+", type=int, default=[16], help="rows of the whole batch")
     add("--rounds", type=int, default=3, help="runs of each mode")
     add("--steps", type=int, default=20, help="timed steps a run")
     add("--port", type=int, default=9600, help="the first of two free ports")
@@ -48,37 +48,41 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     """Train random batches, alone or as one of several workers; return medians in milliseconds."""
     import model
-    from midilstm.training import distributed as workers
+    from midilstm.config import ModelConfig, WorkerConfig
+    from midilstm.training import distributed
 
-    flags = {"workers": job["workers"], "worker": job["worker"], "worker_timeout": 60}
-    team = workers.join(flags) if job["workers"] else None
-    sizes = {"vocabulary_size": VOCABULARY, "units": job["units"], "layers": job["layers"]}
-    sizes |= {"batch_size": job["lanes"], "sequence_length": LENGTH}
-    network = model.build_model(**sizes, dropout=0.3, input_dropout=0.3)
+    config = WorkerConfig(workers=tuple(job["workers"]), worker=job["worker"], worker_timeout=60)
+    group = distributed.join(config) if job["workers"] else None
+    network = model.build_model(
+        ModelConfig(units=job["units"], layers=job["layers"]),
+        VOCABULARY,
+        batch_size=job["rows"],
+        sequence_length=LENGTH,
+    )
     model.compile_for_training(network, 3e-3, ema=0.98)
-    if team:
-        workers.share(network, team)
-    if job["alone"]:  # the same work, and none of it goes anywhere
-        mute: Any = Mute(job["workers"])
-        network.train_on_batch = workers._make_step(network, mute)
+    if group:
+        distributed.share(network, group)
+    if job["no_exchange"]:
+        silent_group: Any = SilentGroup(job["workers"])
+        network.train_on_batch = distributed._make_step(network, silent_group)
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x = rng.integers(0, VOCABULARY, (job["lanes"], LENGTH)).astype("int32")
+    x = rng.integers(0, VOCABULARY, (job["rows"], LENGTH)).astype("int32")
     y = np.eye(VOCABULARY, dtype="float32")[rng.integers(0, VOCABULARY, x.shape)]
-    every: dict[str, list[float]] = {"ms": [], "processor_ms": [], "bytes": []}
+    samples: dict[str, list[float]] = {"ms": [], "processor_ms": [], "bytes": []}
     for _ in range(WARM + job["steps"]):
         began, busy, bytes_before = time.perf_counter(), time.process_time(), loopback_bytes()
         network.train_on_batch(x, y)
-        every["ms"].append(1e3 * (time.perf_counter() - began))
-        every["processor_ms"].append(1e3 * (time.process_time() - busy))
-        every["bytes"].append(loopback_bytes() - bytes_before)
-    medians = {name: statistics.median(values[WARM:]) for name, values in every.items()}
+        samples["ms"].append(1e3 * (time.perf_counter() - began))
+        samples["processor_ms"].append(1e3 * (time.process_time() - busy))
+        samples["bytes"].append(loopback_bytes() - bytes_before)
+    medians = {name: statistics.median(values[WARM:]) for name, values in samples.items()}
     return {**medians, "parameters": network.count_params()}
 
 
-class Mute:
-    """A team that adds nothing up."""
+class SilentGroup:
+    """A worker group that does the same work but exchanges nothing."""
 
     def __init__(self, workers: Sequence[str]) -> None:
         self.workers = workers
@@ -98,56 +102,56 @@ def loopback_bytes() -> int:
     return sum(int(line.split()[9]) for line in lines if line.strip().startswith("lo:"))
 
 
-def run(mode: str, size: dict[str, Any], lanes: int, args: argparse.Namespace) -> dict[str, Any]:
+def run(mode: str, size: dict[str, Any], rows: int, args: argparse.Namespace) -> dict[str, Any]:
     """Run one mode in processes of its own; return the slowest worker's medians."""
     count = 2 if mode.startswith("two workers") else 1
-    alone = mode.endswith("no exchange")
+    no_exchange = mode.endswith("no exchange")
     addresses = [f"127.0.0.1:{args.port + n}" for n in range(count)] if count > 1 else []
-    job = {**size, "workers": addresses, "alone": alone, "steps": args.steps}
+    job = {**size, "workers": addresses, "no_exchange": no_exchange, "steps": args.steps}
     processes = []
-    for number in range(count):
-        job |= {"worker": number, "lanes": lanes // count}
-        cores = "0,1" if mode == "two threads" else str(number)
+    for worker in range(count):
+        job |= {"worker": worker, "rows": rows // count}
+        cores = "0,1" if mode == "two threads" else str(worker)
         command = ["taskset", "-c", cores, sys.executable, __file__, f"--child={json.dumps(job)}"]
         suppress_stderr = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         processes.append(start(command, env=suppress_stderr, text=True))
-    said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
-    return max(said, key=lambda one: one["ms"])
+    results = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
+    return max(results, key=lambda one: one["ms"])
 
 
 # Milliseconds, three layers of 256, measured on a free machine: see scaling.md.
-FIXED_MS, LANE_MS, MEGABYTE_MS = 8.3, 8.64, 3.1
+FIXED_MS, ROW_MS, MEGABYTE_MS = 8.3, 8.64, 3.1
 DENSE, ROW = 1_940_880, 513  # parameters but the embedding's; numbers that each token adds
 
 
-def megabytes(workers: int, lanes: int) -> float:
-    """Return what a worker of so many lanes sends a step: a ring's share of sums, and rows."""
+def megabytes(workers: int, rows: int) -> float:
+    """Return what a worker of so many rows sends a step: a ring's share of sums, and rows."""
     sums = 2 * (workers - 1) / workers * DENSE
-    rows = (workers - 1) * lanes * LENGTH * ROW
-    return 4 * (sums + rows) / 1e6
+    embedding_rows = (workers - 1) * rows * LENGTH * ROW
+    return 4 * (sums + embedding_rows) / 1e6
 
 
-def on_paper(workers: int, lanes: int, gigabits: float) -> float:
-    """Return how many times the tokens a second of one worker so many train, of `lanes` each."""
-    sent = megabytes(workers, lanes)
-    step = FIXED_MS + LANE_MS * lanes + sent * max(MEGABYTE_MS, 8 / gigabits)
-    return workers * lanes / step / (lanes * workers / (FIXED_MS + LANE_MS * lanes * workers))
+def on_paper(workers: int, rows: int, gigabits: float) -> float:
+    """Return how many times the tokens a second of one worker so many train, of `rows` each."""
+    sent = megabytes(workers, rows)
+    step = FIXED_MS + ROW_MS * rows + sent * max(MEGABYTE_MS, 8 / gigabits)
+    return workers * rows / step / (rows * workers / (FIXED_MS + ROW_MS * rows * workers))
 
 
 def print_paper() -> None:
     """Print speed against one worker with the whole batch, by workers, batch and network."""
-    print("| workers | lanes each | whole batch | MB sent | 1 Gbit/s | 10 Gbit/s | 100 Gbit/s |")
+    print("| workers | rows each | whole batch | MB sent | 1 Gbit/s | 10 Gbit/s | 100 Gbit/s |")
     print("|---|---|---|---|---|---|---|")
     for workers in (2, 4, 8, 16, 32, 64):
-        for lanes in sorted({max(1, 64 // workers), 16, 64}):
-            speeds = [f"{on_paper(workers, lanes, speed):.1f}" for speed in (1, 10, 100)]
-            row = [workers, lanes, workers * lanes, f"{megabytes(workers, lanes):.0f}", *speeds]
+        for rows in sorted({max(1, 64 // workers), 16, 64}):
+            speeds = [f"{on_paper(workers, rows, speed):.1f}" for speed in (1, 10, 100)]
+            row = [workers, rows, workers * rows, f"{megabytes(workers, rows):.0f}", *speeds]
             print("| " + " | ".join(map(str, row)) + " |")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table row for each size, number of lanes and mode, the fastest of all rounds."""
+    """Print a table row for each size, number of batch rows and mode, the fastest of all rounds."""
     args = parse_args(argv)
     if args.child:
         print(json.dumps(time_steps(json.loads(args.child))))
@@ -155,17 +159,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.paper:
         print_paper()
         return
-    print("| network | lanes | mode | ms a step | processor ms | MB sent | efficiency |")
+    print("| network | rows | mode | ms a step | processor ms | MB sent | efficiency |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in args.sizes:
-        for lanes in args.lanes:
-            found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
+        for rows in args.rows:
+            runs_of_mode: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
             for _ in range(args.rounds):
                 for mode in args.modes:
-                    found[mode].append(run(mode, SIZES[name], lanes, args))
-            best = {mode: min(runs, key=lambda one: one["ms"]) for mode, runs in found.items()}
+                    runs_of_mode[mode].append(run(mode, SIZES[name], rows, args))
+            best = {
+                mode: min(runs, key=lambda one: one["ms"]) for mode, runs in runs_of_mode.items()
+            }
             for mode, one in best.items():
-                row = [name, lanes, mode, f"{one['ms']:.1f}", f"{one['processor_ms']:.1f}"]
+                row = [name, rows, mode, f"{one['ms']:.1f}", f"{one['processor_ms']:.1f}"]
                 megabytes = one["bytes"] / 2e6 if mode == "two workers" else 0
                 share = best["one core"]["ms"] / one["ms"] / 2 if "one core" in best else 0
                 row += [f"{megabytes:.1f}", f"{share:.2f}" if mode != "one core" else ""]

@@ -2,8 +2,8 @@
 
     python benchmarks/train_memory.py
 
-Each corpus, random ids of a vocabulary of 4,000, is trained on for some steps in a process of its
-own, with the default network and the batches, targets and prefetching that train.py uses.
+Each corpus consists of random ids from a vocabulary of 4,000 tokens. A separate process trains on
+it for some steps, with the default network and train.py's batches, targets and prefetching.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--vocabulary", type=int, default=4_000)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60, help="training steps, at most an epoch")
-    parser.add_argument("--here", action="store_true", help="measure in this process")
+    parser.add_argument("--child", action="store_true", help="measure in this process")
     return parser.parse_args(argv)
 
 
-def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[str, int]:
-    """Train, and return this process's peak memory."""
+def measure_training(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[str, int]:
+    """Train for some steps; return the peak memory of this process in MB."""
     import itertools
     import resource
 
@@ -39,32 +39,37 @@ def train_here(tokens: int, vocabulary: int, layers: int, steps: int) -> dict[st
 
     sys.path.insert(0, str(ROOT))
     import model
+    from midilstm.config import ModelConfig
     from midilstm.data import batches
 
     rng = np.random.default_rng(0)
     pieces = [rng.integers(1, vocabulary, 1000).astype(np.int32) for _ in range(tokens // 1000)]
     keys = np.tile(np.arange(vocabulary, dtype=np.int32), (12, 1))
-    network = model.build_model(vocabulary, batch_size=16, sequence_length=64, layers=layers)
+    network = model.build_model(
+        ModelConfig(layers=layers), vocabulary, batch_size=16, sequence_length=64
+    )
     model.compile_for_training(network, 1e-3)
     stream = batches.epoch_stream(pieces, rng, shuffle=True, transpositions=keys)
-    made = batches.prefetch(batches.batches(stream, 16, 64, vocabulary))
-    trained = 0
-    for x, y in itertools.islice(made, steps):
+    prefetched = batches.prefetch(batches.batches(stream, 16, 64, vocabulary))
+    trained_steps = 0
+    for x, y in itertools.islice(prefetched, steps):
         network.train_on_batch(x, y)
-        trained += 1
+        trained_steps += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"tokens": tokens, "steps": trained, "peak_mb": peak}
+    return {"tokens": tokens, "steps": trained_steps, "peak_mb": peak}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line and a JSON line for each corpus."""
     args = parse_args(argv)
-    if args.here:
-        print(json.dumps(train_here(args.tokens[0], args.vocabulary, args.layers, args.steps)))
+    if args.child:
+        print(
+            json.dumps(measure_training(args.tokens[0], args.vocabulary, args.layers, args.steps))
+        )
         return 0
     for tokens in args.tokens:
         sizes = [f"--vocabulary={args.vocabulary}", f"--layers={args.layers}"]
-        command = [sys.executable, __file__, "--here", f"--tokens={tokens}", *sizes]
+        command = [sys.executable, __file__, "--child", f"--tokens={tokens}", *sizes]
         command.append(f"--steps={args.steps}")
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         print(done.stdout.splitlines()[-1], flush=True)

@@ -1,7 +1,6 @@
 """The script render.py: which files it reads and writes, and what it prints."""
 
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -93,25 +92,6 @@ def test_any_file_name_is_printed_as_plain_text(
     # For the long name, the page also warns that it cannot read settings.
     assert printed.count("\n") == 1 + (not files and len(name) > 200)
     assert printed.replace("\n", "").isprintable()
-
-
-def test_a_full_disk_is_reported_and_the_earlier_picture_stays_whole(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_by_age(tmp_path, "x.mid", "y.mid")
-    command = ["--piano-roll", "--output-dir", str(tmp_path), str(tmp_path / "x.mid")]
-    assert render.main(command) == 0
-    before = (tmp_path / "x.png").read_bytes()
-    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
-    try:
-        assert render.main(command) == 2
-        assert_one_sentence(capsys.readouterr().err, "x.png", "File too large")
-        assert render.main([*command, "--page"]) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert (tmp_path / "x.png").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.mid", "x.png", "y.mid"]
 
 
 def test_ctrl_c_stops_with_one_word_and_writes_nothing(

@@ -34,12 +34,6 @@ def test_the_page_contains_the_notes_in_seconds(timed: Read) -> None:
     assert (entry["seconds"], entry["bars"]) == (4, [0, 2])
 
 
-def test_the_page_contains_the_repeats(timed: Read, repeating: bytes) -> None:
-    [entry] = page_data(timed(repeating))
-    (*first, colour), (*second, second_colour) = entry["repeats"]
-    assert (first, second, colour) == ([0, 4.5], [4.5, 9], second_colour)
-
-
 def test_a_hostile_file_name_stays_inside_the_data(timed: Read, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)><\u2215script><b>&amp;.mid"
     settings = {"command": "</script><script>alert(1)</script><!--"}

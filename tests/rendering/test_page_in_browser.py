@@ -76,12 +76,6 @@ def texts(page: Any, selector: str) -> list[str]:
     return [element.text for element in page.find_elements("css selector", selector)]
 
 
-def emulate(page: Any, name: str = "", value: str = "") -> None:
-    """Set a media feature, such as prefers-color-scheme, as the user's system would."""
-    features = [{"name": name, "value": value}] if name else []
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 AUDIO = "document.querySelector('audio')"
 
 
@@ -218,24 +212,9 @@ def test_a_wav_file_is_played_and_replaced_by_synthesis_when_it_is_missing(
 def test_the_theme_follows_the_system(show: Show) -> None:
     page = show(("x.mid", A4))
     for theme, paper in (("light", "rgba(255, 255, 255, 1)"), ("dark", "rgba(20, 22, 26, 1)")):
-        emulate(page, "prefers-color-scheme", theme)
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         assert find(page, "body").value_of_css_property("background-color") == paper
-
-
-def test_reduced_motion_moves_the_cursor_in_steps(show: Show) -> None:
-    page = show(("x.mid", A4))
-    emulate(page, "prefers-reduced-motion", "reduce")
-    page.refresh()
-    page.execute_script(
-        """window.positions = new Set();
-        new MutationObserver(() => positions.add(document.querySelector('.cursor').style.transform))
-          .observe(document.querySelector('.cursor'), { attributes: true });"""
-    )
-    find(page, "button").click()
-    wait_until(page, f"{AUDIO}.currentTime > 2")
-    # timeupdate events come about four times per second, animation frames sixty times.
-    assert 3 <= page.execute_script("return positions.size") <= 20
-    emulate(page)
 
 
 def test_the_page_fits_a_phone(show: Show) -> None:

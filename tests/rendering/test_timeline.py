@@ -41,11 +41,6 @@ def test_times_under_changes_of_tempo_and_metre_agree_with_pretty_midi(
     assert piece.bars == pytest.approx(reference.get_downbeats())
 
 
-def test_a_bar_of_9_8_lasts_nine_eighths(timed: Read) -> None:
-    nine_eighths = b"\0\xff\x58\4\x09\3\x18\x08"
-    assert timed(smf(notes((0, 9, 60), start=nine_eighths))).bars == pytest.approx((0.0, 2.25))
-
-
 def test_all_colours_have_enough_contrast_in_both_themes() -> None:
     def luminance(colour: str) -> float:
         rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
