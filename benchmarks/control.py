@@ -84,7 +84,7 @@ def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
     programs: set[int] = set()
     for number in ids:
         bars, beat = listener.clock.position()  # a pitch never moves on by itself
-        listener.hear(number)
+        listener.update(number)
         sounds = control.encoding.content(control.tokens[number])
         programs |= (
             {listener.program} if sounds.has_notes and listener.program is not None else set()
@@ -106,7 +106,7 @@ def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
     if control.groups:
         groups = control.groups.values()
         found["all_play"] = float(all(not group.isdisjoint(programs) for group in groups))
-        found["others"] = float(len(programs - control.wanted))
+        found["others"] = float(len(programs - control.allowed))
     return found
 
 
@@ -114,8 +114,9 @@ def one_row(
     trained: LoadedModel, people: pieces.Pieces, wish: str, strength: float, count: int
 ) -> Any:
     """Return what pieces drawn with a wish are like, means over pieces."""
-    asked = dict.fromkeys(("key", "chords", "instruments")) | WISHES[wish]
-    control = Constraints(trained.vocabulary, {**asked, "control_strength": strength})
+    settings: dict[str, Any] = {**WISHES[wish], "control_strength": strength}
+    config = SamplingConfig(**settings)
+    control = Constraints(trained.vocabulary, config)
     length = max(map(len, people.values()))
     made = drawn(trained, control, count, length)
     facts = [facts_of(ids, control) for ids in made]

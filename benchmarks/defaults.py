@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,8 @@ def open_checkpoint(model: str, data: str) -> tuple[LoadedModel, Dataset]:
     """Open a model folder and the music it was trained on."""
     trained = open_model(Path(model), None)
     settings = runs.load_settings(Path(model))
-    reading: dict[str, Any] = {"jobs": 1, "pedal": trained.pedal}
-    reading |= {"name": trained.vocabulary.encoding_name, "bpe": trained.vocabulary.merges}
-    return trained, pieces.load_music(Path(data), settings, trained.vocabulary, **reading)[0]
+    config = replace(settings.data, data_dir=Path(data), jobs=1)
+    return trained, pieces.load_music(config, settings, trained.vocabulary)[0]
 
 
 def people_of(corpus: Dataset, length: int) -> pieces.Pieces:

@@ -37,15 +37,18 @@ with atheris.instrument_imports(include=READERS):
     from midilstm import midi
     from midilstm import model_dir as runs
     from midilstm import tokenizers as tokens
+    from midilstm.config import DataConfig, ModelConfig, SamplingConfig, TrainConfig
     from midilstm.fileio import InputError
     from midilstm.generation import loaded_model as folder
     from midilstm.generation import metadata as recipe
-    from midilstm.generation import network, options
+    from midilstm.generation import network
     from midilstm.repetition.match_model import MatchWeights
+    from midilstm.schema import to_json
     from midilstm.tokenizers.vocabulary import Vocabulary
 
 SECONDS, MEGABYTES = 20, 2048  # that one input may take
-SIZES = {"vocabulary_size": 3, "embedding_size": 2, "units": 2, "layers": 1}
+SIZES = ModelConfig(embedding_size=2, units=2, layers=1)
+VOCABULARY_SIZE = 3
 PULLS = {field.name: 0.5 for field in fields(MatchWeights)}
 SHARED = Path("/dev/shm")  # in memory, where there is one
 PLACE = (SHARED if SHARED.is_dir() else Path(tempfile.gettempdir())) / "midilstm-fuzz"
@@ -78,13 +81,12 @@ def read_settings(data: bytes) -> None:
     """Read settings, and hold them against those of another run."""
     written(edited([SETTINGS], data), runs.SETTINGS)
     found = runs.load_settings(PLACE)
-    runs.check_same_run(PLACE, found, SETTINGS)
+    runs.check_same_run(PLACE, found, RUN)
 
 
 def read_metadata(data: bytes) -> None:
-    """Read a piece's JSON and take its values for flags."""
-    body = recipe.read_metadata(written(edited([RECIPE], data), "piece.json"))
-    options.parse(argparse.ArgumentParser(), [], body)
+    """Read a piece's JSON."""
+    recipe.read_metadata(written(edited([RECIPE], data), "piece.json"))
 
 
 def read_match_model(data: bytes) -> None:
@@ -96,7 +98,7 @@ def read_keras(data: bytes) -> None:
     """Read a checkpoint that holds the input as its HDF5 file, or that the input is."""
     path = written(data if data[:2] == b"PK" else archive(data), "best.keras")
     runs.metrics(path)
-    network.load(path, SIZES)
+    network.load(path, SIZES, VOCABULARY_SIZE)
 
 
 @atheris.instrument_func
@@ -147,7 +149,7 @@ def archive(weights: bytes) -> bytes:
         made.writestr("metadata.json", "{}")
         made.writestr(checkpoints.CONFIG, json.dumps(config))
         made.writestr(checkpoints.WEIGHTS, weights)
-        made.writestr(checkpoints.SCORES, '{"val_loss": 1}')
+        made.writestr(checkpoints.METRICS, '{"val_loss": 1}')
     return file.getvalue()
 
 
@@ -168,15 +170,18 @@ def hdf5() -> bytes:
     return data.getvalue()
 
 
-SETTINGS = {
-    "format": runs.FORMAT,
-    "network": {**SIZES, "dropout": 0.3, "input_dropout": 0.3},
-    "training": {"encoding": "notes", "bpe": 0, "seed": 0, "pedal": True, "start_from": None},
-    "corpus": {"pieces": 6, "tokens": 1366, "held_out": ["a.mid"], "sha256": "ab"},
-}
-RECIPE = {option.name: option.default for option in options.KEPT} | {
-    **{"chars": 9, "seed": 1, "group": {"seed": 1, "count": 1}, "weights_sha256": "ab"},
-    **{"primer_tokens": ["C4"], "memory_weights": PULLS, "model_dir": "model"},
+RUN = runs.RunSettings(
+    model=SIZES,
+    data=DataConfig(),
+    train=TrainConfig(),
+    dataset=runs.DatasetSummary(
+        pieces=6, tokens=1366, held_out=("a.mid",), sha256="ab", vocabulary_size=VOCABULARY_SIZE
+    ),
+)
+SETTINGS = {"format": runs.FORMAT, **RUN.to_json()}
+RECIPE = to_json(SamplingConfig(chars=9, seed=1)) | {
+    **{"rng_batch": {"seed": 1, "count": 1}, "weights_sha256": "ab"},
+    **{"primer_tokens": ["C4"], "memory_weights": PULLS},
 }
 FITTED_ON = {"checkpoint": "best", "weights_sha256": "0", "pieces": 1, "tokens": 2, "seed": 0}
 MEMORY = {"weights": PULLS, "fitted_on": FITTED_ON}

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
+from midilstm.config import DataConfig, ModelConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation import baseline, copying, similarity
 from midilstm.evaluation import piece_sets as pieces
@@ -79,7 +80,7 @@ def trained(corpus: Dataset, seed: int, steps: int, place: Path) -> tuple[Networ
         epoch = min(range(len(curve)), key=lambda number: curve[number][2])
         facts = {"keras_nats": curve[epoch][2], "epoch": epoch + 1}
         write_atomically(known, json.dumps(facts) + "\n")
-    network = networks.load(best, {"vocabulary_size": size, "embedding_size": 512, **shape})
+    network = networks.load(best, ModelConfig(embedding_size=512, **shape), size)
     return network, json.loads(known.read_text(encoding="utf-8"))
 
 
@@ -142,8 +143,10 @@ def load(folders: str, seed: int, args: argparse.Namespace) -> Dataset:
     with tempfile.TemporaryDirectory() as place:
         for number, folder in enumerate(folders.split(",")):
             Path(place, str(number)).symlink_to(Path(folder).resolve())
-        how: dict[str, Any] = {"name": args.encoding, "bpe": args.bpe, "jobs": 1}
-        return load_dataset(Path(place), seed=seed, transpose=True, **how)
+        config = DataConfig(
+            data_dir=Path(place), encoding=args.encoding, bpe=args.bpe, jobs=1, seed=seed
+        )
+        return load_dataset(config)
 
 
 def nats_table(rows: list[dict[str, Any]]) -> list[str]:

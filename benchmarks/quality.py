@@ -21,6 +21,7 @@ from typing import Any
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import train as trainer
+from midilstm.config import DataConfig, ModelConfig
 from midilstm.data import dataset as corpora
 from midilstm.fileio import write_atomically
 from midilstm.tokenizers import vocabulary as vocabularies
@@ -137,9 +138,9 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
     if {"spread", "norm", "residual", "tied", "forget", "locked"} & set(change):
         network = variant(vocabulary_size, change)
     else:
-        settings = {name: change[name] for name in ours}
+        config = ModelConfig(**{name: change[name] for name in ours})
         network = model.build_model(
-            vocabulary_size, batch_size=BATCH, sequence_length=LENGTH, **settings
+            config, vocabulary_size, batch_size=BATCH, sequence_length=LENGTH
         )
     model.compile_for_training(network, change["learning_rate"])
     # Another of the same kind: averages have to be asked for before its variables are made.
@@ -229,7 +230,9 @@ def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 for number, folder in enumerate(folders.split(",")):
                     Path(place, str(number)).symlink_to(Path(folder).resolve())
                 corpus = {
-                    closed: corpora.load_dataset(Path(place), seed=seed, transpose=closed)
+                    closed: corpora.load_dataset(
+                        DataConfig(data_dir=Path(place), seed=seed, transpose=closed)
+                    )
                     for closed in (True, False)
                 }
             for recipe in missing:

@@ -48,17 +48,21 @@ def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with fresh weights, as train.py does."""
     import model
     from midilstm import model_dir as runs
+    from midilstm.config import DataConfig, ModelConfig, TrainConfig
     from midilstm.tokenizers import vocabulary as vocabularies
 
     chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
     names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
     tokens = [vocabularies.END, *names, *chords][:size]
     vocabularies.Vocabulary(tuple(tokens)).save(folder / runs.VOCABULARY)
-    sizes = {"vocabulary_size": len(tokens), "embedding_size": 512, "units": 256, "layers": 3}
-    network = model.build_model(batch_size=1, sequence_length=1, **sizes)
+    config = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
+    network = model.build_model(config, len(tokens), batch_size=1, sequence_length=1)
     network.save(folder / "epoch-0001.keras")
-    settings = {"format": runs.FORMAT, "network": {**sizes, "dropout": 0.2}}
-    (folder / "settings.json").write_text(json.dumps(settings))
+    dataset = runs.DatasetSummary(vocabulary_size=len(tokens))
+    settings = runs.RunSettings(
+        model=config, data=DataConfig(), train=TrainConfig(), dataset=dataset
+    )
+    runs.save_settings(folder, settings)
 
 
 def toy_follow(state: tuple[int, int], number: int) -> tuple[int, int] | None:
@@ -76,18 +80,19 @@ def contenders(folder: Path) -> dict[str, Work]:
 
     import model
     from midilstm import model_dir as runs
-    from midilstm.config import SamplingConfig, gumbel_noise, sample_tokens
+    from midilstm.config import SamplingConfig
     from midilstm.generation import loaded_model as folders
     from midilstm.generation.generate import generate
+    from midilstm.generation.sampler import gumbel_noise, sample_tokens
     from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
     from midilstm.tokenizers.grammar import Grammar
 
-    trained, settings = folders.open_model(folder, None), runs.load_settings(folder)["network"]
-    size = settings["vocabulary_size"]
+    trained, settings = folders.open_model(folder, None), runs.load_settings(folder)
+    size = settings.dataset.vocabulary_size
     rules = Grammar(toy_follow, size, (7, 0))
 
     def keras(count: int) -> Any:
-        built = model.build_model(batch_size=count, sequence_length=1, **settings)
+        built = model.build_model(settings.model, size, batch_size=count, sequence_length=1)
         built.load_weights(trained.checkpoint_path)
         return built
 

@@ -33,12 +33,12 @@ DEPENDENCIES: dict[str, set[str]] = {
         *(
             "fileio",
             "checkpoint",
+            "schema",
             "config",
             "model_dir",
             "midi",
             "tokenizers",
             "repetition",
-            "evaluation",
         ),
     },
     "evaluation": {
