@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
-
-# isort: split
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 
-from midilstm import cli as shared
+from midilstm import cli
 from midilstm.config import DataConfig, EvaluationConfig
 from midilstm.schema import add_arguments, from_arguments
 
@@ -95,7 +92,7 @@ def evaluate(arguments: EvaluationConfig) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the evaluation; return the exit status."""
     arguments = parse_args(argv)
-    return shared.run(lambda: evaluate(arguments))
+    return cli.run_cli(lambda: evaluate(arguments))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
-
-# isort: split
 import argparse
 import json
 import sys
@@ -57,7 +54,7 @@ def run(config: ReportConfig) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return the exit status."""
     config = parse_args(argv)
-    return cli.run(lambda: run(config))
+    return cli.run_cli(lambda: run(config))
 
 
 if __name__ == "__main__":

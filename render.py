@@ -5,9 +5,6 @@ An earlier output of render.py is replaced; any other file of the same name is k
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first import, for it checks Python's version
-
-# isort: split
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -82,7 +79,7 @@ def render(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script; return its exit status."""
     arguments = parse_args(argv)
-    return cli.run(lambda: render(arguments))
+    return cli.run_cli(lambda: render(arguments))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
-
-# isort: split
 import argparse
 import secrets
 import shlex
@@ -166,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the pieces; return the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     config = parse_args(argv)
-    return cli.run(lambda: sample(config, argv))
+    return cli.run_cli(lambda: sample(config, argv))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import midilstm  # noqa: F401 - the first, for Ctrl-C is its business from then on
-
-# isort: split
 import argparse
 import shlex
 import sys
@@ -187,7 +184,7 @@ def build_network(
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     config = parse_args(argv)
-    return cli.run(lambda: train(config), silent=config.worker.worker > 0)
+    return cli.run_cli(lambda: train(config), quiet=config.worker.worker > 0)
 
 
 if __name__ == "__main__":

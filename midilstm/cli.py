@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 
 from midilstm.config import WorkerConfig
 from midilstm.fileio import InputError, printable
@@ -75,27 +77,39 @@ def use_one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def run(work: Callable[[], None], *, silent: bool = False) -> int:
-    """Do a script's work: a person's mistake becomes one sentence and status 2, Ctrl-C 130.
+def run_cli(work: Callable[[], None], *, quiet: bool = False) -> int:
+    """Do a script's work; return its exit status.
 
-    Where whoever read the output has gone (| head), that is status 141, without a word. If
-    `silent`, only such sentences and warnings are shown.
+    A user's mistake is printed as one sentence and gives status 2, Ctrl-C 130, and output that
+    nobody reads any more (as in `| head`) 141. With `quiet` only errors and warnings are shown.
     """
-    _open_streams()
-    if silent:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - never closed
-        sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True, errors="backslashreplace")
-    status, sentence = _outcome(work)
+    _prepare_streams(quiet=quiet)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler and current_thread() is main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+    status, message = _outcome(work)
     if work.__module__ == "__main__":  # the process ends now: there is nothing left to interrupt
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sentence:
+    elif signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.signal(signal.SIGINT, before)
+    if message:
         with suppress(OSError):  # nobody may be there to read it
-            print(sentence, file=sys.stderr)
+            print(message, file=sys.stderr)
     return status
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, or end at once during an import, which could ignore it."""
+    while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    os.write(2, b"Stopped.\n")
+    os._exit(128 + number)
+
+
 def _outcome(work: Callable[[], None]) -> tuple[int, str]:
-    """Do the work; return the exit status and what is to be said of it."""
+    """Do the work; return the exit status and the message to print, if any."""
     script = Path(sys.argv[0]).name
     try:
         work()
@@ -106,24 +120,27 @@ def _outcome(work: Callable[[], None]) -> tuple[int, str]:
     except InputError as error:
         return 2, printable(f"{script}: {error}")
     except OSError as error:
-        what = f"cannot use {error.filename} ({error.strerror})" if error.filename else str(error)
-        return 2, printable(f"{script}: {what}")
+        reason = f"cannot use {error.filename} ({error.strerror})" if error.filename else str(error)
+        return 2, printable(f"{script}: {reason}")
     except KeyboardInterrupt:
         return 130, "Stopped."
     return 0, ""
 
 
 class _NoTerminal(io.TextIOWrapper):
-    """Standard error, on which no progress bar will draw."""
+    """Standard error without progress bars."""
 
     def isatty(self) -> bool:
         return False
 
 
-def _open_streams() -> None:
-    """Give a script that was started without output (2>&-) one that nobody sees."""
+def _prepare_streams(*, quiet: bool) -> None:
+    """Replace closed streams (`2>&-`), and make every file name printable."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # in this order, or a file would get its number
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - never closed
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if quiet:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - never closed
+        sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True, errors="backslashreplace")

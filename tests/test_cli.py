@@ -42,7 +42,7 @@ def test_a_mistake_is_one_plain_sentence(capsys: pytest.CaptureFixture[str]) -> 
     def work() -> None:
         raise OSError(2, "No such file", "a\x1b[31m\nb")
 
-    assert cli.run(work) == 2
+    assert cli.run_cli(work) == 2
     said = capsys.readouterr().err.partition(": ")[2]
     assert said == "cannot use a\\x1b[31m\\nb (No such file)\n"
 
@@ -91,7 +91,7 @@ def test_an_interrupt_of_a_script_that_ends_changes_nothing(
         "from midilstm import cli\n"
         "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         f"def work(): {work}\n"
-        "sys.exit(cli.run(work))"
+        "sys.exit(cli.run_cli(work))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
