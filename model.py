@@ -37,7 +37,7 @@ def compile_for_training(
 ) -> None:
     """Give the network its loss, its accuracy and an Adam with all its variables made.
 
-    With `average` Adam also keeps averages of the weights, of which a step keeps that share.
+    With `ema` Adam also keeps averages of the weights, with that momentum.
     `jit` compiles the whole step with XLA, without a GPU; otherwise only the LSTMs' recurrence is.
     """
     network.compile(

@@ -32,8 +32,8 @@ sys.argv = [sys.argv[0], *sys.argv[4:]]
 sys.path.insert(0, root)
 import numpy as np
 import train
-from midilstm.training import weights
 from midilstm.training import distributed as workers
+from midilstm.training import weights
 
 def make_step(network, team, made=workers._make_step):
     one, count = made(network, team), 0
