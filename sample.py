@@ -16,6 +16,7 @@ from midilstm.fileio import InputError, printable, warn
 from midilstm.schema import add_arguments, from_arguments, to_json
 
 if TYPE_CHECKING:
+    from midilstm.evaluation.ranking import Ranges, Ranking
     from midilstm.generation.loaded_model import LoadedModel
     from midilstm.generation.metadata import RecordedPiece
     from midilstm.generation.piece_sampler import GeneratedPiece
@@ -47,7 +48,6 @@ def parse_args(
 def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     """Open the model, read the primer, draw the pieces, select the best, and write them."""
     cli.use_one_thread()  # before NumPy is imported
-    from midilstm.evaluation import ranking
     from midilstm.generation import metadata
     from midilstm.generation.length import PieceLength
     from midilstm.generation.loaded_model import open_model
@@ -61,7 +61,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     model = open_model(config.model_dir, config.checkpoint)
     if recorded and recorded.weights_sha256 != model.network.digest:
         warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
-    reference = ranking.reference_for(model) if config.best else None
+    ranges = read_ranges(model) if config.best else None
     weights = metadata.select_match_weights(config.memory, model, recorded)
     sampling_model = replace(model, match_weights=weights)
     sampler = make_sampler(sampling_model, config)
@@ -76,7 +76,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     print(printable(f"Sampling {describe(config, length, model, len(batch))}"), flush=True)
     drawn = dict(zip(batch, sampler.draw(batch, length, primer_ids), strict=True))
     pieces = {seed: drawn[seed] for seed in seeds}
-    ranked = rank(config, model, reference, pieces) if reference else {}
+    ranked = rank(config, model, ranges, pieces) if ranges else {}
     command = shlex.join(["python", "sample.py", *argv])
     common = metadata.build_metadata(command, config, sampling_model, primer)
     primed = [model.vocabulary.tokens[token_id] for token_id in primer_ids]
@@ -85,7 +85,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         body = {**common, "seed": seed}
         body["rng_batch"] = {"seed": rng_batch.start, "count": len(rng_batch)}
         if ranked:
-            body["ranking"] = ranked[seed]
+            body["ranking"] = ranked[seed].to_json()
         if sampler.constraints:
             body["constraint_report"] = sampler.constraints.report(pieces[seed].tokens, primed)
         write(replace(config, seed=seed), body, pieces[seed], model)
@@ -125,17 +125,27 @@ def describe(config: SamplingConfig, length: object, model: LoadedModel, n_batch
     return f"{pieces}{limit}{length} from {model.checkpoint_path} with --seed={config.seed}{batch}"
 
 
+def read_ranges(model: LoadedModel) -> Ranges:
+    """Return the reference ranges of the model, for --best."""
+    from midilstm.evaluation import ranking
+
+    return ranking.reference_for(model)
+
+
 def rank(
-    config: SamplingConfig, model: LoadedModel, reference: Any, pieces: Mapping[int, GeneratedPiece]
-) -> dict[int, dict[str, Any]]:
+    config: SamplingConfig,
+    model: LoadedModel,
+    ranges: Ranges,
+    pieces: Mapping[int, GeneratedPiece],
+) -> dict[int, Ranking]:
     """Return the rankings of the best pieces by seed; print why the others were left out."""
     import numpy as np
 
-    from midilstm.evaluation import passages, ranking
+    from midilstm.evaluation import copying, ranking
 
     ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
-    copied = passages.copied(config.data_dir, model, ids)
-    return ranking.best_of(ids, model, reference, config.best or 1, copied)
+    copied = copying.copied_lengths(config.data_dir, model, ids)
+    return ranking.select_best(ranking.rank_pieces(ids, model, ranges, copied), config.best or 1)
 
 
 def write(

@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from benchmarks.defaults import open_checkpoint, people_of
+from benchmarks.defaults import open_with_dataset, reference_pieces
 from midilstm.config import SamplingConfig
 from midilstm.evaluation import piece_sets as pieces
 from midilstm.evaluation import similarity
@@ -124,11 +125,13 @@ def one_row(
     ids = {f"piece {seed}": np.array(piece, np.int32) for seed, piece in enumerate(made)}
     rng = np.random.default_rng(0)
     sets = {"generated": ids, "training": people}
-    heard = pieces.listen(ids, trained.vocabulary, rng)
+    _, alike = similarity.compare_music(sets, trained.vocabulary, rng)
+    assert alike
+    heard = pieces.to_note_arrays(ids, trained.vocabulary, rng)
     return {
         **means,
         "one_scale": float(np.nanmean([scale_consistency(piece) for piece in heard])),
-        "mgeval": similarity.compare(sets, trained.vocabulary, rng)["similarity"]["mean_overlap"],
+        "mgeval": asdict(alike.mean_overlap),
     }
 
 
@@ -154,8 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     done = [(row["model"], row["wish"], row["strength"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
-        trained, corpus = open_checkpoint(*folders.split(","))
-        people = people_of(corpus, args.length or pieces.typical_length(corpus))
+        trained, corpus = open_with_dataset(*folders.split(","))
+        people = reference_pieces(corpus, args.length or pieces.typical_length(corpus))
         for wish, strength in ((wish, strength) for wish in args.wishes for strength in STRENGTHS):
             if (name, wish, strength) in done:
                 continue

@@ -1,11 +1,11 @@
-"""Ask which temperature and top-p give pieces that are nearest to people's.
+"""Compare temperatures and top-p by how similar their pieces are to human-written ones.
 
     taskset -c 1 python benchmarks/defaults.py --out defaults.jsonl --model rags=MODEL,DATA
 
-Each setting draws the same seeds from each model, with its memory, and sets them beside all of
-people's pieces, cut to one length: MGEval's mean overlap, how far the means of all statistics lie
-from people's in standard deviations of people's pieces, and what comes back. A line of JSON a
-setting; settings already in the file are not run again. `--table` prints a file's table.
+Each setting draws the same seeds from each model, with its match model, and compares them with all
+pieces of the dataset, cut to one length: MGEval's mean overlap, the distance of the means of all
+statistics in standard deviations of the dataset's pieces, and repetition. The results are a line of
+JSON per setting; settings already in the file are not run again. `--table` prints the file's table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from midilstm import model_dir as runs
+from midilstm.config import SamplingConfig
 from midilstm.data.dataset import Dataset
-from midilstm.evaluation import features as statistics
-from midilstm.evaluation import piece_sets as pieces
-from midilstm.evaluation import repetition_stats as form
-from midilstm.evaluation import similarity
+from midilstm.evaluation import piece_sets
+from midilstm.evaluation.features import PITCH_FEATURES, RHYTHM_FEATURES, feature_matrix
+from midilstm.evaluation.piece_sets import Pieces
+from midilstm.evaluation.repetition_stats import compare_repetition
+from midilstm.evaluation.similarity import compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.repetition.match_model import MatchModel, bars_per_token
+from midilstm.generation.piece_sampler import make_sampler
+from midilstm.model_dir import load_settings
+from midilstm.repetition.match_model import bars_per_token
+from midilstm.schema import from_json, to_json
 
 GRID: tuple[dict[str, float], ...] = (
     {},
@@ -39,7 +43,7 @@ GRID: tuple[dict[str, float], ...] = (
     {"top_p": 0.98},
     {"top_p": 0.95},
     {"top_p": 0.9},
-    # Rarer tokens left out alone; and with less of the memory, which was fitted at 1 / 1.
+    # Only the rarest tokens excluded; and a weaker match model, which was fitted at 1 / 1.
     {"top_p": 0.995},
     {"top_p": 0.98, "memory": 0.8},
     {"top_p": 0.95, "memory": 0.7},
@@ -56,96 +60,98 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="results, a JSON line each")
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
-    add("--pieces", type=int, default=60, help="pieces a setting (60)")
-    add("--length", type=int, default=0, help="tokens of each (0 = as is typical)")
+    add("--pieces", type=int, default=60, help="pieces per setting (60)")
+    add("--length", type=int, default=0, help="tokens per piece (0 = the median of the dataset)")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
 
 
-def open_checkpoint(model: str, data: str) -> tuple[LoadedModel, Dataset]:
-    """Open a model folder and the music it was trained on."""
-    trained = open_model(Path(model), None)
-    settings = runs.load_settings(Path(model))
-    config = replace(settings.data, data_dir=Path(data), jobs=1)
-    return trained, pieces.load_music(config, settings, trained.vocabulary)[0]
+def open_with_dataset(model_dir: str, data_dir: str) -> tuple[LoadedModel, Dataset]:
+    """Open a model folder and the dataset that it was trained on."""
+    model = open_model(Path(model_dir), None)
+    settings = load_settings(Path(model_dir))
+    config = replace(settings.data, data_dir=Path(data_dir), jobs=1)
+    return model, piece_sets.load_music(config, settings, model.vocabulary)[0]
 
 
-def people_of(corpus: Dataset, length: int) -> pieces.Pieces:
-    """Return all of people's pieces, held out or not, cut to a length, without ends."""
-    return {name: ids[:-1][:length] for name, ids in {**corpus.held_out, **corpus.training}.items()}
+def reference_pieces(dataset: Dataset, length: int) -> Pieces:
+    """Return all pieces of a dataset, cut to a length, without ends."""
+    pieces = {**dataset.held_out, **dataset.training}
+    return {name: ids[:-1][:length] for name, ids in pieces.items()}
 
 
-def drawn(
-    trained: LoadedModel, knobs: Mapping[str, float], count: int, length: int
-) -> pieces.Pieces:
-    """Return pieces drawn with knobs, of which `memory` is the strength of the memory."""
-    knobs, past = dict(knobs), None
-    strength = knobs.pop("memory", 1)
-    if trained.match_weights:
-        past = MatchModel.begin(bars_per_token(trained.vocabulary), trained.match_weights, strength)
-    return pieces.sampled(trained.network, trained.vocabulary, range(count), length, past, **knobs)
+def draw(model: LoadedModel, settings: Mapping[str, float], count: int, length: int) -> Pieces:
+    """Draw pieces with some settings of SamplingConfig."""
+    config = from_json(SamplingConfig, {**to_json(SamplingConfig()), **settings, "chars": length})
+    return piece_sets.sample_pieces(make_sampler(model, config), range(count))
 
 
-def beside(
-    trained: LoadedModel, corpus: Dataset, made: pieces.Pieces, length: int
-) -> dict[str, Any]:
-    """Return what there is to say of drawn pieces beside people's."""
-    vocabulary, clock = trained.vocabulary, bars_per_token(trained.vocabulary)
-    sets = {"generated": made, "training": people_of(corpus, length)}
+def compare(model: LoadedModel, dataset: Dataset, pieces: Pieces, length: int) -> dict[str, Any]:
+    """Compare drawn pieces with those of the dataset."""
+    vocabulary = model.vocabulary
+    sets = {"generated": pieces, "training": reference_pieces(dataset, length)}
     rng = np.random.default_rng(0)
-    found = similarity.compare(sets, vocabulary, rng)
-    rhythm = vocabulary.encoding.keeps_rhythm
-    features = statistics.OF_PITCHES | (statistics.OF_RHYTHM if rhythm else {})
-    heard = {group: pieces.listen(of, vocabulary, rng) for group, of in sets.items()}
-    ours, theirs = (statistics.feature_matrix(features, heard[group]) for group in sets)
-    far = {}
+    statistics, similarity = compare_music(sets, vocabulary, rng)
+    assert similarity
+    has_rhythm = vocabulary.encoding.keeps_rhythm
+    features = PITCH_FEATURES | (RHYTHM_FEATURES if has_rhythm else {})
+    generated, reference = (
+        feature_matrix(features, piece_sets.to_note_arrays(part, vocabulary, rng))
+        for part in sets.values()
+    )
+    distances = {}
     for name in features:
-        if spread := float(np.nanstd(theirs[name])):
-            far[name] = abs(float(np.nanmean(ours[name]) - np.nanmean(theirs[name]))) / spread
+        if spread := float(np.nanstd(reference[name])):
+            distance = abs(float(np.nanmean(generated[name]) - np.nanmean(reference[name])))
+            distances[name] = distance / spread
+    repetition = compare_repetition(sets, bars_per_token(vocabulary), rng)
     return {
         "length": length,
-        "mgeval": found["similarity"]["mean_overlap"],
-        "statistics": found["statistics"]["values"],
-        "far": far,
-        "repetition": form.compare(sets, clock, rng),
+        "mgeval": asdict(similarity.mean_overlap),
+        "statistics": asdict(statistics)["values"],
+        "distances": distances,
+        "repetition": {group: asdict(stats) for group, stats in repetition.items()},
     }
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a Markdown table, a row a setting."""
-    heads = ["MGEval", "off by (sd)", "range", "entropy", "scale", "8-token returns", "16", "loops"]
+    """Return a Markdown table with a row per setting."""
+    heads = ["MGEval", "off by (sd)", "range", "entropy", "scale", "8-token repeats", "16", "loops"]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for model in dict.fromkeys(row["model"] for row in rows):
-        here = [row for row in rows if row["model"] == model]
-        for row, of in ((here[0], "training"), *((row, "generated") for row in here)):
-            knobs = ", ".join(f"{key.replace('_', '-')} {v:g}" for key, v in row["knobs"].items())
-            known = row["repetition"][of]
-            mine = of == "generated"
-            cells = [f"{row['mgeval']['value']:.3f}" if mine else "–"]
-            cells += [f"{np.mean(list(row['far'].values())):.2f}" if mine else "–"]
-            cells += [f"{row['statistics'][name][of]['value']:.3g}" for name in SHOWN]
-            cells += [f"{known['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
-            cells += [f"{known['n_ending_in_loop']} of {known['pieces']}"]
-            what = (knobs or "1 / 1") if mine else "people"
-            lines.append(f"| {model}: {what} | {' | '.join(cells)} |")
+        of_model = [row for row in rows if row["model"] == model]
+        for row, group in (
+            (of_model[0], "training"),
+            *((row, "generated") for row in of_model),
+        ):
+            settings = row["settings"].items()
+            words = ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in settings)
+            repetition, is_new = row["repetition"][group], group == "generated"
+            cells = [f"{row['mgeval']['value']:.3f}" if is_new else "–"]
+            cells += [f"{np.mean(list(row['distances'].values())):.2f}" if is_new else "–"]
+            cells += [f"{row['statistics'][name][group]['value']:.3g}" for name in SHOWN]
+            cells += [f"{repetition['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
+            cells += [f"{repetition['n_ending_in_loop']} of {repetition['pieces']}"]
+            label = (words or "1 / 1") if is_new else "dataset"
+            lines.append(f"| {model}: {label} | {' | '.join(cells)} |")
     return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing; print the table if asked for."""
+    """Run what is missing; print the table if --table is given."""
     args = parse_args(argv)
-    done = [(row["model"], row["knobs"]) for row in quality.rows(args.out)]
+    done = [(row["model"], row["settings"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
-        trained, corpus = open_checkpoint(*folders.split(","))
-        for knobs in GRID:
-            if (name, knobs) in done:
+        model, dataset = open_with_dataset(*folders.split(","))
+        for settings in GRID:
+            if (name, settings) in done:
                 continue
-            began = time.perf_counter()
-            length = args.length or pieces.typical_length(corpus)
-            made = drawn(trained, knobs, args.pieces, length)
-            row = {"model": name, "knobs": knobs, **beside(trained, corpus, made, length)}
+            start = time.perf_counter()
+            length = args.length or piece_sets.typical_length(dataset)
+            pieces = draw(model, settings, args.pieces, length)
+            row = {"model": name, "settings": settings, **compare(model, dataset, pieces, length)}
             quality.add_row(args.out, row)
-            print(f"{name} {knobs}: {time.perf_counter() - began:.0f} s", flush=True)
+            print(f"{name} {settings}: {time.perf_counter() - start:.0f} s", flush=True)
     if args.table:
         print(*table(quality.rows(args.out)), sep="\n")
     return 0

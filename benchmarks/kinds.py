@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = [kind_of(token) for token in model.vocabulary.tokens]
     nats, tokens = defaultdict[str, float](float), Counter[str]()
     pieces = list(dataset.held_out.values())
-    for index, losses in likelihood.by_network(model.network, pieces):
-        for token_id, loss in zip(pieces[index], losses[0, 0], strict=True):
+    predictions = likelihood.score_network(model.network, pieces)
+    for ids, prediction in zip(pieces, predictions, strict=True):
+        for token_id, loss in zip(ids, prediction[0, 0], strict=True):
             nats[kinds[token_id]] += float(loss)
             tokens[kinds[token_id]] += 1
     notes = sum(dataset.pieces[name].notes for name in dataset.held_out)

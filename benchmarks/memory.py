@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,16 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks import quality
-from midilstm.config import DataConfig, ModelConfig
+from midilstm.config import DataConfig, ModelConfig, SamplingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation import baseline, copying, similarity
 from midilstm.evaluation import piece_sets as pieces
-from midilstm.evaluation import repetition_stats as form
+from midilstm.evaluation.repetition_stats import compare_repetition
 from midilstm.fileio import write_atomically
 from midilstm.generation import network as networks
 from midilstm.generation.fit_model import fit_match_weights
 from midilstm.generation.network import Network
-from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.generation.piece_sampler import Sampler
+from midilstm.repetition.match_model import MatchWeights, bars_per_token
 from midilstm.repetition.metrics import repeat_lags
 
 SPANS = ("4", "8", "16", "32")
@@ -91,26 +93,30 @@ def drawn(
     vocabulary, clock = corpus.vocabulary, bars_per_token(corpus.vocabulary)
     length = pieces.typical_length(corpus)
     found: dict[str, Any] = {"length": length}
-    for name, past in (("without", None), ("with", MatchModel.begin(clock, weights))):
+    config = SamplingConfig(chars=length, top_p=args.top_p)
+    for name, own in (("without", None), ("with", weights)):
         began = time.process_time()
         seeds = range(args.pieces)
-        made = pieces.sampled(network, vocabulary, seeds, length, past, top_p=args.top_p)
+        made = pieces.sample_pieces(Sampler(network, vocabulary, config, own), seeds)
         seconds = time.process_time() - began
-        sets = pieces.beginnings(made, corpus, length)
+        sets = pieces.cut_sets(made, corpus, length)
         every = {**corpus.held_out, **corpus.training}  # people: all that there are
         people = {song: ids[:-1][:length] for song, ids in every.items()}
         rng = np.random.default_rng(0)
         two = {"generated": sets["generated"], "training": people}
-        alike = similarity.compare(two, vocabulary, rng)["similarity"]["mean_overlap"]
-        copied = copying.copy_report(corpus.training, sets, vocabulary, rng)
+        _, alike = similarity.compare_music(two, vocabulary, rng)
+        copied = asdict(copying.compare_copying(corpus, sets, vocabulary, rng))
+        repetition = compare_repetition({**sets, "reference": people}, clock, rng)
+        assert alike
         found[name] = {
-            "repetition": form.compare({**sets, "reference": people}, clock, rng),
+            "repetition": {group: asdict(stats) for group, stats in repetition.items()},
             "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
             "longest_copy": copied["generated"]["longest_transposed"],
-            "mgeval": alike,
+            "mgeval": asdict(alike.mean_overlap),
             "tokens_a_second": round(args.pieces * length / seconds),
         }
-    made = pieces.sampled(network, vocabulary, range(FEW), LONG * length, past, top_p=args.top_p)
+    config = SamplingConfig(chars=LONG * length, top_p=args.top_p)
+    made = pieces.sample_pieces(Sampler(network, vocabulary, config, weights), range(FEW))
     found["last_fifth"] = {"reference": last_fifth(people), "long": last_fifth(made)}
     return found
 
@@ -130,7 +136,7 @@ def one_run(corpus: Dataset, seed: int, place: Path, args: argparse.Namespace) -
     weights = fit_match_weights(network, corpus.vocabulary, training, seed=seed, length=length)
     taken["fitting"] = round(time.perf_counter() - began) - taken["training"]
     rng = np.random.default_rng(seed)
-    scores = baseline.score(network, corpus, corpus.vocabulary, rng, weights)
+    scores = asdict(baseline.measure_prediction(network, corpus, corpus.vocabulary, rng, weights))
     del scores["ngram_baseline"]["all"]
     row = {**facts, "weights": weights.to_json(), **scores}
     row |= {"drawn": drawn(network, corpus, weights, args)}

@@ -210,9 +210,9 @@ def best_ngram(corpus: Any) -> dict[str, Any]:
 
     training, held_out = list(corpus.training.values()), list(corpus.held_out.values())
     tables = [corpus.vocabulary.transposed(k) for k in vocabularies.KEYS]
-    best, _ = baseline.best_ngram(baseline.ngrams(training, held_out, tables))
-    name = f"{best.facts['order']}-gram, Kneser-Ney, {best.facts['keys']} keys"
-    return {"best": best.facts["nll_per_token"], "recipe": name}
+    best, _ = baseline.best_ngram(baseline.score_ngrams(training, held_out, tables))
+    name = f"{best.summary.order}-gram, Kneser-Ney, {best.summary.keys} keys"
+    return {"best": best.summary.nll_per_token, "recipe": name}
 
 
 def runs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The room of evaluation: how good, how new and how human the music is."""
+"""Evaluate a trained model: prediction, repetition, copying and similarity to human music."""

@@ -1,27 +1,25 @@
-"""The network's held-out score beside the n-gram baseline's, both without and with memory.
-
-Knows no files and not what a token means.
-"""
+"""Compare a network's held-out likelihood with the best n-gram's, both with a match model too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from midilstm.data.dataset import Dataset
-from midilstm.evaluation.features import estimate
+from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.evaluation.likelihood import (
-    by_network,
-    by_ngram,
+    Likelihood,
+    Predictions,
+    Sections,
     by_section,
-    nats_of,
-    predicted,
-    summary,
+    nll_per_piece,
+    score_network,
+    score_ngram,
+    summarize,
 )
-from midilstm.evaluation.ngram import NGram, count
+from midilstm.evaluation.ngram import NGram, count_ngrams
 from midilstm.evaluation.piece_sets import subsample
 from midilstm.generation.network import Network
 from midilstm.repetition.fit import collect_examples, fit_weights
@@ -29,137 +27,183 @@ from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_t
 from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
 
 ORDER = 6  # of the longest n-grams
-TRAINING_PIECES = 100  # scored at most: enough to see what is known by heart
-FITTED = 40_000  # tokens on which the n-gram's memory is fitted, at least
+MAX_TRAINING_PIECES = 100  # scored; enough to see overfitting
+MIN_FIT_TOKENS = 40_000  # on which the n-gram's match model is fitted
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """An n-gram, what it is, and what it predicts."""
+class NGramSummary:
+    """An n-gram: its order, in how many keys training pieces were counted, its held-out loss."""
 
-    facts: dict[str, Any]
+    name: str
+    order: int
+    keys: int
+    nll_per_token: float
+
+    @property
+    def title(self) -> str:
+        """Return the name with the number of keys."""
+        return self.name + (f" in {self.keys} keys" if self.keys > 1 else "")
+
+
+@dataclass(frozen=True)
+class ScoredNGram:
+    """An n-gram and its predictions of the held-out pieces."""
+
+    summary: NGramSummary
     ngram: NGram
-    found: list[np.ndarray]
+    predictions: Predictions
 
 
-def ngrams(
+@dataclass(frozen=True)
+class Comparison:
+    """The likelihood of the best n-gram, and how many nats per token the network needs more."""
+
+    best: Likelihood
+    model_minus_baseline: Estimate
+    weights: MatchWeights | None = None  # of the n-gram's match model
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineStats(Comparison):
+    """All n-grams, and the network beside the best of them, without and with match models."""
+
+    all: tuple[NGramSummary, ...]
+    best_ngram: NGramSummary
+    with_memory: Comparison | None
+
+
+@dataclass(frozen=True)
+class PredictionStats:
+    """How well a network predicts training and held-out pieces, beside the best n-gram."""
+
+    scores: dict[str, Likelihood]
+    ngram_baseline: BaselineStats | None = None
+    by_section: Sections | None = None
+
+
+def score_ngrams(
     training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], tables: Sequence[np.ndarray]
-) -> Iterator[Baseline]:
-    """Yield the n-grams, each with its predictions of the held-out pieces.
+) -> Iterator[ScoredNGram]:
+    """Yield n-grams of all orders with their predictions of the held-out pieces.
 
-    Training pieces are counted as written, and by each of the tables: the new id int [V] of each.
+    Training pieces are counted as written and then by each table, int [V], of transposed ids.
     """
     size = len(tables[0])
     for keys in ([np.arange(size)], tables):
         pieces = [table[ids] for table in keys for ids in training]
-        for order, ngram in enumerate(count(pieces, size, ORDER), 1):
+        for order, ngram in enumerate(count_ngrams(pieces, size, ORDER), 1):
             name = "unigram" if order == 1 else f"{order}-gram"
-            results = by_ngram(ngram, held_out)
-            found = predicted(f"{name}, {len(keys)} keys", len(held_out), results)
-            facts = {"name": name, "order": order, "keys": len(keys)}
-            facts["nll_per_token"] = float(nats_of(found, 0).sum() / sum(map(len, held_out)))
-            yield Baseline(facts, ngram, found)
+            predictions = score_ngram(ngram, held_out, label=f"{name}, {len(keys)} keys")
+            nll = float(nll_per_piece(predictions, 0).sum() / sum(map(len, held_out)))
+            yield ScoredNGram(NGramSummary(name, order, len(keys), nll), ngram, predictions)
 
 
-def best_ngram(every: Iterable[Baseline]) -> tuple[Baseline, list[dict[str, Any]]]:
-    """Return the n-gram with the lowest nats, and the facts of all.
+def best_ngram(ngrams: Iterable[ScoredNGram]) -> tuple[ScoredNGram, list[NGramSummary]]:
+    """Return the n-gram with the lowest held-out loss, and the summaries of all.
 
-    It is chosen by its held-out score itself: none could be harder to beat.
+    The choice by the held-out pieces themselves makes the baseline as strong as it can be.
     """
-    rows: list[dict[str, Any]] = []
+    summaries: list[NGramSummary] = []
     best = None
-    for one in every:
-        rows.append(one.facts)
-        if not best or one.facts["nll_per_token"] < best.facts["nll_per_token"]:
-            best = one
+    for ngram in ngrams:
+        summaries.append(ngram.summary)
+        if not best or ngram.summary.nll_per_token < best.summary.nll_per_token:
+            best = ngram
     assert best
-    return best, rows
+    return best, summaries
 
 
-def weights_for_ngram(
+def fit_ngram_weights(
     training: Sequence[np.ndarray],
     tables: Sequence[np.ndarray],
     order: int,
-    clock: Sequence[float],
-    delay: float,
+    bars: Sequence[float],
+    min_lag_bars: float,
 ) -> MatchWeights:
-    """Return the weights of the memory that serves an n-gram best.
+    """Return the weights of the match model that suits an n-gram best.
 
-    It is counted on half of the training pieces and the weights fitted on others, whose notes it
-    does not know by heart.
+    One half of the training pieces is counted and the weights are fitted on the other, which the
+    n-gram does not know.
     """
     counted = [table[ids] for table in tables for ids in training[::2]]
-    *_, ngram = count(counted, len(clock), order)
+    *_, ngram = count_ngrams(counted, len(bars), order)
     lengths = np.cumsum([len(ids) for ids in training[1::2]])
-    others = training[1::2][: int(np.searchsorted(lengths, FITTED)) + 1]
+    fitted = training[1::2][: int(np.searchsorted(lengths, MIN_FIT_TOKENS)) + 1]
 
-    def scores_of(ids: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.log(rows, dtype=np.float32) for rows in ngram.rows(ids)])
+    def predict(ids: np.ndarray) -> np.ndarray:
+        rows = ngram.probabilities(ids)
+        return np.concatenate([np.log(row, dtype=np.float32) for row in rows])
 
-    return fit_weights(collect_examples(others, scores_of, clock, delay), delay)
-
-
-def _beside(
-    mine: Sequence[np.ndarray],
-    theirs: Sequence[np.ndarray],
-    facts: dict[str, Any],
-    corpus: Dataset,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Set an n-gram beside the network, both without memory or both with it."""
-    way = len(theirs[0]) - 1
-    tokens = np.array([len(costs[0, 0]) for costs in mine])
-    return {
-        "best": {**facts, **summary(theirs, way, corpus.held_out, corpus, rng)},
-        "model_minus_baseline": estimate(
-            nats_of(mine, way) - nats_of(theirs, way), tokens, rng=rng
-        ),
-    }
+    return fit_weights(collect_examples(fitted, predict, bars, min_lag_bars), min_lag_bars)
 
 
-def score(
+def measure_prediction(
     network: Network,
-    corpus: Dataset,
+    dataset: Dataset,
     vocabulary: Vocabulary,
     rng: np.random.Generator,
     weights: MatchWeights | None = None,
-) -> dict[str, Any]:
-    """Return the network's scores and, where there is something to count, the n-gram baseline's.
-
-    With `weights` each stands there with the memory of the piece mixed in, too.
-    """
-    clock = bars_per_token(vocabulary)
-    memory = MatchModel.begin(clock, weights) if weights else None
-    result: dict[str, Any] = {"scores": {}}
-    few = subsample(corpus.training, TRAINING_PIECES, rng)
-    for name, pieces in (("training", few), ("held_out", corpus.held_out)):
+) -> PredictionStats:
+    """Return a network's likelihood of the dataset, with `weights` also with the match model."""
+    memory = MatchModel.begin(bars_per_token(vocabulary), weights) if weights else None
+    scores: dict[str, Likelihood] = {}
+    training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
+    predictions: Predictions = []
+    for name, pieces in (("training", training), ("held_out", dataset.held_out)):
         if pieces:
-            results = by_network(network, list(pieces.values()), memory)
-            mine = predicted(f"Scoring {name.replace('_', '-')} pieces", len(pieces), results)
-            scores = summary(mine, 0, pieces, corpus, rng)
-            result["scores"][name] = {**scores, "of": len(getattr(corpus, name))}
+            label = f"Scoring {name.replace('_', '-')} pieces"
+            predictions = score_network(network, list(pieces.values()), memory, label)
+            scores[name] = summarize(predictions, 0, pieces, dataset, rng)
             if memory:
-                with_memory = summary(mine, 1, pieces, corpus, rng)
-                result["scores"][name]["with_memory"] = with_memory
-    if not corpus.held_out:
-        return result
-    held_out = list(corpus.held_out.values())
-    ways = {"network": (mine, 0)} | ({"network_with_memory": (mine, 1)} if memory else {})
-    if training := list(corpus.training.values()):
-        tables = [vocabulary.transposed(shift) for shift in KEYS]
-        best, every = best_ngram(ngrams(training, held_out, tables))
-        facts = {"all": every, **_beside(mine, best.found, best.facts, corpus, rng)}
-        ways["ngram"] = best.found, 0
-        if weights and len(training) > 1:
-            keys = tables if best.facts["keys"] > 1 else [np.arange(len(vocabulary))]
-            own = weights_for_ngram(
-                training, keys, best.facts["order"], clock, weights.min_lag_bars
-            )
-            results = by_ngram(best.ngram, held_out, MatchModel.begin(clock, own))
-            theirs = predicted("N-gram with memory", len(held_out), results)
-            ways["ngram_with_memory"] = theirs, 1
-            facts["with_memory"] = _beside(mine, theirs, best.facts, corpus, rng)
-            facts["with_memory"]["weights"] = own.to_json()
-        result["ngram_baseline"] = facts
-    result["by_section"] = by_section(held_out, ways)
-    return result
+                with_memory = summarize(predictions, 1, pieces, dataset, rng)
+                scores[name] = replace(scores[name], with_memory=with_memory)
+    if not dataset.held_out:
+        return PredictionStats(scores)
+    predictors = {"network": (predictions, 0)}
+    if memory:
+        predictors["network_with_memory"] = predictions, 1
+    baseline = None
+    if dataset.training:
+        baseline, of_ngram = _measure_baseline(predictions, dataset, vocabulary, rng, weights)
+        predictors |= of_ngram
+    held_out = list(dataset.held_out.values())
+    return PredictionStats(scores, baseline, by_section(held_out, predictors))
+
+
+def _measure_baseline(
+    predictions: Predictions,
+    dataset: Dataset,
+    vocabulary: Vocabulary,
+    rng: np.random.Generator,
+    weights: MatchWeights | None,
+) -> tuple[BaselineStats, dict[str, tuple[Predictions, int]]]:
+    """Return the best n-gram beside the network, and its predictions by name, with variants."""
+    training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
+    tables = [vocabulary.transposed(shift) for shift in KEYS]
+    tokens = [len(ids) for ids in held_out]
+
+    def compare(of_ngram: Predictions, variant: int) -> tuple[Likelihood, Estimate]:
+        best = summarize(of_ngram, variant, dataset.held_out, dataset, rng)
+        difference = nll_per_piece(predictions, variant) - nll_per_piece(of_ngram, variant)
+        return best, estimate_mean(difference, tokens, rng=rng)
+
+    chosen, summaries = best_ngram(score_ngrams(training, held_out, tables))
+    likelihood, difference = compare(chosen.predictions, 0)
+    predictors, with_memory = {"ngram": (chosen.predictions, 0)}, None
+    if weights and len(training) > 1:
+        keys = tables if chosen.summary.keys > 1 else [np.arange(len(vocabulary))]
+        bars, order = bars_per_token(vocabulary), chosen.summary.order
+        fitted = fit_ngram_weights(training, keys, order, bars, weights.min_lag_bars)
+        memory = MatchModel.begin(bars, fitted)
+        remembering = score_ngram(chosen.ngram, held_out, memory, "N-gram with memory")
+        predictors["ngram_with_memory"] = remembering, 1
+        with_memory = Comparison(*compare(remembering, 1), weights=fitted)
+    stats = BaselineStats(
+        best=likelihood,
+        model_minus_baseline=difference,
+        all=tuple(summaries),
+        best_ngram=chosen.summary,
+        with_memory=with_memory,
+    )
+    return stats, predictors

@@ -1,135 +1,303 @@
-"""How much of a piece stands in other pieces, over ids. Knows no files, no networks.
+"""Find passages of pieces that stand in training pieces, verbatim or in another key.
 
 After Yin, Reuben, Stepney and Collins 2022, "Measuring when a music generation algorithm copies
-too much": what a program copies is held against what people repeat of each other.
+too much": what a model copies is compared with what human-written pieces share with each other.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.evaluation.features import estimate
+from midilstm import midi
+from midilstm.copies import MAX_NOTES, MAX_SECONDS, CopiedNote, Copy, CopyReport
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation.estimates import Estimate, estimate_mean
+from midilstm.evaluation.piece_sets import Pieces, load_music
+from midilstm.fileio import InputError, printable, warn
+from midilstm.generation.loaded_model import LoadedModel
+from midilstm.model_dir import load_settings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-LENGTHS = (4, 8, 12, 16)
-SHIFTS = sorted(range(-12, 13), key=abs)  # semitones: of several as good the smallest is taken
+LENGTHS = (4, 8, 12, 16)  # tokens of the runs that are counted
+MIN_COPY = LENGTHS[-1]  # tokens of a passage that is reported as a copy
+SHIFTS = sorted(range(-12, 13), key=abs)  # semitones; the smallest of equally good ones is taken
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
+Name = TypeVar("Name", str, int)  # of a file, or a seed
 
 
-def _prints(ids: np.ndarray, length: int) -> np.ndarray:
-    """Return uint64 [n - length + 1], equal for equal runs of `length` ids.
-
-    They are polynomials of 64 bits: that two different runs share one is as good as impossible.
-    """
+def _hash_runs(ids: np.ndarray, length: int) -> np.ndarray:
+    """Return a hash of each run of `length` ids, uint64 [n - length + 1], by a polynomial."""
     if len(ids) < length:
         return np.empty(0, np.uint64)
-    spread = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0xD1342543DE82EF95)
-    spread ^= spread >> np.uint64(29)  # near ids become far apart
+    mixed = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(0xD1342543DE82EF95)
+    mixed ^= mixed >> np.uint64(29)
     powers = np.cumprod(np.full(len(ids), FACTOR))
-    sums = np.append(np.uint64(0), np.cumsum(spread * powers))
-    back = np.cumprod(np.full(len(ids), INVERSE))
-    return (sums[length:] - sums[:-length]) * back[: len(ids) - length + 1]
+    sums = np.append(np.uint64(0), np.cumsum(mixed * powers))
+    inverses = np.cumprod(np.full(len(ids), INVERSE))
+    return (sums[length:] - sums[:-length]) * inverses[: len(ids) - length + 1]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A run of a piece that stands in a training piece, `semitones` higher; positions from 0."""
+
+    length: int
+    start: int = 0
+    piece: str | None = None  # the training piece
+    piece_start: int = 0
+    semitones: int = 0
+    name: str | None = None  # the piece that has the run
 
 
 class TrainingIndex:
-    """The pieces that may have been copied from, name → int [n] without its end."""
+    """Find runs of ids in training pieces, name → int [n] without the end."""
 
     def __init__(self, pieces: Mapping[str, np.ndarray]) -> None:
-        """Lay the pieces end to end."""
+        """Join the pieces to one stream."""
         self._names = list(pieces)
         lengths = [len(ids) for ids in pieces.values()]
         self._starts = np.append(0, np.cumsum(lengths))
         self._stream = np.concatenate([np.empty(0, np.int64), *pieces.values()])
-        self._left = np.repeat(self._starts[1:], lengths) - np.arange(self._starts[-1])
-        self._indexed = 0, np.empty(0, np.uint64), np.empty(0, np.int64)
+        self._n_left = np.repeat(self._starts[1:], lengths) - np.arange(self._starts[-1])
+        self._index = 0, np.empty(0, np.uint64), np.empty(0, np.int64)
 
-    def _index(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sorted prints of the runs of one length and where each begins."""
-        if length != self._indexed[0]:  # one is kept: it is as large as the music
-            prints = _prints(self._stream, length)
-            starts = np.flatnonzero(self._left[: len(prints)] >= length)
-            order = np.argsort(prints[starts], kind="stable")
-            self._indexed = length, prints[starts][order], starts[order]
-        return self._indexed[1:]
+    def _index_runs(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sorted hashes of the runs of one length and where each begins."""
+        if length != self._index[0]:  # only the last is kept: it is as large as the music
+            hashes = _hash_runs(self._stream, length)
+            starts = np.flatnonzero(self._n_left[: len(hashes)] >= length)
+            order = np.argsort(hashes[starts], kind="stable")
+            self._index = length, hashes[starts][order], starts[order]
+        return self._index[1:]
 
-    def where(self, ids: np.ndarray, length: int) -> np.ndarray:
-        """Return int [n - length + 1]: where each run of `length` ids begins first, or -1."""
-        prints, starts = self._index(length)
-        wanted = _prints(ids, length)
-        if not len(prints):
+    def find(self, ids: np.ndarray, length: int) -> np.ndarray:
+        """Return where each run of `length` ids first begins, or -1; int [n - length + 1]."""
+        hashes, starts = self._index_runs(length)
+        wanted = _hash_runs(ids, length)
+        if not len(hashes):
             return np.full(len(wanted), -1)
-        places = np.minimum(np.searchsorted(prints, wanted), len(prints) - 1)
-        return np.where(prints[places] == wanted, starts[places], -1)
+        indices = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+        return np.where(hashes[indices] == wanted, starts[indices], -1)
 
     def longest(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
-        """Return int [pieces], the length of each one's longest run that stands here."""
+        """Return the length of each piece's longest run in a training piece, int [pieces]."""
         lengths = np.zeros(len(pieces), int)
         bits = max([len(ids) for ids in pieces], default=0).bit_length()
         steps = [1 << bit for bit in reversed(range(bits))]
         for step in tqdm(steps, "Searching copies", delay=1, leave=False, disable=None):
-            tried = lengths + step
-            # One length after another, so that its index is made once for all pieces.
-            for length in np.unique(tried).tolist():
-                for number in np.flatnonzero(tried == length).tolist():
-                    if (self.where(pieces[number], length) >= 0).any():
-                        lengths[number] = length
+            trials = lengths + step
+            # The pieces are grouped by length, so that each length is indexed once.
+            for length in np.unique(trials).tolist():
+                for index in np.flatnonzero(trials == length).tolist():
+                    if (self.find(pieces[index], length) >= 0).any():
+                        lengths[index] = length
         return lengths
 
-    def match(self, ids: np.ndarray, length: int) -> dict[str, Any]:
-        """Return where the first run of that length stands, in `ids` and here, from 0."""
+    def match(self, ids: np.ndarray, length: int) -> Match:
+        """Return the first run of that length that stands in a training piece."""
         if not length:
-            return {"length": 0, "start": 0, "piece": None, "piece_start": 0}
-        places = self.where(ids, length)
-        start = int(np.flatnonzero(places >= 0)[0])
-        number = int(np.searchsorted(self._starts, places[start], side="right")) - 1
-        origin = int(places[start] - self._starts[number])
-        piece = {"piece": self._names[number], "piece_start": origin}
-        return {"length": length, "start": start, **piece}
+            return Match(0)
+        positions = self.find(ids, length)
+        start = int(np.flatnonzero(positions >= 0)[0])
+        index = int(np.searchsorted(self._starts, positions[start], side="right")) - 1
+        origin = int(positions[start] - self._starts[index])
+        return Match(length, start, self._names[index], origin)
 
 
-def transpositions(
-    pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary
-) -> list[list[np.ndarray]]:
+def transpositions(pieces: Sequence[np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
     """Return each piece int [n] in all keys, in the order of SHIFTS."""
-    none = len(vocabulary)  # an id that no original has
-    tables = [np.append(vocabulary.transposed(shift), none) for shift in SHIFTS[1:]]
-    return [[ids, *(table[ids] for table in tables)] for ids in pieces.values()]
+    unknown = len(vocabulary)  # an id that no training piece has
+    tables = [np.append(vocabulary.transposed(shift), unknown) for shift in SHIFTS[1:]]
+    return [[ids, *(table[ids] for table in tables)] for ids in pieces]
+
+
+@dataclass(frozen=True)
+class GramStats:
+    """The share of runs of one length that stand in a training piece, verbatim and in any key."""
+
+    exact: Estimate
+    transposed: Estimate
+
+
+@dataclass(frozen=True)
+class SetCopies:
+    """What a set of pieces shares with the training pieces."""
+
+    pieces: int
+    grams: Mapping[str, GramStats]  # by the number of tokens
+    longest: Match
+    longest_transposed: Match
+
+
+@dataclass(frozen=True)
+class CopyStats:
+    """What generated and held-out pieces share with the training pieces."""
+
+    n_training: int
+    generated: SetCopies
+    held_out: SetCopies | None = None
+
+
+def index_training(dataset: Dataset) -> TrainingIndex:
+    """Return an index of a dataset's training pieces."""
+    return TrainingIndex({name: ids[:-1] for name, ids in dataset.training.items()})
+
+
+def measure_copies(
+    index: TrainingIndex, pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
+) -> SetCopies:
+    """Return what a set of pieces, ids without ends, shares with the indexed pieces."""
+    names, keys = list(pieces), transpositions(list(pieces.values()), vocabulary)
+    grams = {}
+    for length in LENGTHS:
+        hits = [np.array([index.find(ids, length) >= 0 for ids in shifted]) for shifted in keys]
+        n_runs = [hit.shape[1] for hit in hits]
+        grams[str(length)] = GramStats(
+            estimate_mean([hit[0].sum() for hit in hits], n_runs, rng=rng),
+            estimate_mean([hit.any(0).sum() for hit in hits], n_runs, rng=rng),
+        )
+    lengths = index.longest([ids for shifted in keys for ids in shifted]).reshape(len(keys), -1)
+
+    def longest(table: np.ndarray) -> Match:
+        piece, key = np.unravel_index(table.argmax(), table.shape)
+        match = index.match(keys[piece][key], int(table[piece, key]))
+        return replace(match, semitones=SHIFTS[key], name=names[piece])
+
+    return SetCopies(len(names), grams, longest(lengths[:, :1]), longest(lengths))
+
+
+def compare_copying(
+    dataset: Dataset,
+    sets: Mapping[str, Pieces],
+    vocabulary: Vocabulary,
+    rng: np.random.Generator,
+) -> CopyStats:
+    """Return what the generated and held-out sets share with the dataset's training pieces."""
+    index, held_out = index_training(dataset), None
+    generated = measure_copies(index, sets["generated"], vocabulary, rng)
+    if "held_out" in sets:
+        held_out = measure_copies(index, sets["held_out"], vocabulary, rng)
+    return CopyStats(len(dataset.training), generated, held_out)
+
+
+def _longest_matches(
+    index: TrainingIndex, pieces: Sequence[np.ndarray], vocabulary: Vocabulary
+) -> list[Match]:
+    """Return each piece's longest run in a training piece, in any key."""
+    keys = transpositions(pieces, vocabulary)
+    lengths = index.longest([ids for shifted in keys for ids in shifted])
+    matches = []
+    for shifted, row in zip(keys, lengths.reshape(-1, len(SHIFTS)), strict=True):
+        key = int(row.argmax())
+        matches.append(replace(index.match(shifted[key], int(row[key])), semitones=SHIFTS[key]))
+    return matches
+
+
+def long_copies(
+    pieces: Mapping[Name, np.ndarray], dataset: Dataset, vocabulary: Vocabulary
+) -> dict[Name, Match]:
+    """Return, by name, the copies in pieces, ids without ends, that are unusually long.
+
+    They are longer than what 95 % of the held-out pieces, cut to this length, share with the
+    training pieces.
+    """
+    index = index_training(dataset)
+    length = max(map(len, pieces.values()), default=0)
+    reference = [ids[:-1][:length] for ids in dataset.held_out.values()]
+    shared = [match.length for match in _longest_matches(index, reference, vocabulary)]
+    usual = int(np.quantile(shared, 0.95, method="higher")) if shared else 0
+    matches = _longest_matches(index, list(pieces.values()), vocabulary)
+    named = zip(pieces, matches, strict=True)
+    return {name: match for name, match in named if match.length >= max(MIN_COPY, usual + 1)}
+
+
+def copied_lengths(
+    data_dir: Path, model: LoadedModel, pieces: Mapping[int, np.ndarray]
+) -> list[int | None]:
+    """Return the length of each piece's long copy of the model's training data, 0 for none.
+
+    It is None for each piece, with a warning, where the folder does not hold that data.
+    """
+    settings = load_settings(model.checkpoint_path.parent)
+    try:
+        config = replace(settings.data, data_dir=data_dir)
+        dataset, _ = load_music(config, settings, model.vocabulary)
+    except InputError:
+        warn(
+            f"--best cannot find copies, because {data_dir} does not hold the music that the model "
+            "was trained on (--data-dir)"
+        )
+        return [None] * len(pieces)
+    matches = long_copies(pieces, dataset, model.vocabulary)
+    return [matches[seed].length if seed in matches else 0 for seed in pieces]
 
 
 def copy_report(
-    training: Mapping[str, np.ndarray],
-    sets: Mapping[str, Mapping[str, np.ndarray]],
-    vocabulary: Vocabulary,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Return what sets of pieces, ids without ends, share with training pieces, ids with ends.
+    pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary, folder: Path
+) -> CopyReport:
+    """Return the long copies in a folder's pieces, ids without ends, by file name."""
+    copies = {}
+    for name, match in long_copies(pieces, dataset, vocabulary).items():
+        origin = dataset.training[match.piece or ""]
+        if notes := passage_notes(vocabulary, origin, match.piece_start, match.length):
+            copies[name] = Copy(
+                sha256=hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                piece=match.piece or "",
+                semitones=match.semitones,
+                tokens=match.length,
+                bars=passage_bars(vocabulary, pieces[name], match.start, match.length),
+                notes=tuple(notes),
+            )
+    return CopyReport(copies)
 
-    A copy's `semitones` have to be added to it to give its original.
-    """
-    originals = TrainingIndex({name: ids[:-1] for name, ids in training.items()})
-    result: dict[str, Any] = {"n_training": len(training)}
-    for group in (group for group in sets if group != "training"):
-        names = list(sets[group])
-        keys = transpositions(sets[group], vocabulary)
-        facts: dict[str, Any] = {"pieces": len(names), "grams": {}}
-        for length in LENGTHS:
-            found = [np.array([originals.where(i, length) >= 0 for i in moved]) for moved in keys]
-            runs = [places.shape[1] for places in found]
-            facts["grams"][str(length)] = {
-                "exact": estimate([places[0].sum() for places in found], runs, rng=rng),
-                "transposed": estimate([places.any(0).sum() for places in found], runs, rng=rng),
-            }
-        longest = originals.longest([ids for moved in keys for ids in moved])
-        in_any_key = longest.reshape(len(keys), -1)
-        for kind, of in (("longest", in_any_key[:, :1]), ("longest_transposed", in_any_key)):
-            piece, key = np.unravel_index(of.argmax(), of.shape)
-            match = originals.match(keys[piece][key], int(of[piece, key]))
-            facts[kind] = {**match, "semitones": SHIFTS[key], "in": names[piece]}
-        result[group] = facts
-    return result
+
+def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary) -> None:
+    """Write the report of the long copies in a folder's files."""
+    path = copy_report(pieces, dataset, vocabulary, folder).write(folder)
+    print(printable(f"Wrote {path}: the page of render.py plays copies beside their originals"))
+
+
+def passage_bars(
+    vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int
+) -> tuple[float, float]:
+    """Return the bars at which a passage, and what follows it, begin to sound."""
+    clock, first = vocabulary.encoding.clock(), [np.inf, np.inf]
+    for position, token_id in enumerate(ids.tolist()):
+        for token in vocabulary.tokens[token_id].split(" "):
+            if position >= start and vocabulary.encoding.content(token).has_notes:
+                is_after = int(position >= start + length)
+                first[is_after] = min(first[is_after], clock.position()[0])
+            clock.advance(token)
+    begin, end = (bars if bars < np.inf else clock.position()[0] + 1 for bars in first)
+    return min(begin, end), end
+
+
+def passage_notes(
+    vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int
+) -> list[CopiedNote]:
+    """Return a passage's notes, as far as a report of copies may hold them."""
+    tokens = [vocabulary.tokens[token_id] for token_id in ids[: start + length]]
+    encoding = vocabulary.encoding
+    passage = encoding.with_header(tokens[start:], tokens[:start])
+    score = encoding.decode(encoding.drop_invalid(passage))
+    bpm = next(iter(score.tempos.values()), midi.DEFAULT_BPM)
+    ticks = score.ticks_per_quarter * bpm / 60  # per second
+    first = min((note.start for note in score.notes), default=0)
+    notes = [
+        CopiedNote(
+            round((note.start - first) / ticks, 3),
+            round((note.start + note.length - first) / ticks, 3),
+            *(note.pitch, note.velocity, note.program),
+        )
+        for note in score.notes
+    ]
+    return [note for note in notes if note.end <= MAX_SECONDS][:MAX_NOTES]

@@ -1,8 +1,8 @@
-"""The twelve features by which MGEval describes a piece. Knows no files, tokens, networks.
+"""The twelve features by which MGEval describes a piece.
 
 After Yang and Lerch 2018, "On the evaluation of generative models in music", and their program,
-github.com/RichardYang40148/mgeval, which reads one melody. Here a piece may have many instruments:
-what goes from one note to the next stays within one of them, and percussion has no pitch or length.
+github.com/RichardYang40148/mgeval, for one melody. Here a piece may have many instruments: features
+of neighbouring notes compare notes of one instrument, and drums have no pitch or length.
 """
 
 from __future__ import annotations
@@ -13,106 +13,106 @@ import numpy as np
 
 from midilstm.evaluation.features import BAR, STEPS, Feature, NoteArray, mean, pitch_range
 
-BARS = 8  # compared bar by bar, an absent one being empty; MGEval asks for the number
+BARS = 8  # compared one by one, a missing bar as an empty one; a parameter of MGEval
 # Whole to sixteenth, dotted half to dotted sixteenth, triplet half to triplet eighth.
 LENGTHS = np.array([96, 48, 24, 12, 6, 72, 36, 18, 9, 32, 16, 8]) * BAR // 96
 NEAR = 2  # steps from a note's end to the next one's beginning: pretty_midi's 0.05 s at 120 bpm
 
 
-def _a_bar(feature: Callable[[NoteArray], float]) -> Feature:
+def _per_bar(feature: Callable[[NoteArray], float]) -> Feature:
     """Return the feature of the notes that begin in each of the first bars, float [BARS]."""
-    return lambda heard: np.array(
-        [feature(heard.take(heard.start // BAR == bar)) for bar in range(BARS)]
+    return lambda notes: np.array(
+        [feature(notes.select(notes.start // BAR == bar)) for bar in range(BARS)]
     )
 
 
-def _by_instrument(heard: NoteArray) -> tuple[NoteArray, np.ndarray]:
-    """Return pitched notes, one instrument after another, and which [n - 1] go on in the same."""
-    heard = heard.pitched()
-    heard = heard.take(np.argsort(heard.program, kind="stable"))
-    return heard, heard.program[1:] == heard.program[:-1]
+def _by_instrument(notes: NoteArray) -> tuple[NoteArray, np.ndarray]:
+    """Return pitched notes by instrument, and whether the next has the same one, bool [n - 1]."""
+    pitched = notes.pitched()
+    pitched = pitched.select(np.argsort(pitched.program, kind="stable"))
+    return pitched, pitched.program[1:] == pitched.program[:-1]
 
 
-def pitch_count(heard: NoteArray) -> float:
-    """Return how many different pitches there are."""
-    return float(len(np.unique(heard.pitched().pitch)))
+def pitch_count(notes: NoteArray) -> float:
+    """Return the number of different pitches."""
+    return float(len(np.unique(notes.pitched().pitch)))
 
 
-def _sounding(heard: NoteArray, begin: int, end: int) -> np.ndarray:
-    """Return float [12], for how many steps each pitch class sounds from one step to another."""
-    steps = np.minimum(heard.stop, end) - np.maximum(heard.start, begin)
-    return np.bincount(heard.pitch % 12, np.maximum(steps, 0), 12)
+def _sounding(notes: NoteArray, begin: int, end: int) -> np.ndarray:
+    """Return the steps for which each pitch class sounds between two steps, float [12]."""
+    steps = np.minimum(notes.stop, end) - np.maximum(notes.start, begin)
+    return np.bincount(notes.pitch % 12, np.maximum(steps, 0), 12)
 
 
-def pitch_classes(heard: NoteArray) -> np.ndarray:
+def pitch_classes(notes: NoteArray) -> np.ndarray:
     """Return the pitch classes' shares of the sounding time, float [12]; NaN without any."""
-    found = _sounding(heard.pitched(), 0, heard.end)
-    return found / (found.sum() or np.nan)
+    steps = _sounding(notes.pitched(), 0, notes.end)
+    return steps / (steps.sum() or np.nan)
 
 
-def pitch_classes_a_bar(heard: NoteArray) -> np.ndarray:
-    """Return the same for what sounds in each bar, float [BARS * 12]; zeros where nothing does."""
-    pitched = heard.pitched()
-    found = np.array([_sounding(pitched, bar * BAR, (bar + 1) * BAR) for bar in range(BARS)])
-    return (found / np.maximum(found.sum(1, keepdims=True), 1)).ravel()
+def pitch_classes_per_bar(notes: NoteArray) -> np.ndarray:
+    """Return the pitch classes' shares in each bar, float [BARS * 12]; zeros in an empty bar."""
+    pitched = notes.pitched()
+    steps = np.array([_sounding(pitched, bar * BAR, (bar + 1) * BAR) for bar in range(BARS)])
+    return (steps / np.maximum(steps.sum(1, keepdims=True), 1)).ravel()
 
 
-def pitch_class_transitions(heard: NoteArray) -> np.ndarray:
-    """Return how often a note of a class begins where another's ends, float [12 * 12].
+def pitch_class_transitions(notes: NoteArray) -> np.ndarray:
+    """Return how often a note of a class begins where one of another class ends, float [12 * 12].
 
-    As pretty_midi counts them, which MGEval asks; rows are the classes that end.
+    It is as in pretty_midi, which MGEval calls; rows are the classes that end.
     """
-    heard, _ = _by_instrument(heard)
-    # An instrument has its own stretch of one line, so that ends meet beginnings only there.
-    line = heard.program * (heard.end + 2 * NEAR + 1)
-    kinds = np.eye(12)[heard.pitch % 12]
-    before = np.vstack([np.zeros(12), kinds.cumsum(0)])  # each start: what begins before it
-    first = np.searchsorted(line + heard.start, line + heard.stop - NEAR)
-    last = np.searchsorted(line + heard.start, line + heard.stop + NEAR, "right")
+    notes, _ = _by_instrument(notes)
+    # Each instrument gets a separate stretch of one time line: its notes meet no others.
+    line = notes.program * (notes.end + 2 * NEAR + 1)
+    kinds = np.eye(12)[notes.pitch % 12]
+    before = np.vstack([np.zeros(12), kinds.cumsum(0)])  # per note: the notes that begin before it
+    first = np.searchsorted(line + notes.start, line + notes.stop - NEAR)
+    last = np.searchsorted(line + notes.start, line + notes.stop + NEAR, "right")
     counts = kinds.T @ (before[last] - before[first])
-    itself = heard.pitch[heard.length <= NEAR] % 12  # no transition, though its own end is near
-    return (counts - np.diag(np.bincount(itself, minlength=12))).ravel()
+    short = notes.pitch[notes.length <= NEAR] % 12  # a short note does not follow itself
+    return (counts - np.diag(np.bincount(short, minlength=12))).ravel()
 
 
-def pitch_interval(heard: NoteArray) -> float:
+def pitch_interval(notes: NoteArray) -> float:
     """Return the mean distance of a note from the one before it, in semitones."""
-    heard, same = _by_instrument(heard)
-    return mean(np.abs(np.diff(heard.pitch))[same])
+    notes, same = _by_instrument(notes)
+    return mean(np.abs(np.diff(notes.pitch))[same])
 
 
-def _length_kinds(lengths: np.ndarray) -> np.ndarray:
-    """Return int [n], which of LENGTHS is nearest, the first of two."""
+def _nearest_lengths(lengths: np.ndarray) -> np.ndarray:
+    """Return the index of the nearest of LENGTHS, the first of two, int [n]."""
     return np.abs(lengths[:, None] - LENGTHS).argmin(1)
 
 
-def length_shares(heard: NoteArray) -> np.ndarray:
+def length_shares(notes: NoteArray) -> np.ndarray:
     """Return the shares of notes with each length, float [12]; NaN without notes."""
-    lengths = heard.pitched().length
-    counts = np.bincount(_length_kinds(lengths), minlength=len(LENGTHS))
+    lengths = notes.pitched().length
+    counts = np.bincount(_nearest_lengths(lengths), minlength=len(LENGTHS))
     return counts / (len(lengths) or np.nan)
 
 
-def length_transitions(heard: NoteArray) -> np.ndarray:
+def length_transitions(notes: NoteArray) -> np.ndarray:
     """Return how often a note of one length follows one of another, float [12 * 12]."""
-    heard, same = _by_instrument(heard)
-    kinds = _length_kinds(heard.length)
+    notes, same = _by_instrument(notes)
+    kinds = _nearest_lengths(notes.length)
     pairs = (len(LENGTHS) * kinds[:-1] + kinds[1:])[same]
     return np.bincount(pairs, minlength=len(LENGTHS) ** 2).astype(float)
 
 
-OF_PITCHES: dict[str, Feature] = {
+PITCH_FEATURES: dict[str, Feature] = {
     "pitch count": pitch_count,
-    "pitch count a bar": _a_bar(pitch_count),
-    "note count": lambda heard: float(len(heard.start)),
-    "note count a bar": _a_bar(lambda heard: float(len(heard.start))),
+    "pitch count per bar": _per_bar(pitch_count),
+    "note count": lambda notes: float(len(notes.start)),
+    "note count per bar": _per_bar(lambda notes: float(len(notes.start))),
     "pitch-class histogram": pitch_classes,
-    "pitch-class histogram a bar": pitch_classes_a_bar,
+    "pitch-class histogram per bar": pitch_classes_per_bar,
     "pitch-class transitions": pitch_class_transitions,
     "pitch range": pitch_range,
     "average pitch interval": pitch_interval,
 }
-OF_RHYTHM: dict[str, Feature] = {  # where an encoding keeps it
-    "average inter-onset interval": lambda heard: mean(np.diff(heard.start)) / STEPS,  # 0 in chords
+RHYTHM_FEATURES: dict[str, Feature] = {  # for encodings that keep the rhythm
+    "average inter-onset interval": lambda notes: mean(np.diff(notes.start)) / STEPS,  # 0 in chords
     "note length histogram": length_shares,
     "note length transitions": length_transitions,
 }

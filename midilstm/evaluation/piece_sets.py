@@ -1,123 +1,112 @@
-"""What is evaluated: the music of a run, other music, sampled pieces, files. Scores nothing."""
+"""Load, read or draw the pieces that are evaluated, and cut them to one length."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from midilstm.config import DataConfig, ReadingConfig, SamplingConfig
+from midilstm.config import DataConfig, ReadingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
 from midilstm.fileio import InputError
-from midilstm.generation import generate as loop
-from midilstm.generation.network import Network
+from midilstm.generation.length import PieceLength
+from midilstm.generation.piece_sampler import Sampler
 from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-LISTENED = 200  # pieces of a set whose music is described, at most: each is compared with each
+MAX_DESCRIBED = 200  # pieces of a set that are described: each is compared with each
 
 Pieces = Mapping[str, np.ndarray]  # name → ids int [n]
 
 
-def subsample(pieces: Pieces, number: int, rng: np.random.Generator) -> Pieces:
-    """Return at most `number` pieces, drawn, in order."""
-    if len(pieces) <= number:
+def subsample(pieces: Pieces, size: int, rng: np.random.Generator) -> Pieces:
+    """Return at most `size` pieces, drawn at random, in their order."""
+    if len(pieces) <= size:
         return pieces
-    chosen = set(rng.choice(len(pieces), number, replace=False).tolist())
-    return {name: ids for place, (name, ids) in enumerate(pieces.items()) if place in chosen}
+    chosen = set(rng.choice(len(pieces), size, replace=False).tolist())
+    return {name: ids for index, (name, ids) in enumerate(pieces.items()) if index in chosen}
 
 
 def load_music(
     config: DataConfig, settings: RunSettings | None, vocabulary: Vocabulary
 ) -> tuple[Dataset, list[str]]:
-    """Load the music of the run with these settings, split as it was; InputError for other music.
+    """Load the dataset of the run with these settings, split as it was, and warnings.
 
-    Without settings all pieces are held out, in this vocabulary; the notes say what that lacks.
-    `config` says where the files are and how they are read.
+    `config` says where the files are and how they are read. Raise InputError where they are not
+    those of the run. Without settings all pieces are held out, in this vocabulary.
     """
     merges = vocabulary.merges
     if settings is None:
         other = replace(config, validation=0, transpose=False)
-        return in_vocabulary(load_dataset(other, merges=merges), vocabulary)
+        return convert_to_vocabulary(load_dataset(other, merges=merges), vocabulary)
     reading = {item.name: getattr(config, item.name) for item in fields(ReadingConfig)}
     dataset = load_dataset(replace(settings.data, **reading), merges=merges)
     if dataset.fingerprint() == settings.dataset.sha256:
         return dataset, []
     raise InputError(
         f"{config.data_dir} does not hold the music that the model was trained on "
-        f"({settings.dataset.pieces:,} pieces with {settings.dataset.tokens:,} tokens; here "
-        f"{len(dataset.training) + len(dataset.held_out):,} with {dataset.n_tokens:,}): give that "
-        "folder with --data-dir, or add --other-corpus to take every piece here as held out"
+        f"({settings.dataset.pieces:,} pieces with {settings.dataset.tokens:,} tokens, but this "
+        f"folder has {len(dataset.training) + len(dataset.held_out):,} with {dataset.n_tokens:,}): "
+        "give that folder with --data-dir, or add --other-corpus to evaluate all pieces of this one"
     )
 
 
-def in_vocabulary(corpus: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, list[str]]:
-    """Return another corpus as held out, in this vocabulary, and a note on what that lacks."""
-    table = vocabulary.ids_of(corpus.vocabulary.tokens)
-    unknown = [corpus.vocabulary.tokens[number] for number in np.flatnonzero(table < 0)]
-    known = {name: table[ids][table[ids] >= 0] for name, ids in corpus.training.items()}
-    missing = corpus.n_tokens - sum(map(len, known.values()))
-    note = (
-        f"Left out: {missing:,} of {corpus.n_tokens:,} tokens, of {len(unknown):,} kinds that the "
+def convert_to_vocabulary(dataset: Dataset, vocabulary: Vocabulary) -> tuple[Dataset, list[str]]:
+    """Return a dataset's pieces as held out, in this vocabulary, and a warning of lost tokens."""
+    table = vocabulary.ids_of(dataset.vocabulary.tokens)
+    unknown = [dataset.vocabulary.tokens[index] for index in np.flatnonzero(table < 0)]
+    known = {name: table[ids][table[ids] >= 0] for name, ids in dataset.training.items()}
+    n_lost = dataset.n_tokens - sum(map(len, known.values()))
+    warning = (
+        f"Left out: {n_lost:,} of {dataset.n_tokens:,} tokens, of {len(unknown):,} kinds that the "
         f"model does not know ({', '.join(unknown[:10])}{' ...' if len(unknown) > 10 else ''}). "
-        "What a note and a quarter cost is too low by what these would have."
+        "The nats per note and per quarter do not include them and are too low."
     )
-    corpus = replace(corpus, vocabulary=vocabulary, training={}, held_out=known)
-    return corpus, [note] if unknown else []
+    converted = replace(dataset, vocabulary=vocabulary, training={}, held_out=known)
+    return converted, [warning] if unknown else []
 
 
 def read_folder(
     folder: Path, config: DataConfig, vocabulary: Vocabulary
 ) -> tuple[Pieces, Vocabulary]:
-    """Read a folder's pieces, without ends; return them and a vocabulary with all their tokens."""
+    """Read a folder's pieces, without ends, and extend the vocabulary by their new tokens."""
     config = replace(config, data_dir=folder, validation=0, transpose=False)
-    corpus = load_dataset(config, merges=vocabulary.merges)
-    new = [token for token in corpus.vocabulary.tokens if token not in vocabulary.token_ids]
-    larger = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
-    table = larger.ids_of(corpus.vocabulary.tokens)
-    return {name: table[ids[:-1]] for name, ids in corpus.training.items()}, larger
+    dataset = load_dataset(config, merges=vocabulary.merges)
+    new = [token for token in dataset.vocabulary.tokens if token not in vocabulary.token_ids]
+    extended = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
+    table = extended.ids_of(dataset.vocabulary.tokens)
+    return {name: table[ids[:-1]] for name, ids in dataset.training.items()}, extended
 
 
-def sampled(
-    network: Network,
-    vocabulary: Vocabulary,
-    seeds: Sequence[int],
-    length: int,
-    memory: loop.MatchModel | None = None,
-    **knobs: Any,
-) -> Pieces:
-    """Sample a piece of `length` tokens for each seed; `knobs` are those of sampling."""
-    rules: dict[str, Any] = {"memory": memory, "grammar": vocabulary.grammar()}
-    total, chosen = len(seeds) * length, SamplingConfig(**knobs)
-    with tqdm(None, "Sampling", total, unit="token", delay=2, leave=False, disable=None) as bar:
-        pieces = loop.generate(network, seeds, length, chosen, progress=bar.update, **rules)
+def sample_pieces(sampler: Sampler, seeds: Sequence[int]) -> Pieces:
+    """Draw a piece of the sampler's length for each seed."""
+    pieces = sampler.draw(seeds, PieceLength.of(sampler.config, sampler.vocabulary))
     named = zip(seeds, pieces, strict=True)
-    return {f"generated piece of seed {seed}": np.array(ids, np.int32) for seed, ids in named}
+    return {f"generated piece of seed {seed}": np.array(p.ids, np.int32) for seed, p in named}
 
 
-def typical_length(corpus: Dataset) -> int:
-    """Return the median length of people's pieces, held-out ones if there are any, without ends."""
-    people = corpus.held_out or corpus.training
-    return max(1, int(np.median([len(ids) - 1 for ids in people.values()])))
+def typical_length(dataset: Dataset) -> int:
+    """Return the median length without ends of held-out pieces, or of training pieces if none."""
+    pieces = dataset.held_out or dataset.training
+    return max(1, int(np.median([len(ids) - 1 for ids in pieces.values()])))
 
 
-def beginnings(made: Pieces, corpus: Dataset, length: int) -> dict[str, Pieces]:
-    """Return the sets of pieces to compare, cut to one length, without ends and empty ones."""
-    people = {"held_out": corpus.held_out, "training": corpus.training}
-    sets: dict[str, Pieces] = {"generated": {name: ids[:length] for name, ids in made.items()}}
-    for group, pieces in people.items():
+def cut_sets(generated: Pieces, dataset: Dataset, length: int) -> dict[str, Pieces]:
+    """Return the sets of pieces to compare, cut to one length, without ends and empty pieces."""
+    sets: dict[str, Pieces] = {"generated": {name: ids[:length] for name, ids in generated.items()}}
+    for group, pieces in (("held_out", dataset.held_out), ("training", dataset.training)):
         if cut := {name: ids[:-1][:length] for name, ids in pieces.items() if len(ids) > 1}:
             sets[group] = cut
     return sets
 
 
-def listen(pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator) -> list[NoteArray]:
-    """Return what each piece sounds like; of very many, some are drawn."""
-    tokens, played = vocabulary.tokens, vocabulary.encoding.timed_notes
-    chosen = subsample(pieces, LISTENED, rng).values()
-    return [NoteArray.of(played([tokens[i] for i in ids]), ids) for ids in chosen]
+def to_note_arrays(
+    pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
+) -> list[NoteArray]:
+    """Return the notes of each piece, or of some pieces where there are very many."""
+    tokens, timed_notes = vocabulary.tokens, vocabulary.encoding.timed_notes
+    chosen = subsample(pieces, MAX_DESCRIBED, rng).values()
+    return [NoteArray.from_notes(timed_notes([tokens[i] for i in ids]), ids) for ids in chosen]

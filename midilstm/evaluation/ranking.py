@@ -1,7 +1,7 @@
-"""Which of many new pieces are most like people's, and why the others are not. Knows no files.
+"""Rank new pieces by how similar they are to human-written pieces, for `sample.py --best`.
 
-A piece is measured, and each measure held against the range of people's pieces cut to about the
-same length. What lies outside of more ranges comes last; then, what lies farther from the middles.
+Each metric of a piece is compared with its range in reference pieces cut to about the same length.
+A piece outside of more ranges ranks lower; then, one that is farther from the medians.
 """
 
 from __future__ import annotations
@@ -10,236 +10,200 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from midilstm import midi
+from midilstm.evaluation.likelihood import score_network
 from midilstm.fileio import InputError, read_json, write_atomically
-from midilstm.generation.generate import GROUP
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.generation.network import Network
 from midilstm.model_dir import REFERENCE
-from midilstm.repetition.match_model import MatchModel, add_match_bias, bars_per_token
+from midilstm.repetition.match_model import MatchModel, bars_per_token
 from midilstm.repetition.metrics import longest_loop, repeat_lags
-from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 
 class Metric(NamedTuple):
-    """How a number is told, what it counts, and whether less than people's is as good."""
+    """How a metric is printed, and whether a value below the range is as good as one inside."""
 
-    digits: str
-    words: str
-    less: bool = False
+    pattern: str
+    unit: str
+    is_low_good: bool = False
 
 
-MEASURES = {
-    "nats": Metric(".2f", "nats a token"),
-    "returns": Metric(".0%", "returns"),
-    "semitones": Metric(".0f", "semitones from low to high"),
-    "loop": Metric(".0f", "tokens going round", less=True),
+METRICS = {
+    "nll": Metric(".2f", "nats per token"),
+    "repetition": Metric(".0%", "of its runs repeated"),
+    "range": Metric(".0f", "semitones from the lowest to the highest note"),
+    "longest_loop": Metric(".0f", "tokens in a loop", is_low_good=True),
 }
-SPAN = 8  # ids that return
-SHORTEST, FEWEST = 32, 5  # ids of people's pieces that are measured, and pieces of that length
-MOST, MOST_AWAY = 30_000, 9.0  # ids of people's pieces, about; of a measure from the middle
-MIDDLE = (0.05, 0.5, 0.95)  # quantiles of people's: the range and its middle
-Ranges = dict[str, dict[str, list[float]]]  # length in ids → measure → low, middle, high
+SPAN = 8  # tokens of the runs whose repetition is measured
+MIN_LENGTH, MIN_PIECES = 32, 5  # tokens of a reference piece, and pieces of that length
+MAX_TOKENS = 30_000  # of reference pieces, about
+MAX_DISTANCE = 9.0  # of a metric from its median
+QUANTILES = (0.05, 0.5, 0.95)
+Metrics = dict[str, float]
+Range = tuple[float, float, float]  # the quantiles: low, median, high
+Ranges = dict[int, dict[str, Range]]  # by length in tokens, by metric
 
 
-def costs(
-    network: Network, pieces: Sequence[np.ndarray], memory: MatchModel | None
-) -> list[np.ndarray]:
-    """Return the nats of each id of pieces int [n], float32 [n] each; `memory` is not begun."""
-    found = [np.zeros(len(ids), np.float32) for ids in pieces]
-    for start in range(0, len(pieces), GROUP):
-        group = pieces[start : start + GROUP]
-        steps = np.full((max(map(len, group)) + 1, len(group)), END_ID)
-        for lane, ids in enumerate(group):
-            steps[1 : len(ids) + 1, lane] = ids
-        lanes, past = (
-            network.initial_state(len(group)),
-            memory and memory.select_rows([0] * len(group)),
-        )
-        for place, (fed, right) in enumerate(pairwise(steps)):
-            scores = lanes.step(fed)
-            if past:
-                past.update(fed)
-                add_match_bias(scores, past)
-            for lane, ids in enumerate(group):
-                if place < len(ids):
-                    found[start + lane][place] = -scores[lane, right[lane]]
-    return found
+def measure_pieces(pieces: Sequence[np.ndarray], model: LoadedModel) -> list[np.ndarray]:
+    """Return the nats of each id of pieces int [n] under a model, float32 [n] each."""
+    memory = None
+    if model.match_weights:
+        memory = MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
+    predictions = score_network(model.network, pieces, memory, "Measuring pieces")
+    return [prediction[-1, 0] for prediction in predictions]
 
 
-def feature_matrix(ids: np.ndarray, nats: np.ndarray, vocabulary: Vocabulary) -> dict[str, float]:
-    """Return the measures of a piece int [n] whose ids cost nats float [n]."""
-    clock = np.array(bars_per_token(vocabulary))
-    notes = vocabulary.encoding.timed_notes([vocabulary.tokens[number] for number in ids])
+def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Metrics:
+    """Return the metrics of a piece int [n] with the nats of its ids, float [n]."""
+    vocabulary = model.vocabulary
+    bars = np.array(bars_per_token(vocabulary))
+    notes = vocabulary.encoding.timed_notes([vocabulary.tokens[token_id] for token_id in ids])
     pitches = [note.pitch for note in notes if note.program != midi.DRUMS] or [0]
-    back = repeat_lags(ids, SPAN)
+    lags = repeat_lags(ids, SPAN)
     return {
-        "nats": float(nats.mean()),
-        "returns": float(np.mean(back > 0)) if len(back) else 0.0,
-        "semitones": float(max(pitches) - min(pitches)),
-        "loop": float(longest_loop(ids, clock[ids].cumsum())),
+        "nll": float(nll.mean()),
+        "repetition": float(np.mean(lags > 0)) if len(lags) else 0.0,
+        "range": float(max(pitches) - min(pitches)),
+        "longest_loop": float(longest_loop(ids, bars[ids].cumsum())),
     }
 
 
-def ranges_of(
-    network: Network,
-    vocabulary: Vocabulary,
-    pieces: Sequence[np.ndarray],
-    memory: MatchModel | None,
-) -> Ranges:
-    """Return people's ranges, by length, from their pieces without ends."""
+def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
+    """Return the ranges of reference pieces without ends, cut to several lengths."""
     sizes = np.cumsum([len(ids) for ids in pieces])
-    subsample = pieces[: max(FEWEST, int(np.searchsorted(sizes, MOST)))]
-    nats, found, length = costs(network, subsample, memory), {}, SHORTEST
-    while len(long := [n for n, ids in enumerate(subsample) if len(ids) >= length]) >= FEWEST:
-        rows = [feature_matrix(subsample[n][:length], nats[n][:length], vocabulary) for n in long]
-        found[str(length)] = {
-            name: np.quantile([row[name] for row in rows], MIDDLE).tolist() for name in MEASURES
-        }
+    chosen = pieces[: max(MIN_PIECES, int(np.searchsorted(sizes, MAX_TOKENS)))]
+    pairs = list(zip(chosen, measure_pieces(chosen, model), strict=True))
+    ranges: Ranges = {}
+    length = MIN_LENGTH
+    while len(pairs := [pair for pair in pairs if len(pair[0]) >= length]) >= MIN_PIECES:
+        rows = [compute_metrics(ids[:length], nll[:length], model) for ids, nll in pairs]
+        ranges[length] = {}
+        for name in METRICS:
+            low, median, high = np.quantile([row[name] for row in rows], QUANTILES).tolist()
+            ranges[length][name] = low, median, high
         length *= 2
-    return found
+    return ranges
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How like people's a piece is: less is more alike; and what speaks against it."""
+    """The score of a piece, lower for a more similar one, its metrics, and reasons against it."""
 
     score: float
-    measures: Mapping[str, float]
-    against: tuple[str, ...]
+    metrics: Metrics
+    reasons: tuple[str, ...]
+    copied: int | None  # tokens of a long copy of a training piece; None if unknown
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a piece's JSON says of it."""
-        told = {name: round(value, 3) for name, value in self.measures.items()}
-        return {"score": round(self.score, 3), **told, "against": "; ".join(self.against) or None}
+        """Return the ranking for a piece's JSON file."""
+        metrics = {name: round(value, 3) for name, value in self.metrics.items()}
+        copied = {} if self.copied is None else {"copied": self.copied}
+        reasons = "; ".join(self.reasons) or None
+        return {"score": round(self.score, 3), **metrics, **copied, "reasons": reasons}
 
 
-def judge(
-    measures: Mapping[str, float], length: int, ranges: Ranges, copied: int | None = None
-) -> Ranking:
-    """Hold a piece of `length` ids against people's ranges at the length nearest to that.
+def score(metrics: Metrics, length: int, ranges: Ranges, copied: int | None = None) -> Ranking:
+    """Compare a piece of `length` ids with the ranges at the nearest length.
 
-    The score is the mean distance from people's middles, 1 at an end of a range, and 1 more for
-    each measure beyond, and for a long copy, of so many ids (0 for none, None for not known).
+    The score is the mean distance from the medians, 1 at an end of a range, plus 1 for each metric
+    outside of its range, and for a long copy (`copied` is as in Ranking, 0 for none).
     """
-    near = min(ranges, key=lambda size: abs(np.log(int(size) / length)))
-    away, against = [], []
-    for name, (digits, words, less) in MEASURES.items():
-        low, middle, high = ranges[near][name]
-        value = measures[name]
-        room = max(high - middle if value > middle else middle - low, 1e-6)
-        if not less:
-            away.append(min(abs(value - middle) / room, MOST_AWAY))
-        if value > high or (value < low and not less):
-            usual = f"{low:{digits}} to {high:{digits}}"
-            against.append(f"{value:{digits}} {words}, people's {usual}")
+    nearest = min(ranges, key=lambda size: abs(np.log(size / length)))
+    distances, reasons = [], []
+    for name, (pattern, unit, is_low_good) in METRICS.items():
+        (low, median, high), value = ranges[nearest][name], metrics[name]
+        half = max(high - median if value > median else median - low, 1e-6)
+        if not is_low_good:
+            distances.append(min(abs(value - median) / half, MAX_DISTANCE))
+        if value > high or (value < low and not is_low_good):
+            usual = f"{low:{pattern}} to {high:{pattern}}"
+            reasons.append(f"{value:{pattern}} {unit}, where reference pieces have {usual}")
     if copied:
-        against.append(f"{copied} tokens in a row of a training piece")
-    if copied is not None:
-        measures = {**measures, "copied": copied}
-    return Ranking(float(np.mean(away)) + len(against), measures, tuple(against))
+        reasons.append(f"{copied} tokens in a row of a training piece")
+    return Ranking(float(np.mean(distances)) + len(reasons), metrics, tuple(reasons), copied)
 
 
-def verdicts(
-    pieces: Sequence[np.ndarray],
-    network: Network,
-    vocabulary: Vocabulary,
-    memory: MatchModel | None,
+def rank_pieces(
+    pieces: Mapping[int, np.ndarray],
+    model: LoadedModel,
     ranges: Ranges,
     copied: Sequence[int | None],
-) -> list[Ranking]:
-    """Judge pieces int [n] without ends, of which so many ids each are a long copy."""
-    nats = costs(network, pieces, memory)
-    rows = [feature_matrix(*pair, vocabulary) for pair in zip(pieces, nats, strict=True)]
-    every = zip(rows, pieces, copied, strict=True)
-    return [judge(row, len(ids), ranges, long) for row, ids, long in every]
+) -> dict[int, Ranking]:
+    """Return the rankings of pieces int [n] without ends, by seed, the best first.
+
+    `copied` has the length of each piece's long copy of a training piece, as in Ranking.
+    """
+    nll = measure_pieces(list(pieces.values()), model)
+    rankings = {
+        seed: score(compute_metrics(ids, nats, model), len(ids), ranges, copy)
+        for (seed, ids), nats, copy in zip(pieces.items(), nll, copied, strict=True)
+    }
+    return dict(sorted(rankings.items(), key=lambda item: item[1].score))
 
 
-def ranges_from_json(found: object) -> Ranges:
-    """Read ranges back; raise ValueError for what `ranges_of` would not give."""
-    if not isinstance(found, Mapping):
-        raise ValueError("expected ranges by length")
-    for length, row in found.items():
-        if not str(length).isdecimal() or int(length) < 1 or {*row} != {*MEASURES}:
-            raise ValueError(f"expected {', '.join(MEASURES)} by length")
-        for numbers in row.values():
-            low, middle, high = map(float, numbers)
-            if not low <= middle <= high:  # nor is NaN
-                raise ValueError(f"{numbers} are no range")
-    return {str(length): {**row} for length, row in found.items()}
+def select_best(rankings: Mapping[int, Ranking], count: int) -> dict[int, Ranking]:
+    """Return the first rankings; print why the other pieces are left out."""
+    for seed, ranking in [*rankings.items()][count:]:
+        reason = "; ".join(ranking.reasons) or "within the reference ranges, but less typical"
+        print(f"  left out --seed={seed}, score {ranking.score:.2f}: {reason}")
+    return dict([*rankings.items()][:count])
 
 
 def reference_for(model: LoadedModel) -> Ranges:
-    """Return the ranges of people's pieces under this model; raise InputError for none."""
+    """Return the reference ranges of a model's checkpoint; raise InputError if there are none."""
     path = model.checkpoint_path.parent / REFERENCE
     if ranges := read_reference(path, model.network.digest):
         return ranges
     raise InputError(
-        f"--best needs what train.py measures at its end in {path.name}, and {path.parent} has "
-        f"none for {model.checkpoint_path.name}: run its train.py command again, on at least "
-        f"{FEWEST} pieces of {SHORTEST} tokens and without --no-memory"
+        f"--best needs {path}, which train.py writes at its end, with ranges for "
+        f"{model.checkpoint_path.name}: run its train.py command again, on at least {MIN_PIECES} "
+        f"pieces of {MIN_LENGTH} tokens and without --no-memory"
     )
 
 
-def best_of(
-    made: Mapping[int, np.ndarray],
-    model: LoadedModel,
-    people: Ranges,
-    number: int,
-    copied: Sequence[int | None],
-) -> dict[int, dict[str, Any]]:
-    """Return the verdicts of so many pieces of new ids, by seed, the best first.
-
-    Print why the others fell; `copied` has the ids of each piece's long copy, as far as known.
-    """
-    past = (
-        MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
-        if model.match_weights
-        else None
-    )
-    music = [*made.values()]
-    found = verdicts(music, model.network, model.vocabulary, past, people, copied)
-    order = sorted(zip(made, found, strict=True), key=lambda pair: pair[1].score)
-    for seed, verdict in order[number:]:
-        why = "; ".join(verdict.against) or "in people's ranges, but farther from their middles"
-        print(f"  left out --seed={seed}, score {verdict.score:.2f}: {why}")
-    return {seed: verdict.to_json() for seed, verdict in order[:number]}
-
-
-def write_reference(folder: Path, pieces: Sequence[np.ndarray]) -> None:
-    """Write the ranges of people's pieces, each with its end, unless they are there."""
-    trained, path, known = open_model(folder, None), folder / REFERENCE, None
-    with suppress(InputError):  # it is damaged, and made again
-        known = read_reference(path, trained.network.digest)
+def write_reference(model_dir: Path, pieces: Sequence[np.ndarray]) -> None:
+    """Write the ranges of pieces with their ends, unless the file has those of the checkpoint."""
+    model, path, known = open_model(model_dir, None), model_dir / REFERENCE, None
+    with suppress(InputError):  # a damaged file is replaced
+        known = read_reference(path, model.network.digest)
     if known is None:
-        past = (
-            MatchModel.begin(bars_per_token(trained.vocabulary), trained.match_weights)
-            if trained.match_weights
-            else None
-        )
         order = np.random.default_rng(0).permutation(len(pieces))
-        music = [pieces[number][:-1] for number in order]
-        ranges = ranges_of(trained.network, trained.vocabulary, music, past)
-        body = {"weights_sha256": trained.network.digest, "ranges": ranges}
+        ranges = measure_ranges([pieces[index][:-1] for index in order], model)
+        body = {"weights_sha256": model.network.digest, "ranges": ranges}
         write_atomically(path, json.dumps(body, indent=1) + "\n")
 
 
 def read_reference(path: Path, digest: str) -> Ranges | None:
-    """Read people's ranges; None where there are none for the network of this digest."""
+    """Read the ranges of the network with this digest; return None if there are none."""
     try:
         body = read_json(path, 2**16)
-        ranges = ranges_from_json(body["ranges"])
+        ranges = {_length(key): _ranges(row) for key, row in body["ranges"].items()}
         return ranges if body["weights_sha256"] == digest else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} holds no ranges that train.py measured ({error}); remove it, and the train.py "
-            "command of this model measures them again"
+            f"{path} does not hold ranges that train.py measured ({error}); remove it, and the "
+            "train.py command of this model measures them again"
         ) from error
+
+
+def _length(key: str) -> int:
+    if not key.isascii() or not key.isdecimal() or not 1 <= len(key) <= 7 or int(key) < 1:
+        raise ValueError(f"{key[:40]!r} is not a length in tokens")
+    return int(key)
+
+
+def _ranges(row: Mapping[str, Any]) -> dict[str, Range]:
+    ranges: dict[str, Range] = {}
+    for name in METRICS:
+        low, median, high = row[name]
+        is_number = all(type(x) in (int, float) for x in (low, median, high))
+        if not is_number or not -np.inf < low <= median <= high < np.inf:
+            raise ValueError(f"{row[name]} is not a valid range of {name}"[:200])
+        ranges[name] = low, median, high
+    return ranges

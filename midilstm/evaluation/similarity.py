@@ -1,49 +1,89 @@
-"""How far sets of pieces lie apart, and how near generated ones come to people's own measure.
+"""Measure how similar generated pieces are to human-written ones.
 
-After Yang and Lerch 2018, "On the evaluation of generative models in music": sets are alike where
-a piece of one is no farther from the other's pieces than those are among themselves. Knows no
-files, no networks.
+After Yang and Lerch 2018, "On the evaluation of generative models in music": two sets are similar
+where the distances from the pieces of one to those of the other are distributed like the distances
+between the pieces of one set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from midilstm.evaluation import features as statistics
 from midilstm.evaluation import mgeval
-from midilstm.evaluation.features import NoteArray
-from midilstm.evaluation.piece_sets import Pieces, listen
+from midilstm.evaluation.estimates import Estimate, percentile_interval
+from midilstm.evaluation.features import (
+    Feature,
+    NoteArray,
+    Statistics,
+    compare_features,
+    feature_matrix,
+)
+from midilstm.evaluation.piece_sets import Pieces, to_note_arrays
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 GRID = 400  # points at which two densities are compared
-DRAWS = 200  # resamples where each needs the distances of all pieces
+DRAWS = 200  # bootstrap resamples, and random sets of other reference pieces
 
-Features = Mapping[str, statistics.Feature]
-Draws = tuple[np.ndarray, np.ndarray]  # how often each piece of two sets counts: [draws, pieces]
+Draws = tuple[np.ndarray, np.ndarray]  # the weight of each piece of two sets: [draws, pieces]
 
-# What a piece has a distribution of, int [n] in steps.
+# What is compared by histograms: per piece int [n], in steps.
 DISTRIBUTIONS: dict[str, Callable[[NoteArray], np.ndarray]] = {
     "inter-onset overlap": statistics.inter_onsets,
     "duration overlap": statistics.note_lengths,
 }
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """The overlap of generated with reference pieces, and of other reference pieces with them."""
+
+    value: float | None
+    reference: float | None
+
+
+@dataclass(frozen=True)
+class DistributionOverlap(Overlap):
+    """The overlap of two histograms, and the number of pieces per set that lack a value."""
+
+    n_skipped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class MeanOverlap(Estimate):
+    """The mean overlap over so many features, and that of other reference pieces."""
+
+    reference: Estimate = field(default_factory=Estimate)
+    features: int = 0
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How similar generated pieces are to those of the reference set; 1 is the same."""
+
+    reference_set: str
+    pieces: Mapping[str, int]
+    features: Mapping[str, Overlap]
+    mean_overlap: MeanOverlap
+    distributions: Mapping[str, DistributionOverlap]
+    skipped_features: tuple[str, ...]
+
+
 def _densities(
-    points: np.ndarray, rows: Iterable[np.ndarray], grid: np.ndarray, floor: float
+    points: np.ndarray, weights: Iterable[np.ndarray], grid: np.ndarray, min_width: float
 ) -> np.ndarray:
     """Estimate float [rows, GRID], each summing to 1, by Gaussian kernels of Scott's width."""
-    width = max(points.std(ddof=1) * len(points) ** -0.2, floor)
-    # Each point is first shared out between the two places of the grid that it lies between:
-    # distances of many pieces are very many.
-    part, below = np.modf((points - grid[0]) / (grid[1] - grid[0]))
-    places = below.astype(int)
+    width = max(points.std(ddof=1) * len(points) ** -0.2, min_width)
+    # Each point is first shared between its two neighbours on the grid: there are many distances.
+    fraction, floor = np.modf((points - grid[0]) / (grid[1] - grid[0]))
+    indices = floor.astype(int)
     heights = [
-        np.bincount(places, weights * (1 - part), GRID)
-        + np.bincount(places + 1, weights * part, GRID)
-        for weights in rows
+        np.bincount(indices, row * (1 - fraction), GRID)
+        + np.bincount(indices + 1, row * fraction, GRID)
+        for row in weights
     ]
     values = np.array(heights) @ np.exp(-0.5 * ((grid[:, None] - grid) / width) ** 2)
     with np.errstate(invalid="ignore"):  # a row without any weight is NaN
@@ -51,179 +91,177 @@ def _densities(
 
 
 def kde_overlap(
-    a: np.ndarray, b: np.ndarray, of_a: Iterable[np.ndarray], of_b: Iterable[np.ndarray]
+    a: np.ndarray, b: np.ndarray, a_weights: Iterable[np.ndarray], b_weights: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """Return the overlap of two samples' densities, float [rows], as each row of weights has them.
+    """Return the overlap of two samples' densities for each row of weights, float [rows].
 
-    The grid and the kernels' widths are those of the whole samples, so that all numbers speak of
-    the same curves.
+    The grid and the kernels' widths are those of the whole samples.
     """
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
-    if np.isclose(low, high, rtol=1e-9, atol=1e-12):  # but for rounding
-        return np.ones(len(list(of_a)))
-    floor = (high - low) / 100  # a width that the grid still resolves
-    margin = 4 * max(floor, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
+    if np.isclose(low, high, rtol=1e-9, atol=1e-12):
+        return np.ones(len(list(a_weights)))
+    min_width = (high - low) / 100  # which the grid still resolves
+    margin = 4 * max(min_width, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
     grid = np.linspace(low - margin, high + margin, GRID)
-    p, q = _densities(a, of_a, grid, floor), _densities(b, of_b, grid, floor)
+    p, q = _densities(a, a_weights, grid, min_width), _densities(b, b_weights, grid, min_width)
     return np.minimum(p, q).sum(1)
 
 
-def _vectors(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _finite(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which pieces have a value, bool [pieces], and the vectors of those."""
-    vectors = values if values.ndim > 1 else values[:, None]
-    there = np.isfinite(vectors).all(1)
-    return there, vectors[there]
+    vectors = matrix if matrix.ndim > 1 else matrix[:, None]
+    is_finite = np.isfinite(vectors).all(1)
+    return is_finite, vectors[is_finite]
 
 
-def distance_overlaps(human: np.ndarray, others: np.ndarray, draws: Draws) -> np.ndarray:
-    """Compare how far people's pieces lie from each other and from others, float [draws].
+def distance_overlaps(reference: np.ndarray, others: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return the overlap of distances within the reference and to other pieces, float [draws].
 
-    1 where another piece is no farther from people's than they are among themselves. A piece that
-    was drawn twice is not compared with itself. Nothing for fewer than three of people's or two
-    others.
+    A piece that was drawn twice is not compared with itself. The result is empty for fewer than
+    three reference pieces or two others.
     """
-    (people, human), (rest, others) = _vectors(human), _vectors(others)
-    if len(human) < 3 or len(others) < 2:
+    (in_reference, reference), (in_others, others) = _finite(reference), _finite(others)
+    if len(reference) < 3 or len(others) < 2:
         return np.empty(0)
-    mine, theirs = draws[0][:, people], draws[1][:, rest]
-    one, two = np.triu_indices(len(human), 1)
+    weights, other_weights = draws[0][:, in_reference], draws[1][:, in_others]
+    first, second = np.triu_indices(len(reference), 1)
     return kde_overlap(
-        np.linalg.norm(human[one] - human[two], axis=1),
-        np.linalg.norm(human[:, None] - others, axis=2).ravel(),
-        (row[one] * row[two] for row in mine),
-        (np.outer(*rows).ravel() for rows in zip(mine, theirs, strict=True)),
+        np.linalg.norm(reference[first] - reference[second], axis=1),
+        np.linalg.norm(reference[:, None] - others, axis=2).ravel(),
+        (row[first] * row[second] for row in weights),
+        (np.outer(*rows).ravel() for rows in zip(weights, other_weights, strict=True)),
     )
 
 
-def statistics_of(
-    sets: Mapping[str, Sequence[NoteArray]], features: Features, rng: np.random.Generator
-) -> dict[str, Any]:
-    """Set each statistic of the generated pieces beside that of each set of people's pieces."""
-    found = {group: statistics.feature_matrix(features, pieces) for group, pieces in sets.items()}
-    rows: dict[str, Any] = {name: {} for name in features}
-    for name, row in rows.items():
-        for group, of in found.items():
-            there = of[name][np.isfinite(of[name])]
-            left_out = len(of[name]) - len(there)
-            row[group] = {**statistics.estimate(there, rng=rng), "n_skipped": left_out}
-    sizes = {group: len(pieces) for group, pieces in sets.items()}
-    return {"pieces": sizes, "values": rows}
+def _draw(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws]:
+    """Return weights of the reference and generated pieces, and of the reference and its peers.
 
-
-def _draws(sizes: Sequence[int], number: int, rng: np.random.Generator) -> tuple[Draws, Draws]:
-    """Return draws of people's and generated pieces, and of people's and other people's pieces.
-
-    `sizes` are of the three. First every piece once, then bootstrap resamples of both sets: none of
-    a set of one, which says nothing of chance. Of other people's pieces there are as many as of
-    generated ones.
+    `sizes` are of these three sets. The first draw has each piece once, the others are bootstrap
+    resamples, of sets of two or more. The peers are as many as the generated pieces, at random.
     """
-    human, made, peers = sizes
-    resamples = number if min(human, made) > 1 else 0
-    first, second = (
+    n_reference, n_generated, n_peers = sizes
+    resamples = DRAWS if min(n_reference, n_generated) > 1 else 0
+    reference, generated = (
         np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
-        for size in (human, made)
+        for size in (n_reference, n_generated)
     )
-    number = number if made < peers else 1
-    few = np.array([rng.permutation(np.arange(peers) < made) for _ in range(number)])
-    return (first, second), (np.ones((number, human)), few.astype(float))
+    n_subsets = DRAWS if n_generated < n_peers else 1
+    peers = [rng.permutation(np.arange(n_peers) < n_generated) for _ in range(n_subsets)]
+    return (reference, generated), (np.ones((n_subsets, n_reference)), np.array(peers, float))
 
 
-def _row(found: np.ndarray, among: np.ndarray) -> dict[str, Any]:
-    """Return {value, interval, people}: the overlap of each draw with people's, and among people.
+def _mean(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
 
-    Where pieces are drawn twice, any two sets look less alike than they are: so the resamples are
-    too low, but how far they lie from each other says something. They are laid around found[0].
+
+def _mean_overlap(overlaps: list[np.ndarray], references: list[np.ndarray]) -> MeanOverlap:
+    """Return the mean over features of overlaps and of reference overlaps, float [draws] each.
+
+    Resampled sets share pieces and are less similar than they should be, so the interval is moved
+    to lie around the value of the whole sets.
     """
-    among = among[np.isfinite(among)]
-    usual = float(among.mean()) if len(among) else None
-    people = {"value": usual, "interval": statistics.middle(among)}
-    if not len(found) or not np.isfinite(found[0]):
-        return {"value": None, "interval": None, "reference": people}
-    spread = statistics.middle(found[1:] - np.nanmean(found[1:])) if len(found) > 1 else None
-    around = spread and np.clip(found[0] + np.array(spread), 0, 1).tolist()
-    return {"value": float(found[0]), "interval": around, "reference": people}
+    peers = np.mean(references, axis=0) if references else np.empty(0)
+    reference = Estimate(_mean(peers), percentile_interval(peers))
+    if not overlaps:
+        return MeanOverlap(reference=reference)
+    means, interval = np.mean(overlaps, axis=0), None
+    if len(means) > 1 and (spread := percentile_interval(means[1:] - np.nanmean(means[1:]))):
+        low, high = np.clip(means[0] + np.array(spread), 0, 1).tolist()
+        interval = low, high
+    return MeanOverlap(float(means[0]), interval, reference, len(overlaps))
 
 
-def by_features(
-    sets: Sequence[Sequence[NoteArray]], features: Features, rng: np.random.Generator
-) -> dict[str, Any]:
-    """Return for each feature, and for their mean, how alike the distances of pieces are.
+def compare_distances(
+    sets: Sequence[Sequence[NoteArray]], features: Mapping[str, Feature], rng: np.random.Generator
+) -> tuple[dict[str, Overlap], MeanOverlap]:
+    """Return the overlap of distances by feature, and its mean.
 
-    `sets` are people's, the generated and other people's pieces.
+    `sets` are the reference, the generated pieces, and peers: other human-written pieces.
     """
-    human, made, peers = (statistics.feature_matrix(features, pieces) for pieces in sets)
-    draws, among = _draws([len(pieces) for pieces in sets], DRAWS, rng)
-    rows: dict[str, Any] = {}
-    areas, usual = [], []
+    reference, generated, peers = (feature_matrix(features, pieces) for pieces in sets)
+    draws, peer_draws = _draw([len(pieces) for pieces in sets], rng)
+    rows, overlaps, references = {}, [], []
     for name in features:
-        found = distance_overlaps(human[name], made[name], draws)
-        theirs = distance_overlaps(human[name], peers[name], among)
-        areas += [found] if len(found) else []
-        usual += [theirs] if len(theirs) else []
-        rows[name] = _row(found, theirs)
-    mean = _row(*(np.mean(part, axis=0) if part else np.empty(0) for part in (areas, usual)))
-    return {"features": rows, "mean_overlap": {**mean, "features": len(areas)}}
+        overlap = distance_overlaps(reference[name], generated[name], draws)
+        of_peers = distance_overlaps(reference[name], peers[name], peer_draws)
+        overlaps += [overlap] if len(overlap) else []
+        references += [of_peers] if len(of_peers) else []
+        rows[name] = Overlap(float(overlap[0]) if len(overlap) else None, _mean(of_peers))
+    return rows, _mean_overlap(overlaps, references)
 
 
-def by_distribution(
+def compare_distribution(
     sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
-) -> dict[str, Any]:
-    """Return how much of people's and the generated pieces' distributions of a value is common.
+) -> DistributionOverlap:
+    """Return the common part of the histograms of the reference and the generated pieces.
 
-    `sets` are people's, the generated and other people's pieces, each piece's values int [n]. A
-    set's distribution is the mean of its pieces', so that each counts as much; no kernels.
+    `sets` are as in `compare_distances`, each piece's values int [n]. A set's histogram is the mean
+    of those of its pieces.
     """
-    there = [[piece for piece in pieces if len(piece)] for pieces in sets]
-    human, made, peers = sizes = [len(pieces) for pieces in there]
-    left_out = {"generated": len(sets[1]) - made, "reference": len(sets[0]) - human}
-    if not human or not made:
-        return {**_row(np.empty(0), np.empty(0)), "n_skipped": left_out}
-    kinds = np.unique(np.concatenate([piece for pieces in there for piece in pieces]))
-    # Float [pieces, kinds] a set: how much of a piece has each value that any of them has.
-    theirs, ours, others = (
-        np.array([np.bincount(np.searchsorted(kinds, p), minlength=len(kinds)) / len(p) for p in s])
-        for s in there
+    present = [[piece for piece in pieces if len(piece)] for pieces in sets]
+    sizes = [len(pieces) for pieces in present]
+    n_skipped = {
+        "generated": len(sets[1]) - sizes[1],
+        "reference": len(sets[0]) - sizes[0],
+    }
+    if not sizes[0] or not sizes[1]:
+        return DistributionOverlap(None, None, n_skipped)
+    values = np.unique(np.concatenate([piece for pieces in present for piece in pieces]))
+    reference, generated, peers = (  # float [pieces, values], each row summing to 1
+        np.array(
+            [np.bincount(np.searchsorted(values, p), minlength=len(values)) / len(p) for p in part]
+        )
+        for part in present
+    )
+    overlap = float(np.minimum(reference.mean(0), generated.mean(0)).sum())
+    if not sizes[2]:
+        return DistributionOverlap(overlap, None, n_skipped)
+    _, (_, weights) = _draw(sizes, rng)
+    means = weights @ peers / weights.sum(1, keepdims=True)
+    of_peers = np.minimum(reference.mean(0), means).sum(1)
+    return DistributionOverlap(overlap, _mean(of_peers), n_skipped)
+
+
+def measure_similarity(
+    sets: Mapping[str, Sequence[NoteArray]], rng: np.random.Generator, *, has_rhythm: bool
+) -> Similarity | None:
+    """Return how similar the generated pieces are to the held-out ones, or to the training ones.
+
+    It is None where there are neither. Without rhythm in the encoding, features of rhythm are
+    skipped: they would describe the encoding.
+    """
+    groups = [group for group in ("held_out", "training") if group in sets]
+    if not groups:
+        return None
+    reference, generated = sets[groups[0]], sets["generated"]
+    three = [reference, generated, sets[groups[1]] if len(groups) > 1 else []]
+    features = mgeval.PITCH_FEATURES | (mgeval.RHYTHM_FEATURES if has_rhythm else {})
+    overlaps, mean_overlap = compare_distances(three, features, rng)
+    distributions = {
+        name: compare_distribution([[values(piece) for piece in part] for part in three], rng)
+        for name, values in (DISTRIBUTIONS.items() if has_rhythm else ())
+    }
+    skipped = (*statistics.RHYTHM_FEATURES, *mgeval.RHYTHM_FEATURES, *DISTRIBUTIONS)
+    return Similarity(
+        reference_set=groups[0],
+        pieces={"generated": len(generated), groups[0]: len(reference)},
+        features=overlaps,
+        mean_overlap=mean_overlap,
+        distributions=distributions,
+        skipped_features=() if has_rhythm else skipped,
     )
 
-    def common(a: np.ndarray, b: np.ndarray, draws: Draws) -> np.ndarray:
-        p, q = (d @ s / d.sum(1, keepdims=True) for d, s in zip(draws, (a, b), strict=True))
-        return np.minimum(p, q).sum(1)
 
-    draws, among = _draws(sizes, statistics.RESAMPLES, rng)
-    usual = common(theirs, others, among) if peers else np.empty(0)
-    return {**_row(common(theirs, ours, draws), usual), "n_skipped": left_out}
-
-
-def compare(
+def compare_music(
     sets: Mapping[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
-) -> dict[str, Any]:
-    """Return statistics of each set of pieces, and how similar generated ones are to people's.
-
-    Those are held-out pieces, beside what training pieces reach, or training pieces where none are
-    held out. Where an encoding keeps no rhythm, what needs it is left out: the encoding would be
-    described, and not the music.
-    """
-    (other,) = rng.spawn(1)  # its own, so that what is drawn from it changes no other interval
-    rhythm = vocabulary.encoding.keeps_rhythm
-    heard = {group: listen(pieces, vocabulary, other) for group, pieces in sets.items()}
-    values, features = (
-        part.OF_PITCHES | (part.OF_RHYTHM if rhythm else {}) for part in (statistics, mgeval)
-    )
-    result = {"statistics": statistics_of(heard, values, rng)}
-    people = [group for group in ("held_out", "training") if group in heard]
-    if people:
-        group, *others = people
-        three = [heard[group], heard["generated"], heard[others[0]] if others else []]
-        result["similarity"] = {
-            "reference_set": group,
-            "pieces": {"generated": len(three[1]), group: len(three[0])},
-            **by_features(three, features, other),
-            "distributions": {
-                name: by_distribution([[of(piece) for piece in part] for part in three], other)
-                for name, of in (DISTRIBUTIONS.items() if rhythm else ())
-            },
-            "skipped_features": []
-            if rhythm
-            else [*statistics.OF_RHYTHM, *mgeval.OF_RHYTHM, *DISTRIBUTIONS],
-        }
-    return result
+) -> tuple[Statistics, Similarity | None]:
+    """Return statistics of the music of sets of pieces, and the similarity of generated pieces."""
+    (similarity_rng,) = rng.spawn(1)
+    has_rhythm = vocabulary.encoding.keeps_rhythm
+    features = statistics.PITCH_FEATURES | (statistics.RHYTHM_FEATURES if has_rhythm else {})
+    notes = {
+        group: to_note_arrays(pieces, vocabulary, similarity_rng) for group, pieces in sets.items()
+    }
+    similarity = measure_similarity(notes, similarity_rng, has_rhythm=has_rhythm)
+    return compare_features(notes, features, rng), similarity

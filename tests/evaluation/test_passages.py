@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from midi_bytes import notes, smf, timed
+from midilstm.evaluation.passages import Copy, heard, long_copies, where, write_copies
 
 from midilstm import midi
 from midilstm import tokenizers as encodings
 from midilstm.data.dataset import Dataset, ReadReport
-from midilstm.evaluation.passages import Copy, heard, long_copies, where, write_copies
 from midilstm.fileio import InputError
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 

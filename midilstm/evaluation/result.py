@@ -1,0 +1,145 @@
+"""Evaluate a trained model: everything that its folder and the music allow to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from midilstm.config import DataConfig, EvaluationConfig, SamplingConfig
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation import piece_sets, report
+from midilstm.evaluation.baseline import BaselineStats, measure_prediction
+from midilstm.evaluation.copying import CopyStats, compare_copying, write_copies
+from midilstm.evaluation.features import Statistics
+from midilstm.evaluation.likelihood import Likelihood, Sections
+from midilstm.evaluation.repetition_stats import RepetitionStats, compare_repetition
+from midilstm.evaluation.similarity import Similarity, compare_music
+from midilstm.generation.loaded_model import LoadedModel, open_model
+from midilstm.generation.piece_sampler import make_sampler
+from midilstm.model_dir import load_settings
+from midilstm.repetition.match_model import MatchWeights, bars_per_token
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The music that a model is evaluated on."""
+
+    folder: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """The generated pieces, their length in tokens, and the match model's strength.
+
+    The strength is None for pieces that were read from files.
+    """
+
+    pieces: int
+    length: int
+    memory: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """What an evaluation measured; None for what could not be."""
+
+    checkpoint: str
+    encoding: str
+    corpus: Corpus
+    other_corpus: bool
+    seed: int
+    temperature: float
+    top_p: float
+    memory: MatchWeights | None
+    scores: Mapping[str, Likelihood]
+    ngram_baseline: BaselineStats | None
+    by_section: Sections | None
+    warnings: tuple[str, ...]
+    generated: GeneratedSet | None = None
+    repetition: Mapping[str, RepetitionStats] | None = None
+    statistics: Statistics | None = None
+    similarity: Similarity | None = None
+    copying: CopyStats | None = None
+    summary: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as `--json` writes it."""
+        return asdict(self)
+
+
+def evaluate_model(config: EvaluationConfig) -> EvaluationResult:
+    """Evaluate a checkpoint on the training run's dataset or on other music, and its new pieces."""
+    model = open_model(config.model_dir, config.checkpoint)
+    reading = DataConfig(
+        data_dir=config.data_dir,
+        jobs=config.jobs,
+        max_file_seconds=config.max_file_seconds,
+        scheduler=config.scheduler,
+        cache=config.cache,
+        min_notes=config.min_notes,
+        encoding=model.vocabulary.encoding_name,
+        pedal=model.pedal,
+    )
+    settings = None if config.other_corpus else load_settings(config.model_dir)
+    dataset, warnings = piece_sets.load_music(reading, settings, model.vocabulary)
+    rng = np.random.default_rng([config.seed, 0])
+    prediction = measure_prediction(
+        model.network, dataset, model.vocabulary, rng, model.match_weights
+    )
+    result = EvaluationResult(
+        checkpoint=str(model.checkpoint_path),
+        encoding=model.vocabulary.encoding_name,
+        corpus=Corpus(str(config.data_dir), dataset.fingerprint()),
+        other_corpus=config.other_corpus,
+        seed=config.seed,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        memory=model.match_weights,
+        scores=prediction.scores,
+        ngram_baseline=prediction.ngram_baseline,
+        by_section=prediction.by_section,
+        warnings=tuple(warnings),
+    )
+    if config.generated or config.samples:
+        result = _compare_generated(result, config, reading, model, dataset)
+    return replace(result, summary=report.summarize(result))
+
+
+def _compare_generated(
+    result: EvaluationResult,
+    config: EvaluationConfig,
+    reading: DataConfig,
+    model: LoadedModel,
+    dataset: Dataset,
+) -> EvaluationResult:
+    """Add how generated pieces repeat themselves, and how similar and copied they are."""
+    vocabulary, memory = model.vocabulary, None
+    if config.generated:
+        generated, vocabulary = piece_sets.read_folder(config.generated, reading, vocabulary)
+        write_copies(config.generated, generated, dataset, vocabulary)
+    else:
+        memory = config.memory if model.match_weights else 0.0
+        sampling = SamplingConfig(
+            chars=config.length or piece_sets.typical_length(dataset),
+            temperature=config.temperature,
+            top_p=config.top_p,
+            memory=config.memory,
+        )
+        seeds = range(config.seed, config.seed + config.samples)
+        generated = piece_sets.sample_pieces(make_sampler(model, sampling), seeds)
+    length = config.length or int(np.median([len(ids) for ids in generated.values()]))
+    sets = piece_sets.cut_sets(generated, dataset, length)
+    rng, repetition_rng = (np.random.default_rng([config.seed, stream]) for stream in (1, 2))
+    statistics, similarity = compare_music(sets, vocabulary, rng)
+    return replace(
+        result,
+        generated=GeneratedSet(len(generated), length, memory),
+        repetition=compare_repetition(sets, bars_per_token(vocabulary), repetition_rng),
+        statistics=statistics,
+        similarity=similarity,
+        copying=compare_copying(dataset, sets, vocabulary, rng) if dataset.training else None,
+    )
