@@ -2,10 +2,10 @@
 
     taskset -c 1 python benchmarks/control.py --out control.jsonl --model rags=MODEL,DATA
 
-Each wish draws the same seeds at several strengths (0: without it) and counts, for each piece, the
-share of notes in the key, of notes on a beat in the chord, of those off it in its scale, and the
-instruments heard; MGEval's mean overlap with people's pieces says what that loses. A line of JSON
-each; lines already in the file are not run again. `--table` prints a file's table.
+For each constraint the same seeds are drawn at several strengths (0: without it). A row has means
+over pieces of the share of notes in the key, of notes on a beat in the chord, of those off it in
+its scale, and of the instruments that play; MGEval's mean overlap with the reference pieces shows
+the cost. Rows are JSON lines; those already in the file are not run again. `--table` prints them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,15 @@ import numpy as np
 from benchmarks import quality
 from benchmarks.defaults import open_with_dataset, reference_pieces
 from midilstm.config import SamplingConfig
-from midilstm.evaluation import piece_sets as pieces
-from midilstm.evaluation import similarity
+from midilstm.evaluation import piece_sets, similarity
 from midilstm.evaluation.features import scale_consistency
 from midilstm.generation.constraints import Constraints
-from midilstm.generation.generate import generate
 from midilstm.generation.harmony import classes_of_key, estimate_key
+from midilstm.generation.length import PieceLength
 from midilstm.generation.loaded_model import LoadedModel
-from midilstm.repetition.match_model import MatchModel, bars_per_token
+from midilstm.generation.piece_sampler import make_sampler
 
-WISHES: dict[str, dict[str, str]] = {
+CONSTRAINTS: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
     "Eb major": {"key": "Eb major"},
     "auto": {"key": "auto"},
@@ -52,121 +52,116 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="results, a JSON line each")
-    add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
+    add("--out", type=Path, required=True, help="results, one JSON line per row")
+    add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its folders")
     add(
-        "--wishes",
+        "--constraints",
         nargs="+",
-        choices=WISHES,
+        choices=CONSTRAINTS,
         default=["D minor", "Eb major", "auto", "chords", "key, chords"],
     )
-    add("--pieces", type=int, default=20, help="pieces each (20)")
-    add("--length", type=int, default=0, help="tokens of each (0 = as is typical)")
+    add("--pieces", type=int, default=20, help="pieces per row (20)")
+    add(
+        "--length",
+        type=int,
+        default=0,
+        help="tokens per piece (0 = the median of the held-out pieces)",
+    )
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
 
 
-def drawn(trained: LoadedModel, control: Constraints, count: int, length: int) -> list[list[int]]:
-    """Draw pieces with the wishes, with the memory, as sample.py does."""
-    clock, vocabulary = bars_per_token(trained.vocabulary), trained.vocabulary
-    rules: dict[str, Any] = {"grammar": vocabulary.grammar()}
-    rules["memory"] = (
-        MatchModel.begin(clock, trained.match_weights) if trained.match_weights else None
-    )
-    rules["control"] = control.begin if control.strength else None
-    return generate(trained.network, range(count), length, SamplingConfig(), **rules)
-
-
-def facts_of(ids: Sequence[int], control: Constraints) -> dict[str, float]:
-    """Return shares of a piece's pitch classes, and how many instruments play as was asked."""
-    listener, counts = control.begin(), np.zeros(12)
-    on: list[bool] = []
-    off: list[bool] = []
+def measure(ids: Sequence[int], constraints: Constraints) -> dict[str, float]:
+    """Return which shares of a piece's pitch classes and instruments follow the constraints."""
+    state, counts = constraints.begin(), np.zeros(12)
+    on_beat: list[bool] = []
+    off_beat: list[bool] = []
     programs: set[int] = set()
-    for number in ids:
-        bars, beat = listener.clock.position()  # a pitch never moves on by itself
-        listener.update(number)
-        sounds = control.encoding.content(control.tokens[number])
-        programs |= (
-            {listener.program} if sounds.has_notes and listener.program is not None else set()
-        )
-        programs |= {*sounds.programs}
-        for x in sounds.pitch_classes:
-            counts[x] += 1
-            if control.chords:
-                chord = control.chords[int(bars + 1e-6) % len(control.chords)]
-                where = on if abs(beat - round(beat)) < 1e-6 else off
-                where.append(x in (chord.tones if where is on else chord.scale))
-    key = control.key if control.key not in (None, "auto") else estimate_key(counts)
-    found = {
+    for token_id in ids:
+        bars, beat = state.clock.position()  # a pitch token does not advance the clock
+        state.update(token_id)
+        content = constraints.encoding.content(constraints.tokens[token_id])
+        programs |= {*content.programs}
+        if content.has_notes and state.program is not None:
+            programs.add(state.program)
+        for pitch_class in content.pitch_classes:
+            counts[pitch_class] += 1
+            if constraints.chords:
+                chord = constraints.chords[int(bars + 1e-6) % len(constraints.chords)]
+                if abs(beat - round(beat)) < 1e-6:
+                    on_beat.append(pitch_class in chord.tones)
+                else:
+                    off_beat.append(pitch_class in chord.scale)
+    key = constraints.key if constraints.key not in (None, "auto") else estimate_key(counts)
+    row = {
         "in_key": float(counts[sorted(classes_of_key(key))].sum() / counts.sum()),
         "estimate_key": float(estimate_key(counts) == key),
-        "on": float(np.mean(on)) if on else np.nan,
-        "off": float(np.mean(off)) if off else np.nan,
+        "on": float(np.mean(on_beat)) if on_beat else np.nan,
+        "off": float(np.mean(off_beat)) if off_beat else np.nan,
     }
-    if control.groups:
-        groups = control.groups.values()
-        found["all_play"] = float(all(not group.isdisjoint(programs) for group in groups))
-        found["others"] = float(len(programs - control.allowed))
-    return found
+    if constraints.groups:
+        groups = constraints.groups.values()
+        row["all_play"] = float(all(not group.isdisjoint(programs) for group in groups))
+        row["others"] = float(len(programs - constraints.allowed))
+    return row
 
 
 def one_row(
-    trained: LoadedModel, people: pieces.Pieces, wish: str, strength: float, count: int
-) -> Any:
-    """Return what pieces drawn with a wish are like, means over pieces."""
-    settings: dict[str, Any] = {**WISHES[wish], "control_strength": strength}
-    config = SamplingConfig(**settings)
-    control = Constraints(trained.vocabulary, config)
-    length = max(map(len, people.values()))
-    made = drawn(trained, control, count, length)
-    facts = [facts_of(ids, control) for ids in made]
-    means = {name: float(np.nanmean([fact[name] for fact in facts])) for name in facts[0]}
-    ids = {f"piece {seed}": np.array(piece, np.int32) for seed, piece in enumerate(made)}
+    model: LoadedModel, reference: piece_sets.Pieces, name: str, strength: float, count: int
+) -> dict[str, Any]:
+    """Return the means over pieces that are drawn with a constraint."""
+    settings: dict[str, Any] = {**CONSTRAINTS[name], "control_strength": strength}
+    config = SamplingConfig(chars=max(map(len, reference.values())), **settings)
+    constraints = Constraints(model.vocabulary, config)
+    sampler = make_sampler(model, config)
+    pieces = sampler.draw(range(count), PieceLength.of(config, model.vocabulary))
+    rows = [measure(piece.ids, constraints) for piece in pieces]
+    means = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    ids = {f"piece {seed}": np.array(piece.ids, np.int32) for seed, piece in enumerate(pieces)}
     rng = np.random.default_rng(0)
-    sets = {"generated": ids, "training": people}
-    _, alike = similarity.compare_music(sets, trained.vocabulary, rng)
-    assert alike
-    heard = pieces.to_note_arrays(ids, trained.vocabulary, rng)
+    sets = {"generated": ids, "training": reference}
+    _, overlap = similarity.compare_music(sets, model.vocabulary, rng)
+    assert overlap
+    notes = piece_sets.to_note_arrays(ids, model.vocabulary, rng)
     return {
         **means,
-        "one_scale": float(np.nanmean([scale_consistency(piece) for piece in heard])),
-        "mgeval": asdict(alike.mean_overlap),
+        "one_scale": float(np.nanmean([scale_consistency(piece) for piece in notes])),
+        "mgeval": asdict(overlap.mean_overlap),
     }
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a Markdown table, a row a wish and strength."""
-    heads = ["in key", "key heard", "one scale", "in chord on beats", "in its scale off them"]
+    """Return a Markdown table with a row per constraint and strength."""
+    heads = ["in key", "estimated key", "one scale", "in chord on beats", "in its scale off them"]
     heads += ["all play", "others", "MGEval"]
     lines = [f"| | strength | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
     for row in rows:
         names = ("in_key", "estimate_key", "one_scale", "on", "off", "all_play", "others")
-        found = [row.get(name, np.nan) for name in names]
-        cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in found]
+        values = [row.get(name, np.nan) for name in names]
+        cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
         low, high = row["mgeval"]["interval"]
         cells.append(f"{row['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})")
-        lines.append(
-            f"| {row['model']}: {row['wish']} | {row['strength']:g} | {' | '.join(cells)} |"
-        )
+        label = f"{row['model']}: {row['constraint']}"
+        lines.append(f"| {label} | {row['strength']:g} | {' | '.join(cells)} |")
     return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing; print the table if asked for."""
+    """Run what is missing; print the table with --table."""
     args = parse_args(argv)
-    done = [(row["model"], row["wish"], row["strength"]) for row in quality.rows(args.out)]
+    done = [(row["model"], row["constraint"], row["strength"]) for row in quality.rows(args.out)]
     for name, folders in (text.split("=", 1) for text in args.model):
-        trained, corpus = open_with_dataset(*folders.split(","))
-        people = reference_pieces(corpus, args.length or pieces.typical_length(corpus))
-        for wish, strength in ((wish, strength) for wish in args.wishes for strength in STRENGTHS):
-            if (name, wish, strength) in done:
+        model, dataset = open_with_dataset(*folders.split(","))
+        reference = reference_pieces(dataset, args.length or piece_sets.typical_length(dataset))
+        for constraint, strength in product(args.constraints, STRENGTHS):
+            if (name, constraint, strength) in done:
                 continue
-            began = time.perf_counter()
-            row = {"model": name, "wish": wish, "strength": strength}
-            row |= one_row(trained, people, wish, strength, args.pieces)
+            start = time.perf_counter()
+            row = {"model": name, "constraint": constraint, "strength": strength}
+            row |= one_row(model, reference, constraint, strength, args.pieces)
             quality.add_row(args.out, row)
-            print(f"{name}, {wish}, {strength:g}: {time.perf_counter() - began:.0f} s", flush=True)
+            seconds = time.perf_counter() - start
+            print(f"{name}, {constraint}, {strength:g}: {seconds:.0f} s", flush=True)
     if args.table:
         print(*table(quality.rows(args.out)), sep="\n")
     return 0

@@ -1,11 +1,11 @@
-"""Measure what the memory of the piece is worth: nats, form, copying, and likeness to people's.
+"""Measure what the match model is worth: likelihood, repetition, copying and similarity.
 
-    taskset -c 1 python benchmarks/memory.py --out match_model.jsonl --corpus rags=FOLDER
+    taskset -c 1 python benchmarks/memory.py --out memory.jsonl --corpus rags=FOLDER
 
-Each run trains the recipe of train.py with averaged weights (quality.py), keeps the best held-out
-epoch, fits the memory's weights on training pieces, and sets network and best n-gram, each without
-and with memory, side by side; then it draws pieces without and with memory. A line of JSON a run,
-and runs already in the file are not run again. `--table` prints a file's tables.
+Each run trains a network with the defaults of train.py (quality.py), keeps the epoch with the best
+held-out loss, fits the match model on training pieces, and compares the network with the best
+n-gram, each without and with a match model; then it draws pieces without and with it. Results are
+JSON lines, one per run; runs already in the file are not repeated. `--table` prints the tables.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from midilstm.repetition.match_model import MatchWeights, bars_per_token
 from midilstm.repetition.metrics import repeat_lags
 
 SPANS = ("4", "8", "16", "32")
-LONG, FEW = 5, 16  # times as long as usual, and how many such pieces: does form drift?
+LONG, FEW = 5, 16  # times the usual length, and pieces of it, to see whether repetition drifts
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,15 +49,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="results, a JSON line each")
+    add("--out", type=Path, required=True, help="results, one JSON line per run")
     add("--corpus", action="append", default=[], metavar="NAME=FOLDER[,FOLDER]")
     add("--encoding", default="notes", help="notes, tsd or remi")
     add("--bpe", type=int, default=0, help="byte-pair merges to learn (0 = off)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--steps", type=int, default=600, help="training steps a run (600)")
+    add("--steps", type=int, default=600, help="training steps per run (600)")
     add("--pieces", type=int, default=64, help="pieces to draw without and with memory (64)")
-    add("--top-p", type=float, default=1.0, help="of the pieces to draw (1.0 = off)")
-    add("--models", type=Path, help="keep the networks here, and use those that are here")
+    add("--top-p", type=float, default=1.0, help="top-p of the pieces to draw (1.0 = off)")
+    add("--models", type=Path, help="folder in which networks are kept and reused")
     add("--table", action="store_true", help="print the tables of --out")
     return parser.parse_args(argv)
 
@@ -89,7 +89,7 @@ def trained(corpus: Dataset, seed: int, steps: int, place: Path) -> tuple[Networ
 def drawn(
     network: Network, corpus: Dataset, weights: MatchWeights, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Return form, copies and likeness of pieces drawn without and with memory."""
+    """Return repetition, copies and similarity of pieces drawn without and with the match model."""
     vocabulary, clock = corpus.vocabulary, bars_per_token(corpus.vocabulary)
     length = pieces.typical_length(corpus)
     found: dict[str, Any] = {"length": length}
@@ -100,24 +100,24 @@ def drawn(
         made = pieces.sample_pieces(Sampler(network, vocabulary, config, own), seeds)
         seconds = time.process_time() - began
         sets = pieces.cut_sets(made, corpus, length)
-        every = {**corpus.held_out, **corpus.training}  # people: all that there are
-        people = {song: ids[:-1][:length] for song, ids in every.items()}
+        every = {**corpus.held_out, **corpus.training}
+        reference = {song: ids[:-1][:length] for song, ids in every.items()}
         rng = np.random.default_rng(0)
-        two = {"generated": sets["generated"], "training": people}
+        two = {"generated": sets["generated"], "training": reference}
         _, alike = similarity.compare_music(two, vocabulary, rng)
         copied = asdict(copying.compare_copying(corpus, sets, vocabulary, rng))
-        repetition = compare_repetition({**sets, "reference": people}, clock, rng)
+        repetition = compare_repetition({**sets, "reference": reference}, clock, rng)
         assert alike
         found[name] = {
             "repetition": {group: asdict(stats) for group, stats in repetition.items()},
             "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
             "longest_copy": copied["generated"]["longest_transposed"],
             "mgeval": asdict(alike.mean_overlap),
-            "tokens_a_second": round(args.pieces * length / seconds),
+            "tokens_per_second": round(args.pieces * length / seconds),
         }
     config = SamplingConfig(chars=LONG * length, top_p=args.top_p)
     made = pieces.sample_pieces(Sampler(network, vocabulary, config, weights), range(FEW))
-    found["last_fifth"] = {"reference": last_fifth(people), "long": last_fifth(made)}
+    found["last_fifth"] = {"reference": last_fifth(reference), "long": last_fifth(made)}
     return found
 
 
@@ -156,7 +156,7 @@ def load(folders: str, seed: int, args: argparse.Namespace) -> Dataset:
 
 
 def nats_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a Markdown table of nats a token, a mean and each seed's."""
+    """Return a Markdown table of nats per token: the mean and each seed's value."""
     kinds = list(dict.fromkeys((row["corpus"], row["encoding"]) for row in rows))
     lines = [
         "| | network | + memory | n-gram | + memory | network to n-gram, with memory |",
@@ -180,44 +180,44 @@ def nats_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def form_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a Markdown table of what comes back, beside people's 95 % intervals."""
+    """Return a Markdown table of repetition, beside the reference's 95 % intervals."""
     lines = [
-        "| | span | share without | share | people | tokens since | people | bars since | people |",
+        "| | span | share without | share | reference | tokens | reference | bars | reference |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         off, on = (row["drawn"][way]["repetition"] for way in ("without", "with"))
         for span in SPANS:
-            made, people = on["generated"]["spans"][span], on["reference"]["spans"][span]
+            made, reference = on["generated"]["spans"][span], on["reference"]["spans"][span]
             cells = [value(off["generated"]["spans"][span]["share"], ".3f")]
             for key, pattern in (("share", ".3f"), ("tokens", ".0f"), ("bars", ".1f")):
-                cells += [value(made[key], pattern), interval(people[key], pattern)]
+                cells += [value(made[key], pattern), interval(reference[key], pattern)]
             lines.append(f"| {named(row)} | {span} | {' | '.join(cells)} |")
     return lines
 
 
 def other_table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a Markdown table of loops, copies, likeness and speed."""
+    """Return a Markdown table of loops, copies, similarity and speed."""
     lines = [
-        "| | last fifth of long pieces | people | end in a loop | longest loop | people "
-        "| longest return | people | copied runs of 4 "
-        "| without | held out | of 8 | without | MGEval | without | tokens a second | without |",
+        "| | last fifth of long pieces | reference | end in a loop | longest loop | reference "
+        "| longest return | reference | copied runs of 4 "
+        "| without | held out | of 8 | without | MGEval | without | tokens per second | without |",
         "|---|" + "---:|" * 16,
     ]
     for row in rows:
         off, on = (row["drawn"][way] for way in ("without", "with"))
-        made, people = on["repetition"]["generated"], on["repetition"]["reference"]
+        made, reference = on["repetition"]["generated"], on["repetition"]["reference"]
         ends = row["drawn"]["last_fifth"]
         cells = [f"{ends[of]:.2f}" for of in ("long", "reference")]
         cells += [f"{made['n_ending_in_loop']} of {made['pieces']}"]
         for key in ("longest_loop", "longest_repeat"):
-            cells += [f"{of[key]['value']:.0f} (to {of[key]['max']})" for of in (made, people)]
+            cells += [f"{of[key]['value']:.0f} (to {of[key]['max']})" for of in (made, reference)]
         for size in ("4", "8"):
             ways = [on["copied"]["generated"], off["copied"]["generated"]]
             ways += [on["copied"]["held_out"]] if size == "4" else []
             cells += [value(way[size]["transposed"], ".4f") for way in ways]
         cells += [value(way["mgeval"], ".3f") for way in (on, off)]
-        cells += [f"{way['tokens_a_second']:,}" for way in (on, off)]
+        cells += [f"{way['tokens_per_second']:,}" for way in (on, off)]
         lines.append(f"| {named(row)} | {' | '.join(cells)} |")
     return lines
 
@@ -238,7 +238,7 @@ def interval(fact: dict[str, Any], pattern: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing; print the tables if asked for."""
+    """Run what is missing; print the tables with --table."""
     args = parse_args(argv)
     done = {tuple(row["run"]) for row in quality.rows(args.out)}
     how = (args.encoding, args.bpe, args.steps)

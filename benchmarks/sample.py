@@ -1,11 +1,10 @@
-"""Measure how fast music is drawn, and how long one waits for it.
+"""Measure the speed of sampling, in tokens per second and for a whole command.
 
     python benchmarks/sample.py
 
-Ours stands beside a loop around `model.predict`, a loop around a compiled step, and, for the wait
-from typing a command to the file, a bare `import tensorflow`. In every round each takes its turn,
-so that a busy machine slows all of them alike. Weights are fresh unless --model-dir names trained
-ones, which change little.
+It is compared with a loop around `model.predict`, a loop around a compiled step, and, for the whole
+command, with `import tensorflow` alone. All take turns in every round, so that a busy machine slows
+them alike. Weights are random unless --model-dir names a trained model, which changes little.
 """
 
 import argparse
@@ -28,92 +27,91 @@ sys.path.insert(0, str(ROOT))
 from midilstm.cli import use_one_thread  # noqa: E402
 
 Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
-Times = list[tuple[float, float]]  # wall and processor seconds, one pair a round
+Times = list[tuple[float, float]]  # wall and processor seconds, one pair per round
 PREDICT, TENSORFLOW = "model.predict loop, 1 piece", "import tensorflow"
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(
-        description="Measure how fast music is drawn.",
+        description="Measure the speed of sampling.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=9, help="turns that each contender takes")
-    parser.add_argument("--vocabulary", type=int, default=400, help="tokens the network knows")
-    parser.add_argument("--model-dir", type=Path, help="a trained model (none = fresh weights)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns per program")
+    parser.add_argument("--vocabulary", type=int, default=400, help="size of the vocabulary")
+    parser.add_argument("--model-dir", type=Path, help="a trained model (none = random weights)")
     return parser.parse_args(argv)
 
 
 def make_model(folder: Path, size: int) -> None:
-    """Save a network of the default size with fresh weights, as train.py does."""
+    """Save a network of the default size with random weights, as train.py does."""
     import model
-    from midilstm import model_dir as runs
+    from midilstm import model_dir
     from midilstm.config import DataConfig, ModelConfig, TrainConfig
-    from midilstm.tokenizers import vocabulary as vocabularies
+    from midilstm.tokenizers.vocabulary import END, Vocabulary
 
     chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
     names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
-    tokens = [vocabularies.END, *names, *chords][:size]
-    vocabularies.Vocabulary(tuple(tokens)).save(folder / runs.VOCABULARY)
+    tokens = [END, *names, *chords][:size]
+    Vocabulary(tuple(tokens)).save(folder / model_dir.VOCABULARY)
     config = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
     network = model.build_model(config, len(tokens), batch_size=1, sequence_length=1)
     network.save(folder / "epoch-0001.keras")
-    dataset = runs.DatasetSummary(vocabulary_size=len(tokens))
-    settings = runs.RunSettings(
+    dataset = model_dir.DatasetSummary(vocabulary_size=len(tokens))
+    settings = model_dir.RunSettings(
         model=config, data=DataConfig(), train=TrainConfig(), dataset=dataset
     )
-    runs.save_settings(folder, settings)
+    model_dir.save_settings(folder, settings)
 
 
-def toy_follow(state: tuple[int, int], number: int) -> tuple[int, int] | None:
-    """Follow rules of about the size of a band's: 200 states, in each an eighth of all ids."""
-    kind, place = state
-    if number % 8 != (kind + 1) % 8:
+def toy_rules(state: tuple[int, int], token_id: int) -> tuple[int, int] | None:
+    """Allow an eighth of all ids in each of 200 states, which is about the size of remi's rules."""
+    kind, position = state
+    if token_id % 8 != (kind + 1) % 8:
         return None
-    return (kind + 1) % 8, number // 8 % 25 if kind == 7 else place
+    return (kind + 1) % 8, token_id // 8 % 25 if kind == 7 else position
 
 
-def contenders(folder: Path) -> dict[str, Work]:
-    """Return what is measured in this process, by name."""
+def programs(folder: Path) -> dict[str, Work]:
+    """Return what is measured in this process: name → tokens and a function."""
     import numpy as np
     import tensorflow as tf
 
     import model
-    from midilstm import model_dir as runs
     from midilstm.config import SamplingConfig
-    from midilstm.generation import loaded_model as folders
     from midilstm.generation.generate import generate
+    from midilstm.generation.loaded_model import open_model
     from midilstm.generation.sampler import gumbel_noise, sample_tokens
+    from midilstm.model_dir import load_settings
     from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
     from midilstm.tokenizers.grammar import Grammar
 
-    trained, settings = folders.open_model(folder, None), runs.load_settings(folder)
+    loaded, settings = open_model(folder, None), load_settings(folder)
     size = settings.dataset.vocabulary_size
-    rules = Grammar(toy_follow, size, (7, 0))
+    rules = Grammar(toy_rules, size, (7, 0))
 
     def keras(count: int) -> Any:
-        built = model.build_model(settings.model, size, batch_size=count, sequence_length=1)
-        built.load_weights(trained.checkpoint_path)
-        return built
+        network = model.build_model(settings.model, size, batch_size=count, sequence_length=1)
+        network.load_weights(loaded.checkpoint_path)
+        return network
 
     def compiled(count: int) -> Callable[[Any], Any]:
-        built = keras(count)
-        step = tf.function(lambda ids: built(ids, training=False)[:, 0])
+        network = keras(count)
+        step = tf.function(lambda ids: network(ids, training=False)[:, 0])
         return lambda ids: step(ids[:, None]).numpy()
 
     weights = MatchWeights(1.0, -4.0, -0.6, 0.7, 1.5, 1.7, -0.2, -0.7)
-    weights, clock = trained.match_weights or weights, bars_per_token(trained.vocabulary)
+    weights, bars = loaded.match_weights or weights, bars_per_token(loaded.vocabulary)
 
     def ours(count: int, length: int, grammar: Any = None, memory: bool = False) -> Work:
-        network, seeds = trained.network, range(count)
-
         def draw() -> None:
-            past = MatchModel.begin(clock, weights) if memory else None
-            generate(network, seeds, length, SamplingConfig(), grammar=grammar, memory=past)
+            rules: dict[str, Any] = {"grammar": grammar}
+            rules["match_model"] = MatchModel.begin(bars, weights) if memory else None
+            generate(loaded.network, range(count), length, SamplingConfig(), **rules)
 
         return count * length, draw
 
-    def looped(step: Callable[[Any], Any], count: int, length: int) -> Work:
+    def loop(step: Callable[[Any], Any], count: int, length: int) -> Work:
         def draw() -> None:
             rngs, ids = [np.random.default_rng(0)] * count, np.zeros(count, np.int32)
             for _ in range(length):
@@ -125,13 +123,13 @@ def contenders(folder: Path) -> dict[str, Work]:
 
     one = keras(1)
     return {
-        PREDICT: looped(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
-        "compiled step, 1 piece": looped(compiled(1), 1, 100),
+        PREDICT: loop(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
+        "compiled step, 1 piece": loop(compiled(1), 1, 100),
         "ours, 1 piece": ours(1, 500),
         "ours, 1 piece, a memory": ours(1, 500, memory=True),
         "ours, 1 piece, a grammar": ours(1, 500, rules),
         "ours, 8 pieces": ours(8, 200),
-        "compiled step, 64 pieces": looped(compiled(64), 64, 10),
+        "compiled step, 64 pieces": loop(compiled(64), 64, 10),
         "ours, 64 pieces": ours(64, 200),
         "ours, 64 pieces, a memory": ours(64, 200, memory=True),
         "ours, 64 pieces, a grammar": ours(64, 200, rules),
@@ -139,54 +137,58 @@ def contenders(folder: Path) -> dict[str, Work]:
 
 
 def timed(work: Callable[[], object], who: int) -> tuple[float, float]:
-    """Return the wall seconds that some work takes, and the processor's, here or in children."""
-    before, began = resource.getrusage(who), time.perf_counter()
+    """Return the wall and processor seconds of a function, here or in child processes."""
+    before, start = resource.getrusage(who), time.perf_counter()
     work()
-    wall, after = time.perf_counter() - began, resource.getrusage(who)
+    wall, after = time.perf_counter() - start, resource.getrusage(who)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def commands(folder: Path, output: Path) -> dict[str, list[str]]:
-    """Return the command lines whose whole wall time is measured."""
-    places = [f"--model-dir={folder}", f"--output-dir={output}"]
+    """Return the command lines that are measured as a whole."""
+    folders = [f"--model-dir={folder}", f"--output-dir={output}"]
     return {
         TENSORFLOW: [sys.executable, "-c", "import tensorflow"],
-        "sample.py --chars=100": [sys.executable, str(ROOT / "sample.py"), "--chars=100", *places],
+        "sample.py --chars=100": [sys.executable, str(ROOT / "sample.py"), "--chars=100", *folders],
     }
 
 
 def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what is shown of contenders and of commands."""
+    """Return the table of the programs and that of the commands."""
     from tqdm import tqdm
 
-    works, lines = contenders(folder), commands(folder, output)
+    works, lines = programs(folder), commands(folder, output)
     drawn: dict[str, Times] = {name: [] for name in works}
     waited: dict[str, Times] = {name: [] for name in lines}
-    for number in tqdm(range(-1, rounds), unit="round", disable=None):
+    for round_index in tqdm(range(-1, rounds), unit="round", disable=None):
         for name, (_, work) in works.items():
-            drawn[name] += [timed(work, resource.RUSAGE_SELF)] * (number >= 0)  # the first warms up
+            drawn[name] += [timed(work, resource.RUSAGE_SELF)] * (
+                round_index >= 0
+            )  # one to warm up
         for name, line in lines.items():
             run = lambda line=line: subprocess.run(line, check=True, capture_output=True)  # noqa: E731
-            waited[name] += [timed(run, resource.RUSAGE_CHILDREN)] * (number >= 0)
-    pace = {name: row(drawn[name], drawn[PREDICT]) for name in works}
+            waited[name] += [timed(run, resource.RUSAGE_CHILDREN)] * (round_index >= 0)
+    speeds = {name: row(drawn[name], drawn[PREDICT]) for name in works}
     for name, (tokens, _) in works.items():
-        slower = pace[name].pop("times")
-        pace[name] = {key: tokens / value for key, value in pace[name].items()}
-        pace[name]["times predict"] = tokens / works[PREDICT][0] / slower
+        ratio = speeds[name].pop("times")
+        speeds[name] = {key: tokens / value for key, value in speeds[name].items()}
+        speeds[name]["times predict"] = tokens / works[PREDICT][0] / ratio
     for name in ("ours, 1 piece", "ours, 64 pieces"):
         pairs = list(zip(drawn[name], drawn[f"{name}, a memory"], strict=True))
         wall, used = (statistics.median(a[i] / b[i] for a, b in pairs) for i in (0, 1))
-        tqdm.write(f"{name}: with a memory {wall:.0%} of the tokens, {used:.0%} a processor second")
-    return pace, {name: row(waited[name], waited[TENSORFLOW]) for name in lines}
+        tqdm.write(
+            f"{name}: with a memory {wall:.0%} of the tokens, {used:.0%} per processor second"
+        )
+    return speeds, {name: row(waited[name], waited[TENSORFLOW]) for name in lines}
 
 
-def row(own: Times, reference: Times) -> dict[str, float]:
-    """Return medians of seconds, and of how many times the reference's in the same round."""
+def row(times: Times, reference: Times) -> dict[str, float]:
+    """Return medians of seconds, and of the ratio to the reference in the same round."""
     return {
-        "median": statistics.median(wall for wall, _ in own),
-        "best": min(wall for wall, _ in own),
-        "processor": statistics.median(used for _, used in own),
-        "times": statistics.median(a[0] / b[0] for a, b in zip(own, reference, strict=True)),
+        "median": statistics.median(wall for wall, _ in times),
+        "best": min(wall for wall, _ in times),
+        "processor": statistics.median(used for _, used in times),
+        "times": statistics.median(a[0] / b[0] for a, b in zip(times, reference, strict=True)),
     }
 
 
@@ -208,9 +210,9 @@ def main(argv: list[str] | None = None) -> int:
         if not args.model_dir:
             make_model(folder, args.vocabulary)
         drawn, waited = measure(folder, Path(temporary) / "output", args.rounds)
-    show("tokens a second", drawn, 0)
-    show("seconds from typing to the end", waited, 3)
-    print(json.dumps({"load": os.getloadavg()[0], "tokens_a_second": drawn, "seconds": waited}))
+    show("tokens per second", drawn, 0)
+    show("seconds per command", waited, 3)
+    print(json.dumps({"load": os.getloadavg()[0], "tokens_per_second": drawn, "seconds": waited}))
     return 0
 
 

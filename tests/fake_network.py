@@ -1,4 +1,6 @@
-"""A network made up for the tests of sampling: seven ids, no weights."""
+"""A network of seven ids whose probabilities depend on the whole history, for tests of sampling."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -8,24 +10,24 @@ SIZE = 7
 _TABLE = np.log(np.random.default_rng(0).dirichlet([0.1, *[1] * (SIZE - 1)], 997))
 
 
-class FakeLanes:
-    """Give probabilities that depend on all ids heard."""
+class FakeState:
+    """Hold a hash of each row's ids, which selects its probabilities."""
 
-    def __init__(self, states: np.ndarray) -> None:
-        self._states = states
+    def __init__(self, hashes: np.ndarray) -> None:
+        self._hashes = hashes
 
     def step(self, ids: np.ndarray) -> np.ndarray:
-        self._states = (self._states * 31 + ids + 1) % len(_TABLE)
-        return _TABLE[self._states]
+        self._hashes = (self._hashes * 31 + ids + 1) % len(_TABLE)
+        return _TABLE[self._hashes]
 
-    def select_rows(self, rows: Sequence[int] | np.ndarray) -> "FakeLanes":
-        return FakeLanes(self._states[np.asarray(rows, int)])
+    def select_rows(self, rows: Sequence[int] | np.ndarray) -> FakeState:
+        return FakeState(self._hashes[np.asarray(rows, int)])
 
 
 class FakeNetwork:
-    """Give lanes, as network.Network does."""
+    """Stand in for generation.network.Network."""
 
     digest = "of no weights"
 
-    def initial_state(self, rows: int = 1) -> FakeLanes:
-        return FakeLanes(np.zeros(rows, int))
+    def initial_state(self, rows: int = 1) -> FakeState:
+        return FakeState(np.zeros(rows, int))

@@ -67,7 +67,7 @@ if __name__ == "__main__":  # the pool's workers import this file
     corpus.vocabulary.save(Path("vocabulary.json"))
     vocabulary = Vocabulary.load(Path("vocabulary.json"))
     assert vocabulary.encoding.nearest("+9", vocabulary.tokens[1:]) == "+2"
-    (ids,) = generate(FakeNetwork(), [0], 10, SamplingConfig(), grammar=vocabulary.grammar())
+    ((ids, _),) = generate(FakeNetwork(), [0], 10, SamplingConfig(), grammar=vocabulary.grammar())
     tokens = [vocabulary.tokens[number] for number in ids]
     assert tokens[::2] == ["then"] * 5, tokens
     encodings.write(tokens, "new.mid", "steps")

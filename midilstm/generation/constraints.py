@@ -1,7 +1,7 @@
 """Follow a key, chords and instruments: changes to the log probabilities of what may be drawn.
 
 Notes outside a key or chord become less likely, an instrument that has rested for long becomes
-more likely, and instruments that were not asked for become practically impossible.
+more likely, and all other instruments become practically impossible.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Constraints:
         self.encoding, self.tokens = vocabulary.encoding, vocabulary.tokens
         self.strength, self.key = config.control_strength, config.key
         if self.key and self.key != AUTO:
-            key_profile(self.key)  # or InputError
+            key_profile(self.key)  # raises InputError for another
         self.chords = chords_of(config.chords) if config.chords else ()
         contents = [TokenContent(), *map(self.encoding.content, self.tokens[1:])]
         known = {program for content in contents for program in content.programs}
@@ -106,7 +106,7 @@ class PieceState:
     last_bars: dict[str, float] = field(default_factory=dict)  # instrument → bar it last played in
 
     def __post_init__(self) -> None:
-        """Take the key that was asked for, if it is a certain one."""
+        """Start with the key of the settings, unless it is to be estimated."""
         self.key = None if self.constraints.key == AUTO else self.constraints.key
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
@@ -170,6 +170,6 @@ def parse_instruments(names: str, known: set[int]) -> dict[str, frozenset[int]]:
         is_drums = name in ("drums", "percussion")  # and not steel drums
         groups[name] = frozenset(known & {midi.DRUMS} if is_drums else family | similar)
         if not groups[name]:
-            names = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
-            raise InputError(f"the model knows no instrument {name!r}: it knows {names}")
+            choices = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
+            raise InputError(f"the model knows no instrument {name!r}: it knows {choices}")
     return groups

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from midilstm import model_dir as runs
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.generate import generate
+from midilstm.generation.length import PieceLength
 from midilstm.generation.loaded_model import (
-    FITTED_ON,
+    FittedOn,
     open_model,
     read_match_model,
     write_match_model,
 )
 from midilstm.generation.network import Network
+from midilstm.generation.piece_sampler import Sampler
+from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
-from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.match_model import MatchWeights, bars_per_token
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 FIT_TOKENS = 30_000  # of training pieces for the regression, about
@@ -33,21 +34,26 @@ def fit_match_model(
     model_dir: Path, training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], seed: int
 ) -> None:
     """Fit the match model to a folder's best or last network, unless that is done already."""
-    path = model_dir / runs.MATCH_MODEL
+    path = model_dir / MATCH_MODEL
     try:
-        known = read_match_model(path)[1]
+        fitted_on = read_match_model(path)[1]
     except InputError:
-        known = {}
+        fitted_on = None
         path.unlink()  # it is damaged and written again
     model = open_model(model_dir, None)
-    digest = model.network.digest
-    if known.get("weights_sha256") == digest:
+    if fitted_on and fitted_on.weights_sha256 == model.network.digest:
         return
     lengths = sorted(len(ids) - 1 for ids in held_out)
     length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
     weights = fit_match_weights(model.network, model.vocabulary, training, seed=seed, length=length)
-    values = (model.checkpoint_path.stem, digest, len(training), sum(map(len, training)), seed)
-    write_match_model(path, weights, dict(zip(FITTED_ON, values, strict=True)))
+    fitted_on = FittedOn(
+        checkpoint=model.checkpoint_path.stem,
+        weights_sha256=model.network.digest,
+        pieces=len(training),
+        tokens=sum(map(len, training)),
+        seed=seed,
+    )
+    write_match_model(path, weights, fitted_on)
     print(f"Saved {path}: how strongly new pieces repeat themselves, as the training pieces do")
 
 
@@ -66,9 +72,9 @@ def fit_match_weights(
     rng = np.random.default_rng(seed % 2**63)
     order = [pieces[index][:MAX_LENGTH] for index in rng.permutation(len(pieces))]
     fitted = order[: 1 + int(np.searchsorted(np.cumsum([len(ids) for ids in order]), FIT_TOKENS))]
-    bars, grammar = bars_per_token(vocabulary), vocabulary.grammar()
     length = min(length or max(1, int(np.median([len(ids) - 1 for ids in pieces]))), MAX_LENGTH)
     count = max(MIN_PIECES, min(128, 16_000 // length))
+    bars, config = bars_per_token(vocabulary), SamplingConfig(chars=length)
     rounds = min(ROUNDS, MAX_SAMPLED // (count * length))
     total = sum(map(len, fitted)) + rounds * count * length
     with tqdm(None, "memory", total, unit="token", delay=1, leave=False, disable=None) as bar:
@@ -81,10 +87,10 @@ def fit_match_weights(
 
         def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
             first = int(start) + 1000 * round_index
-            memory = MatchModel.begin(bars, weights)
-            rules = {"memory": memory, "grammar": grammar, "progress": bar.update}
-            seeds = range(first, first + count)
-            return [*map(np.array, generate(network, seeds, length, SamplingConfig(), **rules))]
+            sampler = Sampler(network, vocabulary, config, weights)
+            seeds, piece_length = range(first, first + count), PieceLength.of(config, vocabulary)
+            pieces = sampler.draw(seeds, piece_length, progress=bar.update)
+            return [np.array(piece.ids) for piece in pieces]
 
         start = rng.integers(2**32)
         reference = [ids[:-1][:length] for ids in order[:MAX_REFERENCE]]

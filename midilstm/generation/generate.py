@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from threading import Event
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -21,59 +21,69 @@ from midilstm.tokenizers.grammar import Grammar
 from midilstm.tokenizers.vocabulary import END_ID
 
 GROUP = 32  # pieces side by side: they share matrix products, and cores share the groups
+StopReason = Literal["end", "length", "limit"]
+
+
+class Drawn(NamedTuple):
+    """New ids, and whether END, the length or the largest number of ids stopped the piece."""
+
+    ids: list[int]
+    stop_reason: StopReason
 
 
 def generate(
     network: Network,
     seeds: Sequence[int],
-    length: int,
+    max_ids: int,
     config: SamplingConfig,
     primer: Sequence[int] = (),
     *,
-    memory: MatchModel | None = None,
+    match_model: MatchModel | None = None,
     grammar: Grammar[Any] | None = None,
-    control: Callable[[], PieceState] | None = None,
-    until: Callable[[], Callable[[int], bool]] | None = None,
+    begin_constraints: Callable[[], PieceState] | None = None,
+    begin_length: Callable[[], Callable[[int], bool]] | None = None,
     progress: Callable[[int], object] = lambda _: None,
-) -> list[list[int]]:
-    """Draw a piece of `length` ids for each seed, each id from the network's output for the last.
+) -> list[Drawn]:
+    """Draw a piece of `max_ids` ids or fewer for each seed.
 
-    END and the primer are fed first, also to `memory`, the match model of a piece not yet begun.
-    Log probabilities are changed, in this order, by the match model; by `control`, which makes the
-    constraints of one piece; by excluding END, which may only end a piece, and that only with
-    `stop_at_end`; by `grammar`, which a primer may violate; and by the sampling settings. `until`
-    makes a function that tells of each new id whether it is beyond the piece's length. `progress`
-    is called with the number of tokens drawn. The same seeds give the same pieces, however many
-    cores there are; up to network.ROW_BY_ROW pieces each is as its seed alone gives.
+    The network is fed END, the primer, and each new id. Its log probabilities are changed, in this
+    order, by the match model, whose history must be empty; by the constraints; by excluding END,
+    unless `stop_at_end` is set and the piece has begun; by the grammar, which the primer may
+    violate; and by the sampling settings. `begin_constraints` is called for each piece, and so is
+    `begin_length`, whose result tells of one id after another whether it is beyond the length.
+    `progress` is called with the number of ids drawn since its last call.
+
+    The same seeds give the same pieces whatever the number of cores. Of up to network.ROW_BY_ROW
+    pieces, each depends on its own seed alone.
     """
     rnn_state, prefix = network.initial_state(), [END_ID, *primer]
     for token_id in prefix[:-1]:
         rnn_state.step(np.array([token_id]))
-        if memory:
-            memory.update(np.array([token_id]))
+        if match_model:
+            match_model.update(np.array([token_id]))
     grammar_state = grammar.state_after(primer) if grammar else 0
 
-    def draw(seeds: Sequence[int], stopped: Event) -> list[list[int]]:
+    def draw(seeds: Sequence[int], stopped: Event) -> list[Drawn]:
         pieces, rows = [], [0] * len(seeds)
         for seed in seeds:
-            is_beyond = until() if until else None
-            constraints = control() if control else None
+            is_beyond = begin_length() if begin_length else None
+            constraints = begin_constraints() if begin_constraints else None
             rng = np.random.default_rng(seed)
             pieces.append(_Piece(rng, prefix[:], grammar_state, is_beyond, constraints))
-        match_model = memory.select_rows(rows) if memory else None
-        steps = _steps(pieces, rnn_state.select_rows(rows), match_model, config, grammar)
-        for count in islice(steps, length):
+        matches = match_model.select_rows(rows) if match_model else None
+        steps = _steps(pieces, rnn_state.select_rows(rows), matches, config, grammar)
+        for count in islice(steps, max_ids):
             progress(count)
             if stopped.is_set():
                 break
-        return [piece.ids[len(prefix) :] for piece in pieces]
+        return [Drawn(piece.ids[len(prefix) :], piece.stop_reason) for piece in pieces]
 
     return _in_groups(draw, seeds)
 
 
 def _in_groups(
-    draw: Callable[[Sequence[int], Event], list[list[int]]], seeds: Sequence[int]
-) -> list[list[int]]:
+    draw: Callable[[Sequence[int], Event], list[Drawn]], seeds: Sequence[int]
+) -> list[Drawn]:
     """Draw the pieces of all seeds, one group per core; `draw` stops when the event is set."""
     groups = [seeds[start : start + GROUP] for start in range(0, len(seeds), GROUP)]
     stopped = Event()
@@ -95,6 +105,7 @@ class _Piece:
     grammar_state: int
     is_beyond: Callable[[int], bool] | None
     constraints: PieceState | None
+    stop_reason: StopReason = "limit"
 
 
 def _steps(
@@ -127,11 +138,12 @@ def _steps(
         rows = []
         for row_index, (piece, token_id) in enumerate(zip(pieces, ids, strict=True)):
             piece.grammar_state = states[row_index]
-            # The first id stays whatever its length: a piece without notes is none.
-            is_over = token_id == END_ID or (
-                piece.is_beyond and piece.is_beyond(token_id) and not is_first
-            )
-            if not is_over:
+            if token_id == END_ID:
+                piece.stop_reason = "end"
+            # The first id stays whatever its length, so that no piece is empty.
+            elif piece.is_beyond and piece.is_beyond(token_id) and not is_first:
+                piece.stop_reason = "length"
+            else:
                 piece.ids.append(token_id)
                 if piece.constraints:
                     piece.constraints.update(token_id)

@@ -1,4 +1,4 @@
-"""What training left, ready to sample from: network, vocabulary, the memory of the piece."""
+"""Open a model folder: network, vocabulary, match model and settings."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.generation.network import Network, from_arrays, read_weights
 from midilstm.model_dir import MATCH_MODEL, VOCABULARY, load_settings, select_checkpoint
 from midilstm.repetition.match_model import MatchWeights
+from midilstm.schema import Config, from_json, setting, to_json
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-FITTED_ON = {"checkpoint": str, "weights_sha256": str, "pieces": int, "tokens": int, "seed": int}
+
+@dataclass(frozen=True, kw_only=True)
+class FittedOn(Config):
+    """What the weights of a match model were fitted on."""
+
+    checkpoint: str = setting("-", "name of the checkpoint")
+    weights_sha256: str = setting("-", "digest of its weights")
+    pieces: int = setting(0, "training pieces", low=0)
+    tokens: int = setting(0, "tokens of the training pieces", low=0)
+    seed: int = setting(0, "seed of the fit")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model folder, ready to sample from."""
+    """What a model folder holds, ready to sample from."""
 
     checkpoint_path: Path
     network: Network
     vocabulary: Vocabulary
-    pedal: bool = True  # whether it heard the sustain pedal
+    pedal: bool = True  # whether the training data was read with the sustain pedal
     match_weights: MatchWeights | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the checkpoint's epoch
 
@@ -57,23 +66,21 @@ def open_model(model_dir: Path, which: str | None) -> LoadedModel:
     )
 
 
-def write_match_model(path: Path, weights: MatchWeights, fitted_on: dict[str, Any]) -> None:
-    """Write the memory's weights, and what they were fitted on, as JSON."""
-    body = {"weights": weights.to_json(), "fitted_on": fitted_on}
+def write_match_model(path: Path, weights: MatchWeights, fitted_on: FittedOn) -> None:
+    """Write the match model's weights, and what they were fitted on, as JSON."""
+    body = {"weights": weights.to_json(), "fitted_on": to_json(fitted_on)}
     write_atomically(path, json.dumps(body, indent=2) + "\n")
 
 
-def read_match_model(path: Path) -> tuple[MatchWeights | None, dict[str, Any]]:
-    """Read what `write_memory` wrote; where there is no file there is no memory."""
+def read_match_model(path: Path) -> tuple[MatchWeights | None, FittedOn | None]:
+    """Read what `write_match_model` wrote; return None twice where there is no file."""
     try:
         body = read_json(path, 2**16)
         if set(body) != {"weights", "fitted_on"}:
             raise ValueError("expected weights and fitted_on")
-        if {name: type(value) for name, value in body["fitted_on"].items()} != FITTED_ON:
-            raise ValueError(f"expected fitted_on to have {', '.join(FITTED_ON)}")
-        return MatchWeights.from_json(body["weights"]), body["fitted_on"]
+        return MatchWeights.from_json(body["weights"]), from_json(FittedOn, body["fitted_on"])
     except FileNotFoundError:
-        return None, {}
+        return None, None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a match model that train.py wrote ({error}); remove it, and the "

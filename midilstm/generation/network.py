@@ -1,4 +1,4 @@
-"""The trained network run forward in NumPy alone; knows no Keras, no MIDI, no tokens."""
+"""Run the trained network forward in NumPy alone, without Keras."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from midilstm.checkpoint import CheckpointContents, CheckpointError, read_checkp
 from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
 
-ROW_BY_ROW = 8  # up to so many pieces, a product a row costs no more than one for all rows
+ROW_BY_ROW = 8  # with up to this many rows, one product per row is as fast as one for all
 
 
 @dataclass(frozen=True)
 class Network:
-    """Weights in the form that a step uses; all arrays float32.
+    """A network's weights in the form that a step uses; all arrays float32.
 
-    table [V, 4U] is what the first layer adds for each id; kernels[0] is [U, 4U], the others
-    [2U, 4U] for input and last output side by side; biases [4U]; head [U, V], head_bias [V].
-    Gates stand in the order input, forget, output, candidate, and the first three are halved:
-    sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so one tanh serves all four, and a half is exact.
+    table [V, 4U] holds the first layer's input term for each id; kernels[0] is [U, 4U], the others
+    [2U, 4U], for input and previous output side by side; biases [4U]; head [U, V], head_bias [V].
+    Gates are ordered input, forget, output, candidate, and the first three are halved:
+    sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so that one tanh serves all four. Halving is exact.
     """
 
     table: np.ndarray
@@ -40,17 +40,17 @@ class Network:
 
 @dataclass
 class RNNState:
-    """Pieces side by side.
+    """The LSTM state of a batch of pieces, one per row.
 
-    Up to ROW_BY_ROW, a piece gets the same bits however many others stand beside it. Larger groups
-    share one product, and their rows may differ from rows alone in the last bits.
+    In a batch of up to ROW_BY_ROW rows, a row's values do not depend on the others. Larger batches
+    share one matrix product, and their rows may differ from single rows in the last bits.
     """
 
     network: Network
     states: np.ndarray  # float32 [2, layers, B, units]: outputs and cells
 
     def select_rows(self, rows: Sequence[int] | np.ndarray) -> RNNState:
-        """Return a copy of these rows, some of them perhaps several times."""
+        """Return a copy of these rows; a row may be selected several times."""
         return RNNState(self.network, self.states[:, :, np.asarray(rows, np.intp)])
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -64,11 +64,11 @@ class RNNState:
             z = _product(both, network.kernels[layer])
             z += network.biases[layer]
             x = self._cell(z, layer)
-        scores = _product(x, network.head)
-        scores += network.head_bias
-        scores -= scores.max(axis=1, keepdims=True)
-        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        return scores
+        log_probs = _product(x, network.head)
+        log_probs += network.head_bias
+        log_probs -= log_probs.max(axis=1, keepdims=True)
+        log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
+        return log_probs
 
     def _cell(self, z: np.ndarray, layer: int) -> np.ndarray:
         """Turn gates z [B, 4U] into a layer's new output [B, U]; z is overwritten."""

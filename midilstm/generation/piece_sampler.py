@@ -10,7 +10,7 @@ from tqdm import tqdm
 from midilstm.config import SamplingConfig
 from midilstm.fileio import warn
 from midilstm.generation.constraints import Constraints, parse_constraints
-from midilstm.generation.generate import generate
+from midilstm.generation.generate import StopReason, generate
 from midilstm.generation.length import PieceLength
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import Network
@@ -20,10 +20,14 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class GeneratedPiece:
-    """New music: the ids as drawn, and their tokens up to the length."""
+    """New music: the ids as drawn, their tokens up to the length, and what stopped the piece.
+
+    It is "limit" where the length in bars or seconds was not reached in a sensible number of ids.
+    """
 
     ids: tuple[int, ...]
     tokens: list[str]
+    stop_reason: StopReason
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,26 @@ class Sampler:
         total = len(seeds) * max_tokens if length.is_exact else None
         hidden = True if progress else None  # None: hidden where nothing can be drawn
         with tqdm(total=total, delay=0.5, unit="token", leave=False, disable=hidden) as bar:
-            pieces = generate(
+            drawn = generate(
                 self.network,
                 seeds,
                 max_tokens,
                 self.config,
                 primer_ids,
-                memory=match_model,
+                match_model=match_model,
                 grammar=self.vocabulary.grammar() if self.config.strict_grammar else None,
-                control=(lambda: constraints.begin(primer)) if constraints else None,
-                until=None if length.is_exact else length.id_counter,
+                begin_constraints=(lambda: constraints.begin(primer)) if constraints else None,
+                begin_length=None if length.is_exact else length.id_counter,
                 progress=progress or bar.update,
             )
-        n_cut = sum(len(ids) == max_tokens for ids in pieces)
-        if n_cut and not length.is_exact:
+        reasons = ["length" if length.is_exact and x == "limit" else x for _, x in drawn]
+        if n_cut := reasons.count("limit"):
             warn(
                 f"{n_cut} of {len(seeds)} pieces were cut off at {max_tokens} tokens, before "
-                f"{length}: the model does not move on in time"
+                f"{length}: the model does not advance in time"
             )
-        return [GeneratedPiece(tuple(ids), length.cut(ids)) for ids in pieces]
+        pieces = zip(drawn, reasons, strict=True)
+        return [GeneratedPiece(tuple(ids), length.cut(ids), reason) for (ids, _), reason in pieces]
 
 
 def make_sampler(model: LoadedModel, config: SamplingConfig) -> Sampler:

@@ -21,7 +21,7 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 LEVELS = 3  # contexts of 1, 2 and 4 ids are indexed, each twice as long as the one before
 LONGEST = 2 ** (LEVELS - 1)
 MAX_MATCH = 64  # ids compared backwards when a match begins; one that goes on may become longer
-CONTEXT_BITS = 32  # of a context's number
+CONTEXT_BITS = 32  # of a context's id
 CAP = 2.0  # log2 of 4 ids: the cap of `log_match_capped`
 MIN_LOG_PROB = -12.0  # nats: what `model_logprob` is multiplied by for less likely ids
 MAX_BIAS = 16.0  # nats at strength 1, in either direction
@@ -79,24 +79,24 @@ class Candidate(NamedTuple):
 class History:
     """Index the contexts of one piece and give the ids that followed the current one.
 
-    Time and memory grow linearly with the piece. Each context of 2 or 4 ids has a number, looked
-    up by the numbers of its halves; a context of one id has that id as its number.
+    Time and memory grow linearly with the piece. Each context of 2 or 4 ids has an id
+    of its own, looked up by the ids of its halves; a context of one id has that id.
     """
 
     def __init__(self, bars: Sequence[float], min_lag_bars: float) -> None:
         """Begin a piece; `bars` float [V] is by how many bars each id advances the music."""
         self._bars, self._min_lag, self._now = bars, min_lag_bars, 0.0
         self._ids, self._onsets = [0] * LONGEST, [0.0] * LONGEST  # as if only END came before
-        self._numbers: dict[int, int] = {}  # both halves' numbers as one → a context's number
+        self._context_ids: dict[int, int] = {}  # both halves' ids as one number → a context's id
         # Per context: the latest position after it, and the latest that has another id (0: none).
         self._newest, self._alternate = [0] * len(bars), [0] * len(bars)
         self._n_indexed = LONGEST  # positions before this one are in `_newest` and `_alternate`
         self._match = self._length = 0  # the position that continues the match (0: none)
-        # Per level and position: the number of the context of 2 ** level ids that ends there.
+        # Per level and position: the id of the context of 2 ** level tokens that ends there.
         self._contexts: list[list[int]] = [[0] * LONGEST]
         for level in range(1, LEVELS):
             half = self._contexts[level - 1][0]
-            self._contexts.append([self._number(half, half)] * LONGEST)
+            self._contexts.append([self._context_id(half, half)] * LONGEST)
 
     def update(self, token_id: int) -> None:
         """Append the piece's next id."""
@@ -108,11 +108,11 @@ class History:
         ids.append(token_id)
         onsets.append(self._now)
         self._now += self._bars[token_id]
-        number, halves, back = token_id, self._contexts[0], -2
-        halves.append(number)
+        context_id, halves, back = token_id, self._contexts[0], -2
+        halves.append(context_id)
         for wholes in self._contexts[1:]:
-            number = self._number(halves[back], number)
-            wholes.append(number)
+            context_id = self._context_id(halves[back], context_id)
+            wholes.append(context_id)
             halves, back = wholes, 2 * back + 1
         latest, position = self._now - self._min_lag, self._n_indexed
         while position < len(ids) and onsets[position] <= latest:
@@ -120,25 +120,25 @@ class History:
             position += 1
         self._n_indexed = position
 
-    def _number(self, first: int, second: int) -> int:
-        """Return the number of the context with these halves, a new one if it has none."""
+    def _context_id(self, first: int, second: int) -> int:
+        """Return the id of the context with these halves, a new one if it has none."""
         key = first << CONTEXT_BITS | second
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._newest)
+        context_id = self._context_ids.get(key)
+        if context_id is None:
+            context_id = self._context_ids[key] = len(self._newest)
             self._newest.append(0)
             self._alternate.append(0)
-        return number
+        return context_id
 
     def _index(self, position: int) -> None:
         """Enter the id at `position` under the contexts before it."""
         ids, newest, alternate = self._ids, self._newest, self._alternate
         for contexts in self._contexts:
-            number = contexts[position - 1]
-            old = newest[number]
-            newest[number] = position
+            context_id = contexts[position - 1]
+            old = newest[context_id]
+            newest[context_id] = position
             if old and ids[old] != ids[position]:
-                alternate[number] = old
+                alternate[context_id] = old
 
     def candidates(self) -> list[Candidate]:
         """Return the candidates for the next id, two at most.
@@ -148,13 +148,13 @@ class History:
         first, second, size = self._match, 0, 0
         ids, newest, alternate = self._ids, self._newest, self._alternate
         for level in reversed(range(LEVELS)):
-            number = self._contexts[level][-1]
-            position = newest[number]
+            context_id = self._contexts[level][-1]
+            position = newest[context_id]
             if not position:
                 continue
             if not first:
                 first, self._length = position, self._count_matching(position, 2**level)
-            second = position if ids[position] != ids[first] else alternate[number]
+            second = position if ids[position] != ids[first] else alternate[context_id]
             if second and ids[second] != ids[first]:
                 size = 2**level
                 break
@@ -179,9 +179,10 @@ class History:
     def copy(self) -> History:
         """Return an independent copy."""
         other = copy.copy(self)
-        other._ids, other._onsets, other._numbers = self._ids[:], self._onsets[:], {**self._numbers}
+        other._ids, other._onsets = self._ids[:], self._onsets[:]
+        other._context_ids = {**self._context_ids}
         other._newest, other._alternate = self._newest[:], self._alternate[:]
-        other._contexts = [numbers[:] for numbers in self._contexts]
+        other._contexts = [ids[:] for ids in self._contexts]
         return other
 
 

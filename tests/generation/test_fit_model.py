@@ -8,9 +8,10 @@ from fake_network import SIZE, FakeNetwork
 
 from midilstm.config import SamplingConfig
 from midilstm.generation.fit_model import fit_match_weights
-from midilstm.generation.generate import generate
+from midilstm.generation.length import PieceLength
+from midilstm.generation.piece_sampler import Sampler
 from midilstm.repetition.fit import PRIOR_MEAN
-from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
@@ -38,9 +39,10 @@ def repeated_in_last_fifth(pieces: list[np.ndarray]) -> float:
 
 
 def draw(count: int, length: int, weights: MatchWeights | None) -> list[np.ndarray]:
-    memory = MatchModel.begin(bars_per_token(VOCABULARY), weights) if weights else None
-    pieces = generate(NETWORK, range(count), length, SamplingConfig(), memory=memory)
-    return [np.array(ids) for ids in pieces]
+    config = SamplingConfig(chars=length)
+    sampler = Sampler(NETWORK, VOCABULARY, config, weights)
+    pieces = sampler.draw(range(count), PieceLength.of(config, VOCABULARY))
+    return [np.array(piece.ids) for piece in pieces]
 
 
 def test_a_fit_is_reproducible_and_new_pieces_repeat_as_the_reference() -> None:

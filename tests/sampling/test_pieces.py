@@ -1,0 +1,196 @@
+"""The pieces of sample.py: their notes, lengths, seeds, names and files."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mido
+import pretty_midi
+import pytest
+from sample_runs import midi_bytes, refusal, run
+
+import sample
+from midilstm import tokenizers
+from midilstm.generation.length import MAX_TOKENS_PER_UNIT
+from midilstm.midi import program_of
+
+
+def test_notes_follow_each_other_by_half_a_quarter() -> None:
+    (piece,) = run("--chars=100", "--seed=5", "--bpm=90", "--instrument=4")
+    file = mido.MidiFile(piece["path"].with_suffix(".mid"))
+    messages, onsets, now = list(mido.merge_tracks(file.tracks)), set(), 0
+    for message in messages:
+        now += message.time
+        if message.type == "note_on" and message.velocity:
+            onsets.add(now / file.ticks_per_beat)
+    assert sorted(onsets) == [i / 2 for i in range(100)]
+    assert [m.program for m in messages if m.type == "program_change" and m.channel != 9] == [4]
+    tempos = [mido.tempo2bpm(m.tempo) for m in messages if m.type == "set_tempo"]
+    assert tempos == [pytest.approx(90, abs=1e-3)]
+    assert tokenizers.read(piece["path"].with_suffix(".mid")) == piece["tokens"]
+
+
+def read_with_music21(path: Path) -> list[tuple[float, int]]:
+    from music21 import converter
+
+    notes = converter.parse(path, forceSource=True).flatten().notes
+    return sorted((float(n.offset), p.midi) for n in notes for p in n.pitches)
+
+
+def read_with_pretty_midi(path: Path) -> list[tuple[float, int]]:
+    file = pretty_midi.PrettyMIDI(str(path))
+    notes = [(file.time_to_tick(n.start), n.pitch) for i in file.instruments for n in i.notes]
+    return sorted((tick / file.resolution, pitch) for tick, pitch in notes)
+
+
+def test_other_programs_read_the_same_notes() -> None:
+    (piece,) = run("--chars=60", "--seed=2", "--bpm=97", "--instrument=flute")
+    pitches = {"C4": [60], "E4": [64], "0.4.7": [60, 64, 67], "2.5.9": [62, 65, 69]}
+    expected = [(i / 2, pitch) for i, t in enumerate(piece["tokens"]) for pitch in pitches[t]]
+    for read in (read_with_music21, read_with_pretty_midi):
+        assert read(piece["path"].with_suffix(".mid")) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "count"),
+    [
+        *(("", 100), ("--bars=2", 16), ("--seconds=4", 16), ("--seconds=4 --bpm=90", 12)),
+        *(("--seconds=2.6", 11), ("--seconds=0.001", 1)),
+    ],
+)
+def test_a_piece_has_the_length_of_its_flag(flags: str, count: int) -> None:
+    (piece,) = run(*flags.split())
+    assert len(piece["tokens"]) == count
+    length = flags.split(" ")[0].lstrip("-").replace("=", "-") or "chars-100"
+    assert piece["path"].stem.endswith(f"_temperature-1_{length}")
+
+
+def test_a_piece_that_does_not_reach_its_length_is_cut_off_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MAX_TOKENS_PER_UNIT, "bars", 7)  # as if a bar took more tokens
+    assert [len(piece["tokens"]) for piece in run("--bars=2", "--count=2")] == [14, 14]
+    error = capsys.readouterr().err
+    assert "warning: 2 of 2 pieces were cut off at 14 tokens, before 2 bars" in error
+
+
+def test_with_stop_at_end_pieces_have_different_lengths() -> None:
+    pieces = run("--bars=50", "--count=12", "--seed=0", "--stop-at-end")
+    lengths = {len(piece["tokens"]) for piece in pieces}
+    assert min(lengths) >= 1
+    assert len(lengths) > 3
+
+
+def test_a_seed_fixes_the_bytes_and_no_file_is_overwritten(tmp_path: Path) -> None:
+    stem, output = "epoch-0002_seed-5_temperature-1_chars-20", tmp_path / "output"
+    output.mkdir()
+    (output / f"{stem}.json").write_text('{"seed": 0}')
+    (output / f"{stem}-2.mid").write_text("mine")
+    (first,), (second,) = run("--chars=20", "--seed=5"), run("--chars=20", "--seed=5")
+    assert (first["path"].stem, second["path"].stem) == (f"{stem}-3", f"{stem}-4")
+    assert midi_bytes(first) == midi_bytes(second)
+    assert (output / f"{stem}.json").read_text() == '{"seed": 0}'
+    assert not (output / f"{stem}.mid").exists()
+    assert midi_bytes(*run("--chars=20", "--seed=6")) != midi_bytes(first)
+
+
+def test_a_random_seed_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    (piece,) = run("--chars=20")
+    seed = capsys.readouterr().out.split("--seed=")[1].split()[0]
+    assert midi_bytes(*run("--chars=20", f"--seed={seed}")) == midi_bytes(piece)
+
+
+def test_each_of_eight_pieces_equals_the_one_of_its_seed_alone() -> None:
+    pieces = run("--chars=40", "--count=8", "--seed=3")
+    assert [piece["seed"] for piece in pieces] == list(range(3, 11))
+    assert len({midi_bytes(piece) for piece in pieces}) == 8
+    for piece in pieces:
+        assert midi_bytes(*run("--chars=40", f"--seed={piece['seed']}")) == midi_bytes(piece)
+        assert piece["rng_batch"] == {"seed": piece["seed"], "count": 1}
+
+
+def test_the_json_records_how_a_piece_was_made() -> None:
+    flags = ["--chars=20", "--seed=5", "--top-k=3", "--top-p=0.9", "--repetition-penalty=1.1"]
+    (piece,) = run(*flags, "--instrument=violin")
+    assert (
+        piece.items()
+        >= {
+            "command": f"python sample.py {' '.join(flags)} --instrument=violin",
+            **{"seed": 5, "chars": 20, "bars": None, "temperature": 1, "top_k": 3, "top_p": 0.9},
+            **{
+                "repetition_penalty": 1.1,
+                "instrument": "Violin",
+                "checkpoint": "2",
+                "val_loss": 0.5,
+            },
+        }.items()
+    )
+    assert set(piece["versions"]) == {"python", "numpy", "music21", "miditok", "symusic"}
+    settings = "temperature-1_top-k-3_top-p-0.9_penalty-1.1"
+    assert piece["path"].stem == f"epoch-0002_seed-5_{settings}_chars-20"
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--chars=0", "--bars=1.5", "--seconds=0", "--seconds=nan", "--chars=100 --bars=2"),
+        *("--temperature=-1", "--temperature=nan", "--temperature=x", "--temperature=1e-9"),
+        *("--bpm=0", "--seed=-1", "--count=0", "--top-k=-1", "--top-p=0", "--top-p=1.1"),
+        *("--repetition-penalty=0.9", "--memory=2.1", "--memory=-1", "--temperature=0 --count=2"),
+        "--best=3 --count=2",
+    ],
+)
+def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        sample.main(flag.split(" "))
+    assert exit_info.value.code == 2
+    assert flag.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("128", "0 to 127"), ("kazoo", "try violin"), ("viol", "Violin, Viola")],
+)
+def test_an_instrument_is_a_number_or_the_beginning_of_one_name(
+    name: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hint in refusal(capsys, f"--instrument={name}")
+    names = ("127", "VIOLA", "church", "lead 8 (bass + lead)")
+    assert [program_of(x) for x in names] == [127, 41, 19, 87]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("no note")])
+def test_a_piece_that_cannot_be_written_leaves_no_json(
+    tmp_path: Path, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(tokenizers, "write", fail)
+    assert sample.main(["--chars=5"]) == (130 if error is KeyboardInterrupt else 2)
+    assert list((tmp_path / "output").iterdir()) == []
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_full_disk_leaves_no_partial_piece(tmp_path: Path, blocks: int) -> None:
+    script = Path(sample.__file__)
+    command = f"ulimit -f {blocks}; {sys.executable} {script} --seed=1"  # of 1,024 bytes
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sample.py: cannot write output/epoch-0002_seed-1")
+    assert done.stderr.endswith("(File too large); all files written before are intact\n")
+    assert not list((tmp_path / "output").iterdir())
+
+
+def test_sampling_imports_neither_tensorflow_nor_without_need_miditok(tmp_path: Path) -> None:
+    root = Path(sample.__file__).parent
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r}); import sample; "
+        "assert sample.main(['--chars=5']) == 0; print(*sys.modules)"
+    )
+    modules = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "numpy" in modules
+    assert not {"tensorflow", "keras", "miditok"} & set(modules)
