@@ -1,4 +1,4 @@
-"""Compare recipes by what counts: nats a token on pieces that training never saw.
+"""Compare training recipes by their loss, in nats per token, on held-out pieces.
 
     python benchmarks/quality.py --out quality.jsonl --corpus rags=FOLDER --corpus jazz=FOLDER
 
@@ -27,7 +27,7 @@ from midilstm.fileio import write_atomically
 from midilstm.tokenizers import vocabulary as vocabularies
 
 BATCH, LENGTH = 16, 64
-# What train.py does when nothing is asked for, but for the number of steps.
+# The defaults of train.py, except for the number of steps.
 SHAPING = [
     *("layers", "units", "dropout", "input_dropout"),
     *("learning_rate", "transpose", "shuffle"),
@@ -143,7 +143,7 @@ def build(vocabulary_size: int, change: dict[str, Any], seed: int) -> Any:
             config, vocabulary_size, batch_size=BATCH, sequence_length=LENGTH
         )
     model.compile_for_training(network, change["learning_rate"])
-    # Another of the same kind: averages have to be asked for before its variables are made.
+    # A new optimizer: averages must be set up before its variables are created.
     how = {"use_ema": True, "ema_momentum": change["ema"]} if change["ema"] else {}
     network.optimizer = keras.optimizers.Adam(change["learning_rate"], **how)
     network.optimizer.build(network.trainable_variables)
@@ -314,7 +314,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             axes.plot(epochs, [point[0] for point in curve], color=colour, linestyle=":")
         gram = here["best n-gram"]["best"]
         axes.axhline(gram, color="grey", linestyle="--", label="best n-gram")
-        axes.set(title=corpus, xlabel="epoch", ylabel="nats a token")
+        axes.set(title=corpus, xlabel="epoch", ylabel="nats per token")
         axes.spines[["top", "right"]].set_visible(False)
     lines = {
         line.get_label(): line for axes in panels for line in axes.get_legend_handles_labels()[0]
@@ -330,7 +330,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing; print and draw what is asked for."""
+    """Run what is missing; print the table and draw the picture if they are requested."""
     args = parse_args(argv)
     for row in runs(args):
         add_row(args.out, row)

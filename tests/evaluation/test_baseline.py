@@ -1,4 +1,4 @@
-"""The n-gram baseline beside the network, without and with memory, on made-up pieces."""
+"""The n-gram baseline beside a uniform network, without and with match models."""
 
 from typing import Any
 
@@ -7,88 +7,81 @@ import pytest
 from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
 from midilstm.evaluation import baseline
-from midilstm.evaluation import ngram as ngrams
-from midilstm.evaluation.likelihood import by_ngram
+from midilstm.evaluation.likelihood import score_ngram
+from midilstm.evaluation.ngram import count_ngrams
 from midilstm.repetition.match_model import MatchModel, MatchWeights
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 RNG = np.random.default_rng(0)
-NAMES = ("C4", "D4", "E4", "F#4", "F4", "G4", "A4", "B4")
+UNIFORM: Any = Uniform(9)
+VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F#4", "F4", "G4", "A4", "B4"))
 
 
-def test_the_best_ngram_is_the_one_whose_rule_made_the_music() -> None:
-    vocabulary = Vocabulary((END, *NAMES))
+def test_the_best_ngram_has_the_order_and_keys_of_the_rule_that_made_the_music() -> None:
     low = np.array([*[1, 2, 3, 4] * 10, 0], np.int32)
     high = np.array([*[5, 6, 7, 8] * 10, 0], np.int32)
-    music = corpus([low, low], [high, high[8:]])
-    found = baseline.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
-    for name in ("training", "held_out"):
-        assert found["scores"][name]["nll_per_token"]["value"] == pytest.approx(np.log(9))
-        assert found["scores"][name]["of"] == 2
-    facts = found["ngram_baseline"]
-    # The held-out pieces use other ids than the training pieces: only transposition shows them.
-    assert facts["best"]["keys"] == 12
-    assert facts["best"]["order"] > 1
-    assert facts["best"]["accuracy"]["value"] > 0.9
+    dataset = corpus([low, low], [high, high[8:]])
+    stats = baseline.measure_prediction(UNIFORM, dataset, VOCABULARY, RNG)
+    for likelihood in stats.scores.values():
+        assert likelihood.nll_per_token.value == pytest.approx(np.log(9))
+        assert (likelihood.n_available, likelihood.with_memory) == (2, None)
+    compared = stats.ngram_baseline
+    assert compared
+    # The held-out pieces use other ids than the training pieces: only transposition helps.
+    assert compared.best_ngram.keys == 12
+    assert compared.best_ngram.order > 1
+    assert (compared.best.accuracy.value or 0) > 0.9
     names = ["unigram", "2-gram", "3-gram", "4-gram", "5-gram", "6-gram"]
-    assert [row["name"] for row in facts["all"]] == names * 2
-    lowest = min(row["nll_per_token"] for row in facts["all"])
-    assert facts["best"]["nll_per_token"]["value"] == lowest
-    assert facts["model_minus_baseline"]["value"] == pytest.approx(np.log(9) - lowest)
+    assert [summary.name for summary in compared.all] == names * 2
+    lowest = min(summary.nll_per_token for summary in compared.all)
+    assert compared.best.nll_per_token.value == lowest
+    assert compared.model_minus_baseline.value == pytest.approx(np.log(9) - lowest)
 
 
-def test_an_ngrams_nats_are_those_of_its_rows() -> None:
-    pieces = some_pieces(7, 3, 12)
-    for order, ngram in enumerate(ngrams.count(pieces, 9, 6)):
-        one = list(baseline.ngrams(pieces, pieces, [np.arange(9)]))[order]
-        assert one.facts["order"] == order + 1
-        for costs, ids in zip(one.found, pieces, strict=True):
-            rows = np.concatenate(list(ngram.rows(ids)))
-            right = rows[np.arange(len(ids)), ids]
-            assert costs[0, 0].sum() == pytest.approx(-np.log(right).sum())
-            assert (costs[0, 1] == 0).sum() == (rows.max(1) == right).sum()
+def test_at_most_a_number_of_training_pieces_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "MAX_TRAINING_PIECES", 4)
+    dataset = corpus(some_pieces(*range(2, 12)), [])
+    stats = baseline.measure_prediction(UNIFORM, dataset, VOCABULARY, RNG)
+    assert [*stats.scores] == ["training"]
+    assert (stats.scores["training"].pieces, stats.scores["training"].n_available) == (4, 10)
+    assert (stats.ngram_baseline, stats.by_section) == (None, None)
 
 
-def test_of_many_training_pieces_some_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline, "TRAINING_PIECES", 4)
-    music = corpus(some_pieces(*range(2, 12)), [])
-    vocabulary = Vocabulary((END, "C4", "D4"))
-    found = baseline.score(Uniform(9), music, vocabulary, RNG)  # type: ignore[arg-type]
-    assert found["scores"]["training"]["pieces"] == 4
-    assert found["scores"]["training"]["of"] == 10
-    assert set(found) == {"scores"}
+def test_match_models_improve_the_network_and_the_ngram() -> None:
+    dataset, weights = (
+        corpus(strains(12), strains(4, seed=1)),
+        MatchWeights(1, 1, -1, 1, 0.5, 0, 0, -0.5),
+    )
+    stats = baseline.measure_prediction(UNIFORM, dataset, VOCABULARY, RNG, weights)
+    likelihood, compared = stats.scores["held_out"], stats.ngram_baseline
+    assert likelihood.with_memory
+    assert compared
+    assert compared.with_memory
+    without, remembering = (
+        likelihood.nll_per_token.value,
+        likelihood.with_memory.nll_per_token.value,
+    )
+    assert without == pytest.approx(np.log(9))
+    assert (remembering or 9) < 0.8 * np.log(9)
+    best = compared.with_memory.best.nll_per_token.value or 9
+    assert best < 0.8 * (compared.best.nll_per_token.value or 0)
+    difference = compared.with_memory.model_minus_baseline.value
+    assert difference == pytest.approx((remembering or 0) - best)
+    assert stats.by_section
+    assert set(stats.by_section["first third"]) == {
+        *("share", "network", "network_with_memory", "ngram", "ngram_with_memory"),
+    }
+    assert (stats.by_section["in repeats of 8"]["ngram_with_memory"] or 9) < 1
 
 
-def test_with_memory_network_and_ngram_stand_beside_each_other_again() -> None:
-    music, vocabulary = corpus(strains(12), strains(4, seed=1)), Vocabulary((END, *NAMES))
-    weights = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, 0.0, 0.0, -0.5)
-    uniform: Any = Uniform(9)
-    found = baseline.score(uniform, music, vocabulary, RNG, weights)
-    scores, facts = found["scores"]["held_out"], found["ngram_baseline"]
-    without, with_memory = scores["nll_per_token"], scores["with_memory"]["nll_per_token"]
-    assert with_memory["value"] < 0.8 * without["value"]
-    best, theirs = facts["best"], facts["with_memory"]["best"]
-    assert theirs["name"] == best["name"]
-    assert theirs["nll_per_token"]["value"] < 0.8 * best["nll_per_token"]["value"]
-    difference = with_memory["value"] - theirs["nll_per_token"]["value"]
-    assert facts["with_memory"]["model_minus_baseline"]["value"] == pytest.approx(difference)
-    assert facts["with_memory"]["weights"]["min_lag_bars"] == 1
-    ways = {"share", "network", "network_with_memory", "ngram", "ngram_with_memory"}
-    assert all(set(row) == ways for row in found["by_section"].values())
-    assert found["by_section"]["in repeats of 8"]["ngram_with_memory"] < 1
-    assert baseline.score(uniform, music, vocabulary, RNG)["scores"]["held_out"]["nll_per_token"][
-        "value"
-    ] == pytest.approx(without["value"])
-
-
-def test_a_memory_for_an_ngram_is_fitted_on_pieces_that_it_did_not_count() -> None:
-    keys, pieces, new = [np.arange(9)], strains(12), strains(6, seed=1)
-    same = [piece for piece in pieces for _ in range(2)]  # each half has every piece
-    *_, ngram = ngrams.count(pieces, 9, 6)
-    nats = []
-    for training in (pieces, same):
-        weights = baseline.weights_for_ngram(training, keys, 6, BAR, 1.0)
+def test_the_match_model_of_an_ngram_is_fitted_on_pieces_that_were_not_counted() -> None:
+    pieces, new = strains(12), strains(6, seed=1)
+    in_both_halves = [piece for piece in pieces for _ in range(2)]
+    *_, ngram = count_ngrams(pieces, 9, 6)
+    nll = []
+    for training in (pieces, in_both_halves):
+        weights = baseline.fit_ngram_weights(training, [np.arange(9)], 6, BAR, 1.0)
         assert weights.min_lag_bars == 1
-        fit_weights = MatchModel.begin(BAR, weights)
-        nats.append(sum(found[1, 0].sum() for _, found in by_ngram(ngram, new, fit_weights)))
-    assert nats[0] < 0.9 * nats[1]
+        predictions = score_ngram(ngram, new, MatchModel.begin(BAR, weights))
+        nll.append(sum(prediction[1, 0].sum() for prediction in predictions))
+    assert nll[0] < 0.9 * nll[1]

@@ -1,23 +1,29 @@
-"""What pieces share, on constructed copies and against a naive search."""
+"""Shared passages of constructed pieces, against a naive search, and the report of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from midi_bytes import notes, smf, timed
 
-from midilstm import tokenizers as tokens
+from midilstm import midi, tokenizers
+from midilstm.copies import CopyReport
+from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import copying
+from midilstm.evaluation.copying import Match, SetCopies
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
-MOVED = [
-    [tokens.get("notes").transpose(token, shift) for shift in range(count)]
+TRANSPOSED = [
+    [tokenizers.get("notes").transpose(token, shift) for shift in range(count)]
     for token, count in (("C3", 36), ("0.4.7", 12))
 ]
-VOCABULARY = Vocabulary((END, *MOVED[0], *MOVED[1]))
+VOCABULARY = Vocabulary((END, *TRANSPOSED[0], *TRANSPOSED[1]))
+WALTZ = b"\0\xff\x58\x04\3\2\x18\x08" + b"\0\xff\x51\x03" + (500_000).to_bytes(3)
 
 
 def melody(length: int, seed: int) -> np.ndarray:
-    """Return ids of random notes from the middle of the range, and of chords."""
+    """Return ids of random notes and chords from the middle of the range."""
     middle = [*range(13, 25), *range(37, 49)]
     return np.random.default_rng(seed).choice(middle, length).astype(np.int32)
 
@@ -25,87 +31,141 @@ def melody(length: int, seed: int) -> np.ndarray:
 TRAINING = {"a.mid": melody(60, 1), "b.mid": melody(80, 2)}
 
 
-def compared(ids: np.ndarray, training: dict[str, np.ndarray] = TRAINING) -> dict[str, Any]:
-    """Return what a piece shares with training pieces."""
-    ended = {name: np.append(piece, 0) for name, piece in training.items()}
-    rng = np.random.default_rng(0)
-    return copying.copy_report(ended, {"made": {"x": ids}}, VOCABULARY, rng)["made"]
+def dataset_of(training: Any, held_out: Any = None, vocabulary: Vocabulary = VOCABULARY) -> Dataset:
+    training, held_out = (
+        {name: np.append(ids, 0) for name, ids in part.items()}
+        for part in (training, held_out or {})
+    )
+    return Dataset(vocabulary, training, held_out, ReadReport(0, {}), {})
 
 
-def shares(found: dict[str, Any], length: int) -> tuple[float | None, float | None]:
-    return tuple(found["grams"][str(length)][kind]["value"] for kind in ("exact", "transposed"))
+def measure(ids: np.ndarray, training: dict[str, np.ndarray] = TRAINING) -> SetCopies:
+    index = copying.index_training(dataset_of(training))
+    return copying.measure_copies(index, {"x": ids}, VOCABULARY, np.random.default_rng(0))
 
 
-def test_a_verbatim_copy_is_found_with_its_piece_and_place() -> None:
-    copy = np.concatenate([melody(20, 3), TRAINING["b.mid"][30:55], melody(20, 4)])
-    found = compared(copy)
-    assert found["longest"] == {
-        "length": 25, "start": 20, "piece": "b.mid", "piece_start": 30, "semitones": 0, "in": "x"
-    }  # fmt: skip
-    assert found["longest_transposed"] == found["longest"]
-    assert shares(found, 16) == (10 / 50, 10 / 50)
+def shares(copies: SetCopies, length: int) -> tuple[float | None, float | None]:
+    stats = copies.grams[str(length)]
+    return stats.exact.value, stats.transposed.value
+
+
+def test_a_verbatim_copy_is_found_with_its_piece_and_position() -> None:
+    copies = measure(np.concatenate([melody(20, 3), TRAINING["b.mid"][30:55], melody(20, 4)]))
+    assert copies.longest == Match(25, 20, "b.mid", 30, 0, "x")
+    assert copies.longest_transposed == copies.longest
+    assert shares(copies, 16) == (10 / 50, 10 / 50)
 
 
 @pytest.mark.parametrize("semitones", [-7, -1, 3, 12])
 def test_a_transposed_copy_is_found_in_another_key_only(semitones: int) -> None:
-    found = compared(VOCABULARY.transposed(semitones)[TRAINING["a.mid"][10:50]])
-    assert found["longest"]["length"] < 8
-    assert found["longest_transposed"] == {
-        "length": 40, "start": 0, "piece": "a.mid", "piece_start": 10, "semitones": -semitones,
-        "in": "x",
-    }  # fmt: skip
-    assert shares(found, 8) == (0, 1)
+    copies = measure(VOCABULARY.transposed(semitones)[TRAINING["a.mid"][10:50]])
+    assert copies.longest.length < 8
+    assert copies.longest_transposed == Match(40, 0, "a.mid", 10, -semitones, "x")
+    assert shares(copies, 8) == (0, 1)
 
 
-def test_nothing_is_found_across_two_pieces() -> None:
+def test_no_run_is_found_across_two_training_pieces() -> None:
     seam = np.concatenate([TRAINING["a.mid"][-6:], TRAINING["b.mid"][:6]])
-    assert compared(seam)["longest"]["length"] == 6
+    assert measure(seam).longest.length == 6
 
 
-def test_a_piece_shorter_than_a_run_has_none() -> None:
-    found = compared(TRAINING["a.mid"][:5])
-    assert shares(found, 4) == (1, 1)
-    assert shares(found, 8) == (None, None)
-    assert found["longest"]["length"] == 5
+def test_a_piece_shorter_than_a_run_has_no_share() -> None:
+    copies = measure(TRAINING["a.mid"][:5])
+    assert (shares(copies, 4), shares(copies, 8)) == ((1, 1), (None, None))
+    assert copies.longest.length == 5
 
 
-def test_without_common_notes_the_longest_run_is_of_no_piece() -> None:
-    found = compared(np.array([40, 41]), {"a.mid": np.array([1, 2, 3])})
-    assert found["longest"]["length"] == 0
-    assert found["longest"]["piece"] is None
+def test_a_piece_without_common_notes_has_no_longest_run() -> None:
+    longest = measure(np.array([40, 41]), {"a.mid": np.array([1, 2, 3])}).longest
+    assert (longest.length, longest.piece) == (0, None)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_it_is_the_naive_search(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_and_the_longest_run_equal_those_of_a_naive_search(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pieces = {str(i): rng.integers(1, 4, rng.integers(0, 40)) for i in range(4)}
     ids = rng.integers(1, 4, 30)
     known = [" ".join(map(str, piece)) for piece in pieces.values()]
-    found = compared(ids, pieces)
-    for length in copying.LENGTHS:
+
+    def is_known(length: int) -> list[bool]:
         runs = [" ".join(map(str, ids[i : i + length])) for i in range(len(ids) - length + 1)]
-        expected = np.mean([any(run in piece for piece in known) for run in runs])
-        assert shares(found, length)[0] == pytest.approx(expected)
-    longest = max(
-        length
-        for length in range(31)
-        for i in range(len(ids) - length + 1)
-        if any(" ".join(map(str, ids[i : i + length])) in piece for piece in known)
-    )
-    run = found["longest"]
-    assert run["length"] == longest
-    original = pieces[run["piece"]][run["piece_start"] : run["piece_start"] + longest]
-    np.testing.assert_array_equal(original, ids[run["start"] : run["start"] + longest])
+        return [any(run in piece for piece in known) for run in runs]
+
+    copies = measure(ids, pieces)
+    for length in copying.LENGTHS:
+        assert shares(copies, length)[0] == pytest.approx(np.mean(is_known(length)))
+    match = copies.longest
+    assert match.length == max(length for length in range(31) if any(is_known(length)))
+    original = pieces[match.piece or ""][match.piece_start :][: match.length]
+    np.testing.assert_array_equal(original, ids[match.start :][: match.length])
 
 
 def test_shares_are_of_all_runs_of_all_pieces() -> None:
-    made = {"x": TRAINING["a.mid"][:13], "y": melody(17, 6)}
-    ended = {name: np.append(piece, 0) for name, piece in TRAINING.items()}
-    sets = {"generated": made, "training": TRAINING}
-    facts = copying.copy_report(ended, sets, VOCABULARY, np.random.default_rng(0))
-    share = facts["generated"]["grams"]["12"]["exact"]
-    assert share["value"] == pytest.approx(2 / (2 + 6))
-    assert share["interval"] == [0, 1]
-    assert facts["generated"]["longest"]["in"] == "x"
-    assert facts["n_training"] == 2
-    assert "training" not in facts
+    sets = {"generated": {"x": TRAINING["a.mid"][:13], "y": melody(17, 6)}, "training": TRAINING}
+    dataset, rng = dataset_of(TRAINING), np.random.default_rng(0)
+    stats = copying.compare_copying(dataset, sets, VOCABULARY, rng)
+    share = stats.generated.grams["12"].exact
+    assert share.value == pytest.approx(2 / (2 + 6))
+    assert share.interval == (0, 1)
+    assert stats.generated.longest.name == "x"
+    assert (stats.n_training, stats.held_out) == (2, None)
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(19, {"same"}), (20, set())])
+def test_a_long_copy_is_longer_than_what_held_out_pieces_share(
+    shared: int, expected: set[str]
+) -> None:
+    new, a, b = melody(60, 5), TRAINING["a.mid"], TRAINING["b.mid"]
+    pieces = {"same": np.r_[new[:20], a[5:25]], "new": melody(60, 7)}
+    pieces["moved"] = np.r_[new[:9], VOCABULARY.transposed(1)[b[10:50]]]
+    assert copying.long_copies(pieces, dataset_of(TRAINING), VOCABULARY) == {
+        "same": Match(20, 20, "a.mid", 5),
+        "moved": Match(40, 9, "b.mid", 10, -1),
+    }
+    held_out = {"c": np.r_[melody(60, 8), a[5 : 5 + shared]][-40:]}
+    dataset, same = dataset_of(TRAINING, held_out), {"same": pieces["same"]}
+    assert set(copying.long_copies(same, dataset, VOCABULARY)) == expected
+
+
+def ids_of(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
+    vocabulary = Vocabulary((END, *dict.fromkeys(tokens)), name)
+    return vocabulary, vocabulary.ids_of(tokens)
+
+
+def test_a_passage_in_notes_has_eight_tokens_per_bar() -> None:
+    vocabulary, ids = ids_of(["C4", "D4", "0.4.7", "E4"] * 4, "notes")
+    assert copying.passage_bars(vocabulary, ids, 4, 8) == (0.5, 1.5)
+    passage = copying.passage_notes(vocabulary, ids, 2, 2)
+    assert [note[:3] for note in passage] == [
+        *((0, 0.25, 60), (0, 0.25, 64), (0, 0.25, 67), (0.25, 0.5, 64)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "bars"), [("remi", [1, 3]), ("tsd", [0.75, 2.25])])
+def test_a_passage_keeps_the_tempo_meter_and_instrument_before_it(
+    name: str, bars: list[float]
+) -> None:
+    melody_notes = notes(*((n, n + 1, 60 + n) for n in range(12)), start=b"\0\xc0\x20")
+    score = midi.read(smf(WALTZ + timed([]) + b"\0\xff\x2f\0", melody_notes))
+    tokens = tokenizers.get(name).encode(score)
+    vocabulary, ids = ids_of(tokens, name)
+    mark = "Bar" if name == "remi" else "TimeShift"
+    marks = [i for i, token in enumerate(tokens) if token.startswith(mark)]
+    first, last = (marks[1], marks[3]) if name == "remi" else (marks[2] + 1, marks[8] + 1)
+    assert copying.passage_bars(vocabulary, ids, first, last - first) == pytest.approx(bars)
+    passage = copying.passage_notes(vocabulary, ids, first, last - first)
+    assert [note.pitch for note in passage] == [63, 64, 65, 66, 67, 68]
+    assert [note.start for note in passage] == [i * 0.5 for i in range(6)]
+    assert {note.program for note in passage} == {32}
+
+
+def test_the_report_holds_the_copies_of_a_folder_that_sound(tmp_path: Path) -> None:
+    vocabulary, ids = ids_of(["C4", "D4", "0.4.7", "E4"] * 4, "notes")
+    tokenizers.write([vocabulary.tokens[token_id] for token_id in ids], tmp_path / "a.mid")
+    dataset = dataset_of({"b.mid": ids}, vocabulary=vocabulary)
+    copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
+    copy = CopyReport.read(tmp_path).copies["a.mid"]
+    assert (copy.piece, copy.tokens, copy.bars, len(copy.notes)) == ("b.mid", 16, (0, 3), 24)
+    silent, rests = ids_of(["Bar_None"] * 20, "remi")
+    dataset = dataset_of({"b.mid": rests}, vocabulary=silent)
+    assert copying.copy_report({"a.mid": rests}, dataset, silent, tmp_path).copies == {}

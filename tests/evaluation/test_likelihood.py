@@ -1,6 +1,7 @@
-"""Held-out scores against Keras, against a mix made step by step, and sums worked out by hand."""
+"""Likelihoods against Keras, against a match model applied row by row, and against sums by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from made_pieces import BAR, Uniform, corpus, some_pieces, strains
 
 import model
 from midilstm.config import ModelConfig
-from midilstm.evaluation import likelihood
-from midilstm.evaluation import ngram as ngrams
+from midilstm.evaluation import likelihood, ngram
+from midilstm.evaluation.estimates import Estimate
 from midilstm.generation import network
 from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
 
@@ -19,7 +20,7 @@ WEIGHTS = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
 MEMORY = MatchModel.begin(BAR, WEIGHTS)
 
 
-def test_each_piece_is_scored_as_keras_scores_it_alone(
+def test_each_piece_is_predicted_as_keras_predicts_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keras = model.build_model(CONFIG, 9, batch_size=1, sequence_length=14)
@@ -33,95 +34,95 @@ def test_each_piece_is_scored_as_keras_scores_it_alone(
         inputs = np.zeros((1, 14), np.int32)
         inputs[0, 1 : len(ids)] = ids[:-1]
         rows = keras(inputs, training=False).numpy()[0, : len(ids)]
-        right = rows[np.arange(len(ids)), ids]
-        expected.append([-np.log(right), (rows > right[:, None]).sum(1)])
+        targets = rows[np.arange(len(ids)), ids]
+        expected.append((-np.log(targets), (rows > targets[:, None]).sum(1)))
     loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     for group in (1, 3, 64):
         monkeypatch.setattr(likelihood, "GROUP", group)
-        found = dict(likelihood.by_network(loaded, pieces))
-        for number, (nats, likelier) in enumerate(expected):
-            np.testing.assert_allclose(found[number][0, 0], nats, atol=1e-4)
-            np.testing.assert_array_equal(found[number][0, 1], likelier)
+        predictions = likelihood.score_network(loaded, pieces)
+        for prediction, (nll, ranks) in zip(predictions, expected, strict=True):
+            np.testing.assert_allclose(prediction[0, 0], nll, atol=1e-4)
+            np.testing.assert_array_equal(prediction[0, 1], ranks)
 
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
-    held_out = corpus([], some_pieces(2, 8))
-    found = [np.array([[[3.0, 1], [0, 4]]]), np.array([[[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]])]
-    total = likelihood.summary(found, 0, held_out.held_out, held_out, RNG)
-    assert total["nll_per_token"] == {"value": 1, "interval": [0.75, 2]}
-    assert total["nll_per_note"]["value"] == 0.5
-    assert total["nll_per_quarter"]["value"] == 2
-    assert total["perplexity"]["value"] == pytest.approx(np.e)
-    assert total["accuracy"]["value"] == 0.2
-    assert total["top_5"]["value"] == 0.7
-    assert total["tokens"] == 10
+    dataset = corpus([], some_pieces(2, 8))
+    predictions = [
+        np.array([[[3.0, 1], [0, 4]]]),
+        np.array([[[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]]),
+    ]
+    total = likelihood.summarize(predictions, 0, dataset.held_out, dataset, RNG)
+    assert total.nll_per_token == Estimate(1, (0.75, 2))
+    assert total.nll_per_note.value == 0.5
+    assert total.nll_per_quarter.value == 2
+    assert total.perplexity.value == pytest.approx(np.e)
+    assert total.accuracy.value == 0.2
+    assert total.top_5.value == 0.7
+    assert (total.tokens, total.pieces, total.n_available) == (10, 2, 2)
 
 
-def step_by_step(rows: np.ndarray, ids: np.ndarray) -> list[tuple[float, int]]:
-    """Return nats and likelier ids of a piece, one row of log probabilities pulled at a time."""
-    past, found = History(BAR, WEIGHTS.min_lag_bars), []
-    past.update(0)
-    for row, number in zip(rows, ids.tolist(), strict=True):
-        pulled = row[None].copy()
-        add_match_bias(pulled, MatchModel([past], WEIGHTS))
-        found.append((-pulled[0, number], int((pulled[0] > pulled[0, number]).sum())))
-        past.update(number)
-    return found
+def apply_row_by_row(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return nats and ranks [2, n] of a piece with the match model applied to one row at a time."""
+    history, results = History(BAR, WEIGHTS.min_lag_bars), []
+    history.update(0)
+    for row, token_id in zip(rows, ids.tolist(), strict=True):
+        biased = row[None].copy()
+        add_match_bias(biased, MatchModel([history], WEIGHTS))
+        results.append((-biased[0, token_id], (biased[0] > biased[0, token_id]).sum()))
+        history.update(token_id)
+    return np.array(results).T
 
 
 @pytest.mark.parametrize("group", [1, 2, 64])
-def test_with_memory_a_piece_costs_what_a_mix_step_by_step_costs(
+def test_a_match_model_changes_a_network_as_row_by_row(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: int
 ) -> None:
     model.build_model(CONFIG, 9, batch_size=1, sequence_length=4).save(tmp_path / "a.keras")
     loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     monkeypatch.setattr(likelihood, "GROUP", group)
     pieces = [*strains(2), *some_pieces(30, 3), np.tile([3, 5, 7, 4, 1], 9)]
-    plain = dict(likelihood.by_network(loaded, pieces))
-    for number, found in likelihood.by_network(loaded, pieces, MEMORY):
-        ids, lane = pieces[number], loaded.initial_state()
-        fed = np.append(0, ids[:-1])
-        rows = np.concatenate([lane.step(np.array([last])) for last in fed])
-        nats, likelier = np.array(step_by_step(rows, ids)).T
-        np.testing.assert_allclose(found[1, 0], nats, atol=1e-4)
-        np.testing.assert_array_equal(found[1, 1], likelier)
-        np.testing.assert_array_equal(found[0], plain[number][0])
+    plain = likelihood.score_network(loaded, pieces)
+    remembering = likelihood.score_network(loaded, pieces, MEMORY)
+    for ids, without, prediction in zip(pieces, plain, remembering, strict=True):
+        state, inputs = loaded.initial_state(), np.append(0, ids[:-1])
+        rows = np.concatenate([state.step(np.array([token_id])) for token_id in inputs])
+        np.testing.assert_allclose(prediction[1], apply_row_by_row(rows, ids), atol=1e-4)
+        np.testing.assert_array_equal(prediction[0], without[0])
 
 
-def test_an_ngram_with_memory_costs_what_a_mix_step_by_step_costs(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("cells", [ngram.CELLS, 50], ids=["in one part", "in several parts"])
+def test_a_match_model_changes_an_ngram_as_row_by_row(
+    cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, ngram = ngrams.count(some_pieces(20, 30), 9, 3)
-    for cells in (ngrams.CELLS, 50):  # in one part and in several
-        monkeypatch.setattr(ngrams, "CELLS", cells)
-        for ids in (*strains(1), *some_pieces(9)):
-            ((_, found),) = likelihood.by_ngram(ngram, [ids], MEMORY)
-            rows = np.log(np.concatenate(list(ngram.rows(ids))))
-            nats, likelier = np.array(step_by_step(rows, ids)).T
-            np.testing.assert_allclose(found[1, 0], nats, rtol=1e-5)
-            np.testing.assert_array_equal(found[1, 1], likelier)
-            right = rows[np.arange(len(ids)), ids]
-            np.testing.assert_allclose(found[0, 0], -right, rtol=1e-5)
+    *_, trigram = ngram.count_ngrams(some_pieces(20, 30), 9, 3)
+    monkeypatch.setattr(ngram, "CELLS", cells)
+    pieces = [*strains(1), *some_pieces(9)]
+    predictions = likelihood.score_ngram(trigram, pieces, MEMORY)
+    for ids, prediction in zip(pieces, predictions, strict=True):
+        rows = np.log(np.concatenate(list(trigram.probabilities(ids))))
+        np.testing.assert_allclose(prediction[1], apply_row_by_row(rows, ids), rtol=1e-5)
+        np.testing.assert_allclose(prediction[0, 0], -rows[np.arange(len(ids)), ids], rtol=1e-5)
 
 
-def test_memory_helps_a_piece_that_repeats_itself_and_only_where_it_does() -> None:
-    ids = strains(1)[0]
-    ((_, found),) = likelihood.by_network(Uniform(9), [ids], MEMORY)  # type: ignore[arg-type]
-    without, with_memory = found[:, 0]
-    assert with_memory.sum() < 0.8 * without.sum()
-    parts = likelihood.by_section([ids], {"without": ([found], 0), "with": ([found], 1)})
-    assert parts["first third"]["with"] > 0.9 * np.log(9)
-    assert parts["last third"]["with"] < 0.5 * np.log(9)
-    inside, outside = parts["in repeats of 8"], parts["outside repeats of 8"]
+def test_a_match_model_helps_in_repeats_only() -> None:
+    ids, uniform = strains(1)[0], Uniform(9)
+    network: Any = uniform
+    predictions = likelihood.score_network(network, [ids], MEMORY)
+    sections: Any = likelihood.by_section(
+        [ids], {"without": (predictions, 0), "with": (predictions, 1)}
+    )
+    assert sections["first third"]["with"] > 0.9 * np.log(9)
+    assert sections["last third"]["with"] < 0.5 * np.log(9)
+    inside, outside = sections["in repeats of 8"], sections["outside repeats of 8"]
     assert (inside["share"], outside["share"]) == (16 / 37, 21 / 37)
     assert inside["with"] < 0.3 * np.log(9) < 0.9 * np.log(9) < outside["with"]
-    whole = inside["share"] * inside["with"] + outside["share"] * outside["with"]
-    assert whole == pytest.approx(with_memory.mean())
-    assert parts["in repeats of 32"] == {"share": 0, "without": None, "with": None}
+    mean = inside["share"] * inside["with"] + outside["share"] * outside["with"]
+    assert mean == pytest.approx(predictions[0][1, 0].mean())
+    assert sections["in repeats of 32"] == {"share": 0, "without": None, "with": None}
 
 
-def test_thirds_are_of_the_piece_and_each_token_is_in_one() -> None:
-    for length in (1, 2, 3, 10, 11):
-        parts = likelihood.parts_of(np.arange(length))
-        counts = np.sum([parts[third] for third in likelihood.THIRDS], axis=0)
-        assert counts.tolist() == [1] * length
+@pytest.mark.parametrize("length", [1, 2, 3, 10, 11])
+def test_each_token_is_in_one_third(length: int) -> None:
+    masks = likelihood.section_masks(np.arange(length))
+    counts = np.sum([masks[third] for third in likelihood.THIRDS], axis=0)
+    assert counts.tolist() == [1] * length

@@ -1,4 +1,4 @@
-"""MGEval's features by hand, against slow ways to the same number, and against pretty_midi."""
+"""MGEval's features by hand, against slow computations, and against pretty_midi."""
 
 import math
 
@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midilstm.evaluation import features as statistics
 from midilstm.evaluation import mgeval
-from midilstm.evaluation.features import BAR, STEPS, NoteArray
+from midilstm.evaluation.features import BAR, STEPS, NoteArray, feature_matrix
 from midilstm.midi import DRUMS
 
 # An eighth and a chord, held over the bar line; a bass; a drum; an empty bar; a last note.
-BAND = NoteArray.of(
+BAND = NoteArray.from_notes(
     [
         (0.0, 0.5, 60, 0),
         (3.0, 2.0, 64, 0),
@@ -24,10 +23,10 @@ BAND = NoteArray.of(
         (12.0, 1.5, 60, 0),
     ]
 )
-DRUMS_ALONE = NoteArray.of([(0.0, 0.25, 36, DRUMS), (1.0, 0.25, 38, DRUMS)])
-EMPTY = NoteArray.of([])
+DRUMS_ALONE = NoteArray.from_notes([(0.0, 0.25, 36, DRUMS), (1.0, 0.25, 38, DRUMS)])
+EMPTY = NoteArray.from_notes([])
 Notes = list[tuple[float, float, int, int]]
-FEATURES = mgeval.OF_PITCHES | mgeval.OF_RHYTHM
+FEATURES = mgeval.PITCH_FEATURES | mgeval.RHYTHM_FEATURES
 
 NOTES = st.lists(
     st.tuples(
@@ -46,19 +45,19 @@ def padded(*bars: float) -> list[float]:
 
 def test_counts_of_notes_and_pitches() -> None:
     assert FEATURES["note count"](BAND) == 6
-    assert mgeval.pitch_count(BAND) == 4  # C E G and the bass's C
-    assert list(np.ravel(FEATURES["note count a bar"](BAND))) == padded(5, 0, 0, 1)
-    assert list(np.ravel(FEATURES["pitch count a bar"](BAND))) == padded(4, 0, 0, 1)
+    assert mgeval.pitch_count(BAND) == 4  # C, E, G and the bass's C
+    assert list(np.ravel(FEATURES["note count per bar"](BAND))) == padded(5, 0, 0, 1)
+    assert list(np.ravel(FEATURES["pitch count per bar"](BAND))) == padded(4, 0, 0, 1)
     assert FEATURES["pitch range"](BAND) == 31
 
 
 def test_pitch_classes_are_weighted_with_time() -> None:
-    found = mgeval.pitch_classes(BAND)
-    assert found[[0, 4, 7]].tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9])
-    assert found.sum() == pytest.approx(1)
-    bars = mgeval.pitch_classes_a_bar(BAND).reshape(mgeval.BARS, 12)
+    result = mgeval.pitch_classes(BAND)
+    assert result[[0, 4, 7]].tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9])
+    assert result.sum() == pytest.approx(1)
+    bars = mgeval.pitch_classes_per_bar(BAND).reshape(mgeval.BARS, 12)
     assert bars[0, [0, 4, 7]].tolist() == pytest.approx([4.5 / 6.5, 1 / 6.5, 1 / 6.5])
-    assert bars[1, 4] == 1  # the E sounds on
+    assert bars[1, 4] == 1  # the E is held over the bar line
     assert not bars[2].any()
     assert bars[3, 0] == 1
 
@@ -66,48 +65,48 @@ def test_pitch_classes_are_weighted_with_time() -> None:
 def test_lengths_are_the_nearest_of_twelve() -> None:
     quarters = [4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 3]
     assert mgeval.LENGTHS.tolist() == [quarter * STEPS for quarter in quarters]
-    found = mgeval.length_shares(BAND)
-    assert np.flatnonzero(found).tolist() == [0, 1, 2, 3, 6]
-    assert found[[0, 1, 2, 3, 6]].tolist() == pytest.approx([0.2] * 5)
-    odd = mgeval.length_shares(NoteArray.of([(0.0, 99.0, 60, 0), (0.0, 7 / 24, 62, 0)]))
+    result = mgeval.length_shares(BAND)
+    assert np.flatnonzero(result).tolist() == [0, 1, 2, 3, 6]
+    assert result[[0, 1, 2, 3, 6]].tolist() == pytest.approx([0.2] * 5)
+    odd = mgeval.length_shares(NoteArray.from_notes([(0.0, 99.0, 60, 0), (0.0, 7 / 24, 62, 0)]))
     assert np.flatnonzero(odd).tolist() == [0, 4]  # 7 steps are between 6 and 8: the first listed
 
 
-def test_a_class_leads_to_those_that_begin_where_it_ends() -> None:
+def test_a_transition_leads_to_notes_that_begin_where_a_note_ends() -> None:
     melody = [(0, 1, 60, 0), (1, 1, 64, 0), (1, 2, 67, 0), (2, 1, 60, 33), (2 + 1 / 12, 1, 62, 0)]
-    found = mgeval.pitch_class_transitions(NoteArray.of(melody)).reshape(12, 12)
-    assert [tuple(pair) for pair in np.argwhere(found).tolist()] == [(0, 4), (0, 7), (4, 2)]
-    # Not even where the next instrument in number begins as this one's last note ends.
-    apart = NoteArray.of([(0, 1, 60, 0), (0, 1, 64, 1)])
+    result = mgeval.pitch_class_transitions(NoteArray.from_notes(melody)).reshape(12, 12)
+    assert [tuple(pair) for pair in np.argwhere(result).tolist()] == [(0, 4), (0, 7), (4, 2)]
+    # A note of another instrument does not follow.
+    apart = NoteArray.from_notes([(0, 1, 60, 0), (0, 1, 64, 1)])
     assert not mgeval.pitch_class_transitions(apart).any()
-    late = NoteArray.of([(0, 1, 60, 0), (1 + 3 / STEPS, 1, 64, 0)])
+    late = NoteArray.from_notes([(0, 1, 60, 0), (1 + 3 / STEPS, 1, 64, 0)])
     assert not mgeval.pitch_class_transitions(late).any()
     # A note so short that its end is near its own beginning does not follow itself.
-    assert not mgeval.pitch_class_transitions(NoteArray.of([(0, 1 / 24, 60, 0)])).any()
+    assert not mgeval.pitch_class_transitions(NoteArray.from_notes([(0, 1 / 24, 60, 0)])).any()
 
 
-def test_every_feature_of_drums_alone_and_of_nothing_is_defined() -> None:
-    found = statistics.feature_matrix(FEATURES, [DRUMS_ALONE, EMPTY])
+def test_every_feature_of_drums_and_of_an_empty_piece_is_defined() -> None:
+    result = feature_matrix(FEATURES, [DRUMS_ALONE, EMPTY])
     undefined = {
-        name: [bool(np.isnan(row).all()) for row in values] for name, values in found.items()
+        name: [bool(np.isnan(row).all()) for row in values] for name, values in result.items()
     }
     nothing = {"pitch-class histogram", "pitch range", "average pitch interval"}
     nothing |= {"note length histogram"}
     both = {name: [True, True] for name in nothing}
-    expected = {name: [False, False] for name in found} | both
+    expected = {name: [False, False] for name in result} | both
     assert undefined == expected | {"average inter-onset interval": [False, True]}
-    assert found["note count"].tolist() == [2, 0]
-    assert not found["pitch-class histogram a bar"].any()
+    assert result["note count"].tolist() == [2, 0]
+    assert not result["pitch-class histogram per bar"].any()
 
 
-def test_sizes_are_the_same_for_all_pieces() -> None:
-    found = statistics.feature_matrix(FEATURES, [BAND, DRUMS_ALONE, EMPTY])
-    sizes = [values[0].size for values in found.values()]
+def test_features_have_the_same_size_for_all_pieces() -> None:
+    result = feature_matrix(FEATURES, [BAND, DRUMS_ALONE, EMPTY])
+    sizes = [values[0].size for values in result.values()]
     assert sizes == [1, 8, 1, 8, 12, 96, 144, 1, 1, 1, 12, 144]
 
 
 @given(NOTES)
-def test_pretty_midi_counts_the_same_transitions_and_intervals(
+def test_transitions_and_inter_onsets_equal_those_of_pretty_midi(
     notes: Notes,
 ) -> None:
     midi = pretty_midi.PrettyMIDI(initial_tempo=120)
@@ -115,11 +114,11 @@ def test_pretty_midi_counts_the_same_transitions_and_intervals(
         part = pretty_midi.Instrument(max(program, 0), is_drum=program == DRUMS)
         part.notes = [
             pretty_midi.Note(90, pitch, start / 2, (start + length) / 2)  # seconds
-            for start, length, pitch, of in notes
-            if of == program
+            for start, length, pitch, instrument in notes
+            if instrument == program
         ]
         midi.instruments.append(part)
-    piece = NoteArray.of(notes)
+    piece = NoteArray.from_notes(notes)
     transitions = np.zeros((12, 12)) + midi.get_pitch_class_transition_matrix()
     assert mgeval.pitch_class_transitions(piece).reshape(12, 12).tolist() == transitions.tolist()
     if len(notes) > 1:
@@ -128,22 +127,24 @@ def test_pretty_midi_counts_the_same_transitions_and_intervals(
 
 
 @given(NOTES)
-def test_pitch_classes_a_bar_are_counted_step_by_step(
+def test_pitch_classes_per_bar_are_counted_step_by_step(
     notes: Notes,
 ) -> None:
-    found = np.zeros((mgeval.BARS, 12))
+    result = np.zeros((mgeval.BARS, 12))
     for start, length, pitch, program in notes:
         for step in range(round(start * STEPS), round((start + length) * STEPS)):
-            found[step // BAR, pitch % 12] += program != DRUMS
-    expected = np.array([row / row.sum() if row.any() else row for row in found])
-    assert mgeval.pitch_classes_a_bar(NoteArray.of(notes)) == pytest.approx(expected.ravel())
+            result[step // BAR, pitch % 12] += program != DRUMS
+    expected = np.array([row / row.sum() if row.any() else row for row in result])
+    assert mgeval.pitch_classes_per_bar(NoteArray.from_notes(notes)) == pytest.approx(
+        expected.ravel()
+    )
 
 
 @given(NOTES)
-def test_what_follows_is_counted_note_by_note(notes: Notes) -> None:
+def test_transitions_and_intervals_equal_those_counted_note_by_note(notes: Notes) -> None:
     steps = [4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 3]
     expected, jumps = np.zeros((12, 12)), []
-    piece = NoteArray.of(notes)
+    piece = NoteArray.from_notes(notes)
     order = zip(*(part.tolist() for part in piece[:4]), strict=True)
     last: dict[int, tuple[int, int]] = {}
     for _, length, pitch, program in order:

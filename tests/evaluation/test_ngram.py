@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from midilstm.evaluation import ngram as ngrams
+from midilstm.evaluation import ngram
 
 Gram = tuple[int, ...]
 # Two pieces of the ids 1 and 2; id 3 never occurs; 0 is the end.
@@ -28,9 +28,9 @@ class Naive:
         self.size = size
         raw: list[Counter[Gram]] = [Counter() for _ in range(order + 1)]
         before: dict[Gram, set[int]] = defaultdict(set)
-        begins: Counter[Gram] = Counter()
+        n_first: Counter[Gram] = Counter()
         for ids in pieces:
-            history = [0, *(min(number, size) for number in ids.tolist())]
+            history = [0, *(min(token_id, size) for token_id in ids.tolist())]
             for end in range(1, len(history)):
                 for length in range(1, min(order, end + 1) + 1):
                     start = end + 1 - length
@@ -39,84 +39,86 @@ class Naive:
                     if start:
                         before[gram].add(history[start - 1])
                     else:
-                        begins[gram] += 1
+                        n_first[gram] += 1
         self.counts: list[dict[Gram, int]] = []
         for length in range(1, order + 1):
             grams = [gram for gram in raw[length] if gram[-1] < size]
             if length < order:
-                self.counts.append({gram: len(before[gram]) + begins[gram] for gram in grams})
+                self.counts.append({gram: len(before[gram]) + n_first[gram] for gram in grams})
             else:
                 self.counts.append({gram: raw[length][gram] for gram in grams})
 
-    def probability(self, context: Gram, number: int) -> float:
+    def probability(self, context: Gram, token_id: int) -> float:
         result = 1 / self.size
         for length, counts in enumerate(self.counts, 1):
             if length - 1 > len(context):
                 break
-            given = context[len(context) - length + 1 :]
-            same = {gram: times for gram, times in counts.items() if gram[:-1] == given}
-            total, times = sum(same.values()), counts.get((*given, number), 0)
-            if not same:
+            suffix = context[len(context) - length + 1 :]
+            extensions = {gram: n for gram, n in counts.items() if gram[:-1] == suffix}
+            total, n_times = sum(extensions.values()), counts.get((*suffix, token_id), 0)
+            if not extensions:
                 continue
             once, twice = (list(counts.values()).count(n) for n in (1, 2))
             discount = once / (once + 2 * twice) if once else 0.5
-            kept = discount * len(same) / total
-            result = max(times - discount, 0) / total + kept * result
+            weight = discount * len(extensions) / total
+            result = max(n_times - discount, 0) / total + weight * result
         return result
 
 
-def ngram(pieces: list[np.ndarray], vocabulary_size: int, order: int) -> ngrams.NGram:
-    return list(ngrams.count(pieces, vocabulary_size, 6))[order - 1]
+def count(pieces: list[np.ndarray], vocabulary_size: int, order: int) -> ngram.NGram:
+    return list(ngram.count_ngrams(pieces, vocabulary_size, 6))[order - 1]
 
 
-def rows(model: ngrams.NGram, ids: Iterable[int]) -> np.ndarray:
-    return np.concatenate(list(model.rows(np.array([*ids]))))
+def probabilities(model: ngram.NGram, ids: Iterable[int]) -> np.ndarray:
+    return np.concatenate(list(model.probabilities(np.array([*ids]))))
 
 
 def test_kneser_ney_by_hand() -> None:
     # The end follows 2 and 1, the id 1 follows the beginning and 1, the id 2 follows 1: counts
     # 2, 2, 1 and a discount of 1 / (1 + 2 * 2). Among bigrams four occur once and one twice: 4 / 6.
     lower = np.array([0.39, 0.39, 0.19, 0.03])
-    first, second = rows(ngram(PIECES, 4, 2), [1, 0])
+    first, second = probabilities(count(PIECES, 4, 2), [1, 0])
     np.testing.assert_allclose(first, np.array([0, 2 / 3, 0, 0]) + 1 / 3 * lower)
     np.testing.assert_allclose(second, np.array([1, 1, 1, 0]) / 9 + 2 / 3 * lower)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 6])
-def test_it_is_the_naive_model_also_where_ids_are_unknown(order: int) -> None:
+def test_probabilities_equal_those_of_a_naive_model_also_for_unknown_ids(order: int) -> None:
     size = 6
     pieces = some_pieces(12, size + 1, seed=order)  # with id 6, which stands for the unknown
-    model, naive = ngram(pieces, size, order), Naive(pieces, size, order)
+    model, naive = count(pieces, size, order), Naive(pieces, size, order)
     for ids in some_pieces(4, size + 1, seed=100):
         history = [0, *ids.tolist()]
         expected = [
-            [naive.probability(tuple(history[:end]), number) for number in range(size)]
+            [naive.probability(tuple(history[:end]), token_id) for token_id in range(size)]
             for end in range(1, len(history))
         ]
-        np.testing.assert_allclose(rows(model, ids), expected)
+        np.testing.assert_allclose(probabilities(model, ids), expected)
 
 
 @pytest.mark.parametrize("order", [1, 2, 4, 6])
-def test_every_distribution_sums_to_one_and_excludes_nothing(order: int) -> None:
+def test_every_distribution_sums_to_one_without_zeros(order: int) -> None:
     pieces = some_pieces(10, 5, seed=1)
-    found = rows(ngram(pieces, 8, order), [1, 2, 3, 4, 7, 9, 1, 2, 5, 6, 7, 5, *pieces[0]])
-    assert found.shape[1] == 8
-    assert found.min() > 0
-    np.testing.assert_allclose(found.sum(1), 1)
+    result = probabilities(
+        count(pieces, 8, order), [1, 2, 3, 4, 7, 9, 1, 2, 5, 6, 7, 5, *pieces[0]]
+    )
+    assert result.shape[1] == 8
+    assert result.min() > 0
+    np.testing.assert_allclose(result.sum(1), 1)
 
 
-def test_a_long_piece_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, ids = ngram(some_pieces(10, 5, seed=1), 6, 4), some_pieces(1, 6, seed=2)[0]
-    whole = rows(model, ids)
-    monkeypatch.setattr(ngrams, "CELLS", 21)
-    assert [len(part) for part in model.rows(ids[:7])] == [3, 3, 1]
-    np.testing.assert_array_equal(rows(model, ids), whole)
+def test_a_long_piece_is_predicted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = count(some_pieces(10, 5, seed=1), 6, 4), some_pieces(1, 6, seed=2)[0]
+    whole = probabilities(model, ids)
+    monkeypatch.setattr(ngram, "CELLS", 21)
+    assert [len(part) for part in model.probabilities(ids[:7])] == [3, 3, 1]
+    np.testing.assert_array_equal(probabilities(model, ids), whole)
 
 
-def test_higher_orders_learn_a_longer_rule_and_nothing_crosses_pieces() -> None:
+def test_higher_orders_learn_longer_rules() -> None:
     piece = np.array([*[1, 1, 2, 2] * 20, 0])  # two ids back decide
     losses = []
-    for model in ngrams.count([piece, piece], 3, 3):
-        losses.append(-np.log(rows(model, piece)[np.arange(len(piece)), piece]).mean())
+    for model in ngram.count_ngrams([piece, piece], 3, 3):
+        losses.append(-np.log(probabilities(model, piece)[np.arange(len(piece)), piece]).mean())
     assert losses[1] > 0.9 * losses[0]
     assert losses[2] < 0.3 * losses[1]

@@ -1,4 +1,4 @@
-"""What is taken for evaluation, and how it is cut and heard."""
+"""Which pieces are evaluated, and how they are cut."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,33 +6,33 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midilstm.evaluation import piece_sets as pieces
+from midilstm.evaluation import piece_sets
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
-MANY = {f"{number}.mid": np.arange(number) for number in range(10)}
+PIECES = {f"{index}.mid": np.arange(index) for index in range(10)}
 
 
-def test_some_pieces_are_drawn_and_stay_in_order() -> None:
-    subsample = pieces.subsample(MANY, 4, np.random.default_rng(0))
-    assert len(subsample) == 4
-    assert list(subsample) == sorted(subsample)
-    assert all(subsample[name] is MANY[name] for name in subsample)
-    assert pieces.subsample(MANY, 10, np.random.default_rng(0)) is MANY
+def test_a_subsample_keeps_the_order() -> None:
+    chosen = piece_sets.subsample(PIECES, 4, np.random.default_rng(0))
+    assert len(chosen) == 4
+    assert list(chosen) == sorted(chosen)
+    assert all(chosen[name] is PIECES[name] for name in chosen)
+    assert piece_sets.subsample(PIECES, 10, np.random.default_rng(0)) is PIECES
 
 
-def test_pieces_are_compared_at_one_length_without_ends() -> None:
+def test_sets_are_cut_to_one_length_without_ends_and_empty_pieces() -> None:
     training = {"a": np.array([1, 2, 3, 0]), "empty": np.array([0])}
-    corpus: Any = SimpleNamespace(training=training, held_out={})
-    sets = pieces.beginnings({"made": np.array([4, 5, 6])}, corpus, 2)
-    found = {of: {name: ids.tolist() for name, ids in part.items()} for of, part in sets.items()}
-    assert found == {"generated": {"made": [4, 5]}, "training": {"a": [1, 2]}}
-    assert pieces.typical_length(corpus) == 1
+    dataset: Any = SimpleNamespace(training=training, held_out={})
+    sets = piece_sets.cut_sets({"new": np.array([4, 5, 6])}, dataset, 2)
+    lists = {name: {k: ids.tolist() for k, ids in part.items()} for name, part in sets.items()}
+    assert lists == {"generated": {"new": [4, 5]}, "training": {"a": [1, 2]}}
+    assert piece_sets.typical_length(dataset) == 1
 
 
-def test_of_very_many_pieces_some_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "LISTENED", 3)
+def test_of_very_many_pieces_some_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piece_sets, "MAX_DESCRIBED", 3)
     vocabulary = Vocabulary((END, "C4", "0.4.7"))
-    made = {str(number): np.array([1, 2]) for number in range(5)}
-    heard = pieces.listen(made, vocabulary, np.random.default_rng(0))
-    assert [piece.pitch.tolist() for piece in heard] == [[60, 60, 64, 67]] * 3
-    assert heard[0].ids.tolist() == [1, 2]
+    pieces = {str(index): np.array([1, 2]) for index in range(5)}
+    arrays = piece_sets.to_note_arrays(pieces, vocabulary, np.random.default_rng(0))
+    assert [array.pitch.tolist() for array in arrays] == [[60, 60, 64, 67]] * 3
+    assert arrays[0].ids.tolist() == [1, 2]

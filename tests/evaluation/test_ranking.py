@@ -1,104 +1,125 @@
-"""The best of many: measures, people's ranges, and what is said against the others."""
+"""Metrics of pieces, reference ranges, and the scores and reasons that follow from them."""
 
 import json
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_network import SIZE, FakeNetwork
 
-from midilstm.evaluation import likelihood
-from midilstm.evaluation import ranking as best
-from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.evaluation import ranking
+from midilstm.evaluation.ranking import Ranges
+from midilstm.fileio import InputError
+from midilstm.generation.loaded_model import LoadedModel
+from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
-LETTERS = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "0.4.7"))
-NETWORK = cast(Any, FakeNetwork())
-PAST = MatchModel.begin(bars_per_token(LETTERS), MatchWeights(1.0, 1, -1, 0.5, 0.5, 0.1, 0, -0.1))
-RANGES: best.Ranges = {
-    "64": {"nats": [1.0, 2, 4], "returns": [0.0, 0, 0], "semitones": [5, 9, 12], "loop": [0, 0, 6]},
-    "512": {
-        "nats": [0, 1, 3],
-        "returns": [0.2, 0.5, 0.6],
-        "semitones": [9, 20, 30],
-        "loop": [0] * 3,
+NETWORK: Any = FakeNetwork()
+WEIGHTS = MatchWeights(1.0, 1, -1, 0.5, 0.5, 0.1, 0, -0.1)
+VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "0.4.7"))
+MODEL = LoadedModel(Path("best.keras"), NETWORK, VOCABULARY, match_weights=WEIGHTS)
+RANGES: Ranges = {
+    64: {"nll": (1, 2, 4), "repetition": (0, 0, 0), "range": (5, 9, 12), "longest_loop": (0, 0, 6)},
+    512: {
+        "nll": (0, 1, 3),
+        "repetition": (0.2, 0.5, 0.6),
+        "range": (9, 20, 30),
+        "longest_loop": (0, 0, 0),
     },
 }
+TYPICAL = {"nll": 2.0, "repetition": 0.0, "range": 9.0, "longest_loop": 0.0}
 
 
-def drawn(number: int, length: int = 300) -> np.ndarray:
-    return np.random.default_rng(number).integers(1, SIZE, length + number)
+def piece(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, SIZE, 100 + seed)
 
 
-@pytest.mark.parametrize("memory", [None, PAST])
-def test_a_pieces_costs_are_those_that_evaluate_counts(memory: MatchModel | None) -> None:
-    pieces = [drawn(number) for number in range(35)]
-    found = best.costs(NETWORK, pieces, memory)
-    way = 1 if memory else 0
-    for number, other in likelihood.by_network(NETWORK, pieces, memory):
-        np.testing.assert_allclose(found[number], other[way, 0], rtol=1e-5)
-
-
-def test_a_piece_is_measured() -> None:
+def test_the_metrics_of_a_piece() -> None:
     ids = np.array([1, 2, 3] * 8 + [5, 6])
-    found = best.feature_matrix(ids, np.full(26, 1.5), LETTERS)
-    assert found == {
-        "nats": 1.5,
-        "returns": np.mean(repeat_lags(ids, 8) > 0),
-        "semitones": 7,
-        "loop": 24,
-    }
-    assert found["returns"] > 0.5
+    metrics = ranking.compute_metrics(ids, np.full(26, 1.5), MODEL)
+    repetition = np.mean(repeat_lags(ids, 8) > 0)
+    assert repetition > 0.5
+    assert metrics == {"nll": 1.5, "repetition": repetition, "range": 7, "longest_loop": 24}
 
 
-def test_peoples_ranges_are_of_pieces_cut_to_lengths_that_enough_have() -> None:
-    pieces = [drawn(number, 100) for number in range(30)]
-    ranges = best.ranges_of(NETWORK, LETTERS, pieces, PAST)
-    assert [*ranges] == ["32", "64"]  # only two have 128
+def test_ranges_are_quantiles_at_each_length_that_enough_pieces_have(tmp_path: Path) -> None:
+    pieces = [piece(seed) for seed in range(30)]
+    ranges = ranking.measure_ranges(pieces, MODEL)
+    assert [*ranges] == [32, 64]  # only two pieces have 128 tokens
     rows = [
-        best.feature_matrix(ids[:64], nats[:64], LETTERS)
-        for ids, nats in zip(pieces, best.costs(NETWORK, pieces, PAST), strict=True)
+        ranking.compute_metrics(ids[:64], nll[:64], MODEL)
+        for ids, nll in zip(pieces, ranking.measure_pieces(pieces, MODEL), strict=True)
     ]
-    for name in best.MEASURES:
-        low, middle, high = ranges["64"][name]
+    for name in ranking.METRICS:
+        low, median, high = ranges[64][name]
         values = [row[name] for row in rows]
-        assert min(values) <= low <= np.median(values) == middle <= high <= max(values)
-    assert best.ranges_from_json(json.loads(json.dumps(ranges))) == ranges
-    assert best.ranges_of(NETWORK, LETTERS, pieces[:4], None) == {}
-
-
-def test_a_score_is_how_far_from_the_middle_and_one_for_each_range_left() -> None:
-    usual = {"nats": 2.0, "returns": 0.0, "semitones": 9.0, "loop": 0.0}
-    assert best.judge(usual, 80, RANGES).score == 0
-    edge = best.judge({**usual, "nats": 4.0}, 80, RANGES)
-    assert (edge.score, edge.against) == (pytest.approx(1 / 3), ())
-    chaos = best.judge({**usual, "nats": 6.0, "semitones": 15}, 80, RANGES)
-    assert chaos.against == (
-        "6.00 nats a token, people's 1.00 to 4.00",
-        "15 semitones from low to high, people's 5 to 12",
-    )
-    assert chaos.score == pytest.approx((2 + 2) / 3 + 2)
-    stuck = best.judge({**usual, "loop": 8}, 80, RANGES)
-    assert (stuck.score, stuck.against) == (1, ("8 tokens going round, people's 0 to 6",))
-    copy = best.judge(usual, 80, RANGES, 20)
-    assert (copy.score, copy.against) == (1, ("20 tokens in a row of a training piece",))
-    assert best.judge(usual, 80, RANGES, 0).to_json()["copied"] == 0
-    assert len(best.judge(usual, 400, RANGES).against) == 1  # nothing returns, and it is long
-    told = chaos.to_json()
-    assert told["against"] == "; ".join(chaos.against)
-    assert (told["nats"], told["semitones"]) == (6, 15)
+        assert min(values) <= low <= np.median(values) == median <= high <= max(values)
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"weights_sha256": "x", "ranges": ranges}))
+    assert ranking.read_reference(path, "x") == ranges
+    assert ranking.read_reference(path, "another network") is None
+    assert ranking.read_reference(tmp_path / "missing.json", "x") is None
+    assert ranking.measure_ranges(pieces[:4], MODEL) == {}
 
 
 @pytest.mark.parametrize(
-    "found",
+    ("changes", "score", "reasons"),
     [
-        *([], {"64": {}}, {"x": RANGES["64"]}, {"-1": RANGES["64"]}, {"0": RANGES["64"]}),
-        *({"64": {**RANGES["64"], "nats": row}} for row in ([1, 2], [3, 2, 1], "abc", [1, "x", 2])),
-        {"64": {**RANGES["64"], "nats": [1, float("nan"), 2]}},
+        ({}, 0, []),
+        ({"nll": 4.0}, 1 / 3, []),
+        (
+            {"nll": 6.0, "range": 15},
+            (2 + 2) / 3 + 2,
+            [
+                "6.00 nats per token, where reference pieces have 1.00 to 4.00",
+                "15 semitones from the lowest to the highest note, where reference pieces have "
+                "5 to 12",
+            ],
+        ),
+        ({"longest_loop": 8}, 1, ["8 tokens in a loop, where reference pieces have 0 to 6"]),
     ],
-    ids=str,
+    ids=["typical", "at an end of a range", "outside of two ranges", "in a loop"],
 )
-def test_what_are_no_ranges_is_refused(found: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        best.ranges_from_json(found)
+def test_the_score_is_the_distance_from_the_medians_plus_one_per_reason(
+    changes: dict[str, float], score: float, reasons: list[str]
+) -> None:
+    result = ranking.score({**TYPICAL, **changes}, 80, RANGES)
+    assert result.score == pytest.approx(score)
+    assert result.reasons == tuple(reasons)
+    body = result.to_json()
+    assert body["reasons"] == ("; ".join(reasons) or None)
+    assert body["nll"] == changes.get("nll", 2)
+    assert "copied" not in body
+
+
+def test_a_copy_is_a_reason_against_a_piece() -> None:
+    result = ranking.score(TYPICAL, 80, RANGES, 20)
+    assert (result.score, result.reasons) == (1, ("20 tokens in a row of a training piece",))
+    assert ranking.score(TYPICAL, 80, RANGES, 0).to_json()["copied"] == 0
+
+
+def test_pieces_are_compared_with_the_range_at_the_nearest_length() -> None:
+    assert len(ranking.score(TYPICAL, 400, RANGES).reasons) == 1  # long, without any repetition
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        *([], {"64": {}}, {"x": RANGES[64]}, {"-1": RANGES[64]}, {"0": RANGES[64]}),
+        *({"٣": RANGES[64]}, {"9" * 8: RANGES[64]}),
+        *(
+            {"64": {**RANGES[64], "nll": row}}
+            for row in ([1, 2], [3, 2, 1], "abc", [1, "x", 2], [1, True, 2], [1, 2, 1e999])
+        ),
+        {"64": {**RANGES[64], "nll": [1, float("nan"), 2]}},
+    ],
+    ids=lambda ranges: str(ranges)[:50],
+)
+def test_damaged_ranges_are_refused_in_one_sentence(ranges: Any, tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"weights_sha256": "x", "ranges": ranges}))
+    with pytest.raises(InputError, match=r"reference\.json does not hold ranges") as error:
+        ranking.read_reference(path, "x")
+    assert "\n" not in str(error.value)

@@ -1,159 +1,141 @@
-"""The sentence that an evaluation ends with."""
+"""The summary of an evaluation, and the safety of what is printed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from midilstm.evaluation import report
+from midilstm.evaluation.baseline import BaselineStats, Comparison, NGramSummary
+from midilstm.evaluation.copying import CopyStats, GramStats, Match, SetCopies
+from midilstm.evaluation.estimates import Estimate
+from midilstm.evaluation.likelihood import Likelihood
+from midilstm.evaluation.repetition_stats import Extent, RepetitionStats, SpanStats
+from midilstm.evaluation.result import Corpus, EvaluationResult
+
+SURE = Estimate(-1, (-1.2, -0.8))
+NGRAM = NGramSummary("3-gram", 3, 12, 5.0)
 
 
-def grams(value: float | None, interval: list[float] | None = None) -> dict[str, Any]:
-    fact = {"value": value, "interval": interval}
-    return {str(report.COPIED): {"exact": fact, "transposed": fact}}
+def likelihood(nll: float, pieces: int = 20, with_memory: Likelihood | None = None) -> Likelihood:
+    one = Estimate(nll)
+    return Likelihood(pieces, pieces, 100, one, one, one, one, one, one, with_memory)
 
 
-def facts(made: dict[str, Any], human: dict[str, Any] | None) -> dict[str, Any]:
-    longest = {"length": 30, "piece": "a.mid"}
-    sets = {"generated": {"grams": made, "longest": longest}}
-    return sets | ({"held_out": {"grams": human}} if human else {})
-
-
-@pytest.mark.parametrize(
-    ("made", "human", "expected"),
-    [
-        (grams(0.6, [0.5, 0.7]), grams(0.0, [0, 0]), True),
-        (grams(0.6, [0.5, 0.7]), grams(0.6, [0.5, 0.7]), False),  # as people do
-        (grams(0.05, [0.04, 0.06]), grams(0.0, [0, 0]), False),  # too little to matter
-        (grams(0.6, [0.1, 0.9]), grams(0.2, [0.1, 0.3]), False),  # perhaps chance
-        (grams(0.6), None, True),
-        (grams(None), None, False),  # too short to tell
-    ],
-)
-def test_memory_is_more_than_people_repeat(
-    made: dict[str, Any], human: dict[str, Any] | None, expected: bool
-) -> None:
-    found = facts(made, human)
-    assert report.copying(found).startswith("it has memorised" if expected else "it has not")
-    assert "30 tokens of a.mid" in report.copying(found)
-
-
-@pytest.mark.parametrize(
-    ("mine", "interval", "pieces", "words", "certain"),
-    [
-        (4.0, [-1.2, -0.8], 20, "20.0% better than", True),
-        (6.0, [0.8, 1.2], 20, "20.0% worse than", True),
-        (4.0, [-1.2, 0.1], 20, "better than", False),
-        (4.0, [-1.2, -0.8], 2, "better than", False),
-        (4.0, None, 1, "better than", False),
-    ],
-)
-def test_better_or_worse_and_how_sure(
-    mine: float, interval: list[float] | None, pieces: int, words: str, certain: bool
-) -> None:
-    held_out = {"pieces": pieces, "nll_per_token": {"value": mine}}
-    best = {"name": "3-gram", "order": 3, "keys": 12, "nll_per_token": {"value": 5.0}}
-    baseline = {"best": best, "model_minus_baseline": {"interval": interval}}
-    said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
-    assert words in said
-    assert "3-gram in 12 keys, 5.000" in said
-    assert ("cannot make certain" not in said) is certain
-
-
-def test_a_number_shows_its_interval_where_it_has_one() -> None:
-    assert report.number({"value": 0.5, "interval": [0.25, 0.75]}, ".0%") == "50% (25% to 75%)"
-    assert report.number({"value": 1.5, "interval": None}, ".3f") == "1.500"
-    assert report.number({"value": None, "interval": None}, ".3f") == "–"
-
-
-def similarity(**changes: Any) -> dict[str, Any]:
-    fact = {"value": 0.75, "interval": [0.5, 0.875], "reference": {"value": 0.9, "interval": None}}
-    found = {
-        "reference_set": "held_out",
-        "pieces": {"generated": 20, "held_out": 9},
-        "features": {"pitch range": fact},
-        "mean_overlap": {**fact, "features": 1},
-        "distributions": {
-            "duration overlap": {**fact, "n_skipped": {"generated": 2, "reference": 0}}
-        },
-        "skipped_features": [],
+def result(**changes: Any) -> EvaluationResult:
+    fields: dict[str, Any] = {
+        **{"checkpoint": "a.keras", "encoding": "notes", "corpus": Corpus("data", "")},
+        **{"other_corpus": False, "seed": 0, "temperature": 1, "top_p": 1, "memory": None},
+        **{"scores": {}, "ngram_baseline": None, "by_section": None, "warnings": ()},
     }
-    return found | changes
+    return EvaluationResult(**{**fields, **changes})
 
 
-def test_similarity_shows_people_beside_the_generated(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_similarity(similarity())
-    lines = capsys.readouterr().out.splitlines()
-    words = {line[2:32].strip(): " ".join(line.split()) for line in lines}
-    assert "20 generated to 9 held out pieces" in lines[1]
-    assert "people: training" in lines[2]
-    assert words["pitch range"] == "pitch range 0.75 (0.50 to 0.88) 0.90"
-    assert words["mean of 1"] == "mean of 1 0.75 (0.50 to 0.88) 0.90"
-    expected = "duration overlap 0.75 (0.50 to 0.88) 0.90 left out: 2 generated"
-    assert words["duration overlap"] == expected
-    assert "Rhythm and instruments" not in "".join(lines)
+def baseline(difference: Estimate, with_memory: Comparison | None = None) -> BaselineStats:
+    return BaselineStats(
+        best=likelihood(5.0),
+        model_minus_baseline=difference,
+        all=(NGRAM,),
+        best_ngram=NGRAM,
+        with_memory=with_memory,
+    )
 
 
-def test_what_an_encoding_cannot_say_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show_similarity(similarity(distributions={}, skipped_features=["duration overlap"]))
-    printed = capsys.readouterr().out
-    assert "Rhythm and instruments are left out" in printed
-    assert "duration overlap" not in printed
+@pytest.mark.parametrize(
+    ("nll", "difference", "pieces", "words", "is_certain"),
+    [
+        (4.0, SURE, 20, "20.0% better than", True),
+        (6.0, Estimate(1, (0.8, 1.2)), 20, "20.0% worse than", True),
+        (4.0, Estimate(-1, (-1.2, 0.1)), 20, "better than", False),
+        (4.0, SURE, 2, "better than", False),
+        (4.0, Estimate(-1), 1, "better than", False),
+    ],
+)
+def test_the_model_is_better_or_worse_than_the_ngram_and_how_certain_that_is(
+    nll: float, difference: Estimate, pieces: int, words: str, is_certain: bool
+) -> None:
+    scores = {"held_out": likelihood(nll, pieces)}
+    text = report.summarize(result(scores=scores, ngram_baseline=baseline(difference)))
+    assert words in text
+    assert "3-gram in 12 keys, 5.000" in text
+    assert ("uncertain" not in text) is is_certain
 
 
-def test_names_of_files_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    run = {"length": 9, "semitones": 0, "piece": "a\x1b[31m.mid", "piece_start": 0, "start": 0}
-    both = {kind: {**run, "in": "b\n.mid"} for kind in ("longest", "longest_transposed")}
-    found = {"n_training": 1, "generated": {"pieces": 1, "grams": grams(0.6), **both}}
-    report.show_copying(found)
-    verdict = report.copying(found)
-    report.show({"scores": {}, "warnings": ["c\x1b"], "summary": verdict})
-    printed = capsys.readouterr().out
-    assert "9 tokens of a\\x1b[31m.mid (from token 1) in b\\n.mid" in printed
-    assert "\x1b" not in printed
-    assert printed.splitlines()[-1].endswith("9 tokens of a\\x1b[31m.mid")
+def test_with_match_models_for_both_they_are_compared_with_them() -> None:
+    scores = {"held_out": likelihood(4.5, with_memory=likelihood(2.0))}
+    text = report.summarize(result(scores=scores, ngram_baseline=baseline(SURE)))
+    assert "the model (4.500 nats per token) is 10.0% better" in text
+    both = baseline(SURE, Comparison(likelihood(2.5), SURE))
+    text = report.summarize(result(scores=scores, ngram_baseline=both))
+    assert "the model with memory (2.000 nats per token) is 20.0% better" in text
+    assert "baseline with memory (3-gram in 12 keys, 2.500)" in text
+    text = report.summarize(result(scores=scores))
+    assert text == "The model with memory needs 2.000 nats per token on 20 held-out pieces."
 
 
-def shape(share: float | None, interval: list[float] | None, loops: int = 0) -> dict[str, Any]:
-    fact = {"value": share, "interval": interval}
-    return {"spans": {report.SPAN: {"share": fact}}, "pieces": 20, "n_ending_in_loop": loops}
+def copies(share: Estimate, name: str = "b.mid", piece: str = "a.mid") -> SetCopies:
+    run = Match(30, 0, piece, 0, 0, name)
+    return SetCopies(1, {report.COPY_LENGTH: GramStats(share, share)}, run, run)
+
+
+@pytest.mark.parametrize(
+    ("generated", "held_out", "expected"),
+    [
+        (Estimate(0.6, (0.5, 0.7)), Estimate(0, (0, 0)), True),
+        (Estimate(0.6, (0.5, 0.7)), Estimate(0.6, (0.5, 0.7)), False),
+        (Estimate(0.05, (0.04, 0.06)), Estimate(0, (0, 0)), False),
+        (Estimate(0.6, (0.1, 0.9)), Estimate(0.2, (0.1, 0.3)), False),
+        (Estimate(0.6), None, True),
+        (Estimate(), None, False),
+    ],
+    ids=["clear", "as held-out pieces", "rare", "perhaps chance", "no reference", "too short"],
+)
+def test_memorising_is_copying_more_than_held_out_pieces_share(
+    generated: Estimate, held_out: Estimate | None, expected: bool
+) -> None:
+    stats = CopyStats(3, copies(generated), copies(held_out) if held_out else None)
+    text = report.summarize_copying(stats)
+    assert text.startswith("it has memorised" if expected else "it has not memorised")
+    assert "30 tokens of a.mid" in text
+
+
+def repetition(share: Estimate, n_loops: int = 0) -> RepetitionStats:
+    span = SpanStats(share, (), Estimate(), Estimate())
+    return RepetitionStats(20, {report.SPAN: span}, Extent(), Extent(), n_loops)
 
 
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (0.4, "themselves as people's: 40%"),
-        (0.2, "less than people's"),
-        (0.6, "more than people's"),
+        (0.4, "as much as reference pieces: 40%"),
+        (0.2, "less than reference pieces"),
+        (0.6, "more than reference pieces"),
     ],
 )
-def test_form_is_held_against_peoples_interval(share: float, words: str) -> None:
-    people = shape(0.45, [0.39, 0.51])
-    said = report.form({"generated": shape(share, [0.1, 0.9]), "held_out": people})
-    assert words in said
-    assert "(people's: 45% (39% to 51%))" in said
-    assert "loop" not in said
-    said = report.form({"generated": shape(share, None, 3), "training": people})
-    assert said.endswith("3 of 20 end in a loop")
+def test_repetition_is_compared_with_the_interval_of_the_reference(
+    share: float, words: str
+) -> None:
+    reference = repetition(Estimate(0.45, (0.39, 0.51)))
+    generated = repetition(Estimate(share, (0.1, 0.9)))
+    text = report.summarize_repetition({"generated": generated, "held_out": reference})
+    assert words in text
+    assert text.endswith("(reference: 45% (39% to 51%))")
+    generated = replace(generated, n_ending_in_loop=3)
+    text = report.summarize_repetition({"generated": generated, "training": reference})
+    assert text.endswith("3 of 20 end in a loop")
 
 
-def test_nothing_is_said_of_form_without_people_or_spans() -> None:
-    assert report.form({"generated": shape(0.4, None)}) == ""
-    assert report.form({"generated": shape(None, None), "held_out": shape(0.4, None)}) == ""
+def test_repetition_is_left_out_without_a_reference_or_runs() -> None:
+    share, nothing = repetition(Estimate(0.4)), repetition(Estimate())
+    assert report.summarize_repetition({"generated": share}) == ""
+    assert report.summarize_repetition({"generated": nothing, "held_out": share}) == ""
 
 
-def test_with_memory_the_verdict_compares_what_remembers() -> None:
-    def side(nats: float) -> dict[str, Any]:
-        return {"name": "6-gram", "keys": 12, "nll_per_token": {"value": nats}}
-
-    held_out = {"pieces": 20, **side(4.5), "with_memory": side(2.0)}
-    sure = {"interval": [-1, -0.5]}
-    baseline = {"best": side(5.0), "model_minus_baseline": sure}
-    remembers = {"with_memory": {"best": side(2.5), "model_minus_baseline": sure}}
-    said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
-    assert "the model (4.500 nats a token) is 10.0% better" in said
-    baseline |= remembers
-    said = report.prediction({"scores": {"held_out": held_out}, "ngram_baseline": baseline})
-    assert "the model with memory (2.000 nats a token) is 20.0% better" in said
-    assert "baseline with memory (6-gram in 12 keys, 2.500)" in said
-    said = report.prediction({"scores": {"held_out": held_out}})
-    assert said == "on 20 pieces it never saw the model with memory needs 2.000 nats a token"
+def test_names_of_files_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stats = CopyStats(1, copies(Estimate(0.6), "b\n.mid", "a\x1b[31m.mid"))
+    evaluated = result(warnings=("c\x1b",), copying=stats)
+    report.show(replace(evaluated, summary=report.summarize(evaluated)))
+    printed = capsys.readouterr().out
+    assert "30 tokens of a\\x1b[31m.mid (from token 1) in b\\n.mid" in printed
+    assert "\x1b" not in printed
+    assert printed.splitlines()[-1].endswith("30 tokens of a\\x1b[31m.mid.")

@@ -1,0 +1,51 @@
+"""Bootstrap intervals against brute force, and how often they cover the truth."""
+
+import numpy as np
+import pytest
+
+from midilstm.evaluation import estimates
+from midilstm.evaluation.estimates import Estimate, estimate_mean, estimate_median
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_should() -> None:
+    rng = np.random.default_rng(4)
+    intervals = [estimate_mean(rng.normal(size=50), rng=rng).interval for _ in range(200)]
+    n_covering = sum(low <= 0 <= high for low, high in filter(None, intervals))
+    assert 175 <= n_covering <= 199
+
+
+def test_a_mean_with_units_is_a_ratio_of_sums() -> None:
+    rng = np.random.default_rng(0)
+    assert estimate_mean([1.0, 9.0], [1, 3], rng=rng) == Estimate(2.5, (1, 3))
+    assert estimate_mean([1.0], [2], rng=rng) == Estimate(0.5, None)
+    assert estimate_mean([], rng=rng) == Estimate(None, None)
+
+
+def test_an_interval_of_a_median_equals_that_of_explicit_resamples() -> None:
+    values = [np.random.default_rng(n).integers(1, 4, n) * 1.5 for n in (3, 8, 1, 4, 0)]
+
+    def medians(draws: np.ndarray) -> np.ndarray:
+        resamples = [
+            np.sort(np.concatenate([np.repeat(v, n) for v, n in zip(values, row, strict=True)]))
+            for row in draws
+        ]
+        return np.array([drawn[(len(drawn) - 1) // 2] for drawn in resamples if len(drawn)])
+
+    draws = np.random.default_rng(1).multinomial(5, np.full(5, 1 / 5), estimates.RESAMPLES)
+    estimate = estimate_median(values, np.random.default_rng(1))
+    assert estimate.value == medians(np.ones((1, 5), int))[0]
+    assert estimate.interval == estimates.percentile_interval(medians(draws))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "pattern", "text"),
+    [
+        (Estimate(0.5, (0.25, 0.75)), ".0%", "50% (25% to 75%)"),
+        (Estimate(1.5), ".3f", "1.500"),
+        (Estimate(), ".3f", "–"),
+    ],
+)
+def test_an_estimate_is_printed_with_its_interval_if_it_has_one(
+    estimate: Estimate, pattern: str, text: str
+) -> None:
+    assert estimate.format(pattern) == text
