@@ -7,6 +7,7 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,9 +65,7 @@ def _send_package(client: Any) -> None:
     try:
         client.wait_for_workers(1, timeout=TIMEOUT)
     except TimeoutError as error:
-        address = client.scheduler.address
-        start = f"start some with 'dask worker {address}'"
-        raise InputError(f"the Dask scheduler at {address} has no workers: {start}") from error
+        raise _no_workers(client) from error
     with tempfile.TemporaryDirectory(prefix=f"{PACKAGE.name}-") as folder:
         # Python caches what a zip file contains, so each one needs another name.
         name = str(Path(folder, Path(folder).name))
@@ -76,6 +75,12 @@ def _send_package(client: Any) -> None:
     for worker, library in client.run(missing_library).items():
         if library:
             raise InputError(f"the Dask worker at {worker} lacks {library}: there, {INSTALL}")
+
+
+def _no_workers(client: Any) -> InputError:
+    address = client.scheduler.address
+    start = f"start some with 'dask worker {address}'"
+    return InputError(f"the Dask scheduler at {address} has no workers: {start}")
 
 
 @dataclass(eq=False)
@@ -116,13 +121,28 @@ class _Batches:
         return batch.results[index]
 
     def _results(self, future: Any) -> list[ParseResult]:
-        """Return the results of a task, only CRASHED where it ended its workers."""
+        """Return the results of a task, only CRASHED where it ended its workers.
+
+        Raise InputError where the cluster has had no workers for TIMEOUT seconds, or one that
+        joined later lacks a library.
+        """
         from distributed import KilledWorker
 
-        try:
-            return cast(list[ParseResult], future.result())
-        except KilledWorker:
-            return [CRASHED]
+        alone_since = None
+        while True:
+            try:
+                return cast(list[ParseResult], future.result(timeout=1))
+            except TimeoutError:
+                if self._client.scheduler_info(n_workers=-1)["workers"]:
+                    alone_since = None
+                    continue
+                alone_since = alone_since or time.monotonic()
+                if time.monotonic() - alone_since > TIMEOUT:
+                    raise _no_workers(self._client) from None
+            except KilledWorker:
+                return [CRASHED]
+            except ImportError as error:
+                raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
 
 
 def parse_on_worker(sources: list[bytes | Path], config: DataConfig) -> list[ParseResult]:
