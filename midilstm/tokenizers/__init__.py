@@ -1,9 +1,9 @@
-"""The room of encodings: MIDI files ⇄ lists of token strings. Knows no networks, no folders.
+"""Convert MIDI files to lists of token strings and back, in one of several encodings.
 
-    from midilstm import tokenizers as tokens
-    tokens.write(tokens.read("piece.mid"), "copy.mid")
+    from midilstm import tokenizers
+    tokenizers.write(tokenizers.read("piece.mid"), "copy.mid")
 
-To add an encoding, add one file and one line to ENCODINGS. Its file is loaded when it is asked for.
+To add an encoding, add one module and one line to ENCODINGS. Its module is imported on first use.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # so that a command line can name the encodings without waiting for libraries
+if TYPE_CHECKING:  # a command line names the encodings without importing the libraries
     from midilstm.tokenizers.base import Encoding
 
-# name → (the file that holds it, what it is, in a few words)
+# name → (its module, a short description)
 ENCODINGS = {
     "notes": ("notes", "pitches alone"),
     "tsd": ("miditok", "rhythm, too"),
@@ -28,12 +28,13 @@ def get(name: str) -> Encoding:
     """Return the encoding of that name; raise ValueError for an unknown one."""
     if name not in ENCODINGS:
         raise ValueError(f"unknown encoding {name!r}: choose from {', '.join(ENCODINGS)}")
-    found: Encoding = import_module(f"midilstm.tokenizers.{ENCODINGS[name][0]}").ENCODINGS[name]
-    return found
+    module = import_module(f"midilstm.tokenizers.{ENCODINGS[name][0]}")
+    encoding: Encoding = module.ENCODINGS[name]
+    return encoding
 
 
 def read(path: Path | str, encoding: str = "notes", *, pedal: bool = True) -> list[str]:
-    """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
+    """Return the tokens of the MIDI file at `path`; raise MidiError if that is impossible."""
     return get(encoding).read(path, pedal=pedal)
 
 

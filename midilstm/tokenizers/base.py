@@ -1,4 +1,4 @@
-"""What an encoding is: the one interface that everything after tokens/ sees."""
+"""The interface of all encodings, and the types that it uses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from midilstm import fileio as files
 from midilstm import midi
+from midilstm.fileio import write_atomically
 
 
 class TimedNote(NamedTuple):
-    """A note as it is heard: quarter notes, MIDI pitch, General MIDI program or midi.DRUMS."""
+    """A note: times in quarter notes, MIDI pitch, General MIDI program or midi.DRUMS."""
 
     start: float
     length: float
@@ -21,7 +21,7 @@ class TimedNote(NamedTuple):
 
 
 class TokenContent(NamedTuple):
-    """What a token sounds: pitch classes, programs in the order named, notes before any named."""
+    """A token's pitch classes and programs in order, and whether notes precede any program."""
 
     pitch_classes: frozenset[int] = frozenset()
     programs: tuple[int, ...] = ()
@@ -29,73 +29,74 @@ class TokenContent(NamedTuple):
 
 
 class Clock(Protocol):
-    """Tell where in a piece each of its tokens stands, as they come."""
+    """Measure where in a piece each token is; tokens are given in order."""
 
     def advance(self, token: str, /) -> tuple[float, float]:
-        """Return the bars and the seconds after the beginning at which the next token stands."""
+        """Return the bars and the seconds from the beginning to the position of this token."""
 
     def position(self) -> tuple[float, float]:
-        """Return the bars after the beginning, and the beats into one, where a note would sound."""
+        """Return the bars from the beginning, and the beats into the bar, of a note at this point."""
 
 
 class Encoding(ABC):
-    """Songs ⇄ token strings, of which some may be merged (bpe.py); ValueError for unknown ones."""
+    """Convert scores to token strings, maybe merged (bpe.py), and back.
+
+    Methods raise ValueError for unknown tokens.
+    """
 
     name: str
-    version: str  # another whenever the same song might give other tokens
+    version: str  # changes whenever the same score may give other tokens
     keeps_rhythm = True
-    start_state: Any = (
-        None  # the grammar's state where a piece begins; None: any token may follow any
-    )
-    body_state: Any = None  # where it need no longer state what pieces begin with; None: as `start`
+    start_state: Any = None  # the grammar's first state; None if any token may follow any
+    body_state: Any = None  # the grammar's state after the header; None if it is `start_state`
 
     @abstractmethod
-    def encode(self, song: midi.Score) -> list[str]:
-        """Return the tokens of a song; raise MidiError where it gives none."""
+    def encode(self, score: midi.Score) -> list[str]:
+        """Return the tokens of a score; raise MidiError if it gives none."""
 
     @abstractmethod
     def decode(self, tokens: Sequence[str]) -> midi.Score:
-        """Return the song that tokens stand for, the mirror of `tokens_of`."""
+        """Return the score that tokens describe: the inverse of `encode`."""
 
     @abstractmethod
     def transpose(self, token: str, semitones: int) -> str:
-        """Return the token of the same music, transposed as far as MIDI reaches; drums stay."""
+        """Return the token transposed, in the nearest octave that MIDI has; drums stay the same."""
 
     @abstractmethod
     def token_distance(self, token: str, other: str) -> tuple[float, ...] | None:
-        """Return how unlike two tokens sound, most telling first; None where nothing is alike."""
+        """Return how different two tokens sound, most important first; None if incomparable."""
 
     def nearest(self, token: str, known: Iterable[str]) -> str | None:
-        """Return the known token that sounds most like `token`; None where nothing comes near."""
+        """Return the known token that sounds most like `token`; None if none is comparable."""
         near = ((self.token_distance(token, name), name) for name in known)
         return min((pair for pair in near if pair[0] is not None), default=(None, None))[1]
 
     @abstractmethod
     def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
-        """Return a clock at `bpm` quarter notes a minute (None: as its tokens say, or 120).
+        """Return a clock at `bpm` quarter notes per minute; None uses the tokens' tempo, or 120.
 
-        After a primer it is that of the new music, which begins with its first note: from there
-        it counts the seconds, and the bars from that note's.
+        After a primer it measures the new music alone: it counts seconds from the first new note
+        and bars from the bar of that note.
         """
 
     @abstractmethod
     def bars(self, token: str) -> float:
-        """Return how many bars the music moves on with a token, merged ones with all parts."""
+        """Return how many bars a token advances the music; a merged token by all its parts."""
 
     def content(self, token: str) -> TokenContent:
-        """Return what a token sounds, merged ones with all parts."""
+        """Return the content of a token; of a merged token that of all parts."""
         return TokenContent()
 
-    def count_inexact(self, song: midi.Score) -> int:
-        """Return how many of a song's tempos and time signatures its tokens say inexactly."""
+    def count_inexact(self, score: midi.Score) -> int:
+        """Return how many tempos and time signatures of a score its tokens only approximate."""
         return 0
 
     def drop_invalid(self, tokens: Sequence[str]) -> list[str]:
-        """Return the tokens without those that are no music, such as a length without a pitch."""
+        """Return the tokens without invalid ones, such as a length without a pitch."""
         return list(tokens)
 
     def is_token(self, token: str) -> bool:
-        """Tell whether a token, or each part of a merged one, looks like one of the encoding's."""
+        """Tell whether a token, or each part of a merged one, belongs to the encoding."""
         return True
 
     def is_mergeable(self, token: str) -> bool:
@@ -103,23 +104,23 @@ class Encoding(ABC):
         return False
 
     def with_header(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
-        """Return the tokens of a piece that goes on from a primer but does not hold it."""
+        """Return the tokens of a piece that continues a primer but does not contain it."""
         return list(tokens)
 
     def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
-        """Return the tokens of the same notes in bars that known tokens can name."""
+        """Return the tokens of the same notes in a meter that has a known token."""
         return list(tokens)
 
     def next_state(self, state: Any, token: str) -> Any:
-        """Return the grammar's state after a token, "" for the end; None where it may not stand."""
+        """Return the grammar's state after a token ("" for the end); None if it is forbidden."""
         return state
 
     def state_factors(self, state: Any) -> tuple[Any, ...]:
-        """Return states, few in all, of which one forbids a token wherever `state` does."""
+        """Return simpler states that together forbid exactly the tokens that `state` forbids."""
         return (state,)
 
     def read(self, path: Path | str, *, pedal: bool = True) -> list[str]:
-        """Return the tokens of the MIDI file at `path`; raise MidiError where it holds no piece."""
+        """Return the tokens of the MIDI file at `path`; raise MidiError if that is impossible."""
         return self.encode(midi.read(path, pedal=pedal))
 
     def write(
@@ -130,29 +131,31 @@ class Encoding(ABC):
         bpm: float | None = None,
         instrument: int | None = None,
     ) -> int:
-        """Write tokens as a MIDI file; return how many are no music, left out.
+        """Write tokens as a MIDI file; return how many invalid tokens were dropped.
 
-        `bpm` and `instrument`, a General MIDI program, override what the tokens say; where
-        neither says, it is 120 and piano. Raise ValueError where there is no note.
+        `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
+        gives one, the tempo is 120 and the instrument piano. Raise ValueError if no token is a
+        note.
         """
-        found = split(tokens)
-        kept = self.drop_invalid(found)
-        song = self.decode(kept)
-        if not song.notes:
-            raise ValueError(f"there is no note in these {len(found)} tokens")
-        with_tempo_and_program = midi.with_tempo_and_program(song, bpm=bpm, instrument=instrument)
-        files.write_atomically(Path(path), midi.to_bytes(with_tempo_and_program))
-        return len(found) - len(kept)
+        parts = split(tokens)
+        kept = self.drop_invalid(parts)
+        score = self.decode(kept)
+        if not score.notes:
+            raise ValueError(f"there is no note in these {len(parts)} tokens")
+        score = midi.with_tempo_and_program(score, bpm=bpm, instrument=instrument)
+        write_atomically(Path(path), midi.to_bytes(score))
+        return len(parts) - len(kept)
 
     def timed_notes(self, tokens: Sequence[str]) -> list[TimedNote]:
         """Return the notes of tokens, times in quarter notes, by start."""
-        song = self.decode(self.drop_invalid(tokens))
-        beat = song.ticks_per_quarter
+        score = self.decode(self.drop_invalid(tokens))
+        quarter = score.ticks_per_quarter
         return sorted(
-            TimedNote(n.start / beat, n.length / beat, n.pitch, n.program) for n in song.notes
+            TimedNote(n.start / quarter, n.length / quarter, n.pitch, n.program)
+            for n in score.notes
         )
 
 
 def split(tokens: Iterable[str]) -> list[str]:
-    """Return the parts of tokens, of which byte-pair encoding has merged some."""
+    """Return the tokens with those that byte-pair encoding merged split into their parts."""
     return [part for token in tokens for part in token.split(" ")]

@@ -9,7 +9,13 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from midilstm.midi import DRUMS
-from midilstm.tokenizers.meter import COMMON_TIME, POSITIONS, counted, parts, signature_of
+from midilstm.tokenizers.meter import (
+    COMMON_TIME,
+    POSITIONS,
+    to_miditok_meter,
+    parts,
+    parse_signature,
+)
 
 ANY, ANY_PROGRAM = "any", -2  # a state's kind and program where these are to forbid nothing
 UNNAMED = -3  # the program of a piece that must name one before its first note
@@ -72,7 +78,7 @@ def next_state(state: State, token: str) -> State | None:
         elif kind == "Bar":
             position = -1
         elif kind == "TimeSig":
-            room = POSITIONS * counted(signature_of(value))[0]
+            room = POSITIONS * to_miditok_meter(parse_signature(value))[0]
         elif kind == "Position":
             if not position <= (new := int(value)) < room:
                 return None

@@ -1,7 +1,7 @@
-"""Bars, beats and seconds of `tsd` and `remi`: time signatures, and where in a piece tokens stand.
+"""Time signatures of `tsd` and `remi`, and the clock that gives the bars and seconds of tokens.
 
-MidiTok's beat is a time signature's unit. Twelve positions in a half note have no room for
-sixteenths, so bars of halves are counted in quarters: MidiTok is told 4/4, the token says 2/2.
+MidiTok's beat is the unit of the time signature. Twelve positions per half note cannot hold
+sixteenths, so bars of half notes are counted in quarters: MidiTok gets 4/4 for the token 2/2.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from math import log2
 
 from midilstm.midi import DEFAULT_BPM
 
-# Positions in a beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
+# Positions per beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
 POSITIONS = 12
 COMMON_TIME = (4, 4)
 SIGNATURES = {2: range(1, 9), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
-Signature = tuple[int, int]  # beats in a bar, and their unit: 3, 4
+Signature = tuple[int, int]  # beats per bar and their unit, such as (3, 4)
 
 
 @lru_cache(maxsize=2**12)
@@ -26,81 +26,88 @@ def parts(token: str) -> tuple[str, str]:
     return kind, value
 
 
-def signature_of(value: str) -> Signature:
-    """Return a time signature such as 3/4."""
+def parse_signature(value: str) -> Signature:
+    """Return the time signature of a text such as 3/4."""
     beats, unit = map(int, value.split("/"))
     return beats, unit
 
 
-def spelled(signature: Signature) -> str:
+def signature_token(signature: Signature) -> str:
     """Return the token of a time signature."""
     return f"TimeSig_{signature[0]}/{signature[1]}"
 
 
-def counted(signature: Signature) -> Signature:
-    """Return the time signature in whose beats such bars are counted."""
+def to_miditok_meter(signature: Signature) -> Signature:
+    """Return the time signature that MidiTok gets for this one: quarters instead of halves."""
     return (2 * signature[0], 4) if signature[1] == 2 else signature
 
 
-def sayable(signature: Signature) -> Signature:
-    """Return the time signature that has a token and the most alike bars."""
+def nearest_meter(signature: Signature) -> Signature:
+    """Return the time signature that has a token and the nearest bar length, then unit."""
     beats, unit = signature
     if beats in SIGNATURES.get(unit, ()):
         return signature
-    every = ((other, of) for of, others in SIGNATURES.items() for other in others)
-    return min(every, key=lambda s: (abs(s[0] / s[1] - beats / unit), abs(log2(s[1] / unit))))
+    candidates = ((beats, unit) for unit, counts in SIGNATURES.items() for beats in counts)
+    return min(candidates, key=lambda s: (abs(s[0] / s[1] - beats / unit), abs(log2(s[1] / unit))))
 
 
-def named(tokens: list[str], signatures: Mapping[float, Signature]) -> list[str]:
-    """Return MidiTok's tokens with the names of time signatures, given by quarter note."""
-    clock, prefetch, now, found = Clock(), sorted(signatures.items()), COMMON_TIME, []
+def restore_meters(tokens: Iterable[str], signatures: Mapping[float, Signature]) -> list[str]:
+    """Return MidiTok's tokens with the original time signatures, which are given by quarter."""
+    clock, upcoming, signature = Clock(), sorted(signatures.items()), COMMON_TIME
+    restored: list[str] = []
     for token in tokens:
         clock.advance(token)
-        while prefetch and prefetch[0][0] < clock.bar + 1 / POSITIONS:
-            now = prefetch.pop(0)[1]
-        found.append(spelled(now) if token == spelled(counted(now)) else token)
-    return found
+        while upcoming and upcoming[0][0] < clock.bar + 1 / POSITIONS:
+            signature = upcoming.pop(0)[1]
+        is_signature = token == signature_token(to_miditok_meter(signature))
+        restored.append(signature_token(signature) if is_signature else token)
+    return restored
 
 
-def unnamed(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signature]]:
-    """Return tokens for MidiTok, and the time signatures by quarter note: the mirror of `named`."""
-    clock, now, found = Clock(), COMMON_TIME, []
-    signatures: dict[float, Signature] = {0.0: now}
+def strip_meters(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signature]]:
+    """Return tokens for MidiTok, and the time signatures by quarter: undo `restore_meters`."""
+    clock, signature = Clock(), COMMON_TIME
+    stripped: list[str] = []
+    signatures: dict[float, Signature] = {0.0: signature}
     for token in tokens:
         clock.advance(token)
         if parts(token)[0] == "TimeSig":
-            if (said := signature_of(parts(token)[1])) != now:
-                now = signatures[clock.bar] = said
-            token = spelled(counted(now))
-        found.append(token)
-    return found, signatures
+            if (new := parse_signature(parts(token)[1])) != signature:
+                signature = signatures[clock.bar] = new
+            token = signature_token(to_miditok_meter(signature))
+        stripped.append(token)
+    return stripped, signatures
 
 
 class Clock:
-    """Tell where in a piece each token stands, as they come; of merged ones their first part."""
+    """Give the bars and seconds at which each token starts; a merged token by its first part."""
 
     def __init__(self, bpm: float | None = None, *, primed: bool = False) -> None:
-        """Begin a piece; `bpm` overrides what its tokens say of tempo.
+        """Begin a piece; `bpm` overrides the tempos of its tokens.
 
-        `primed`, it counts the bars from the one with the first note, and the seconds from there.
+        If `primed`, bars count from the bar of the first note, and seconds from that note.
         """
-        self._waits = primed
-        self._fixed, self._bpm = bpm is not None, DEFAULT_BPM if bpm is None else bpm
+        self._awaits_note = primed
+        self._has_fixed_bpm = bpm is not None
+        self._bpm = DEFAULT_BPM if bpm is None else bpm
         self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
-        self._length, self._beat = 4.0, 4  # quarter notes in a bar, and the beat's unit
+        self._length, self._beat = 4.0, 4  # quarter notes per bar, and the unit of the beat
 
     def advance(self, token: str, /) -> tuple[float, float]:
-        """Return the bars and the seconds after the beginning at which the next token stands."""
-        told = [self._advance(part) for part in token.split(" ")]
-        return told[0]
+        """Return the bars and the seconds from the beginning to this token, after a time shift."""
+        times = [self._advance(part) for part in token.split(" ")]
+        return times[0]
 
     def position(self) -> tuple[float, float]:
-        """Return the bars after the beginning, and the beats into one, where a note would sound."""
+        """Return the bars from the beginning, and the beats into the bar, of a note at this point."""
         quarters = self._quarters - self.bar
-        return self._whole() + quarters / self._length, quarters % self._length * self._beat / 4
+        return (
+            self._completed_bars() + quarters / self._length,
+            quarters % self._length * self._beat / 4,
+        )
 
-    def _whole(self) -> int:
+    def _completed_bars(self) -> int:
         return max(0, self._bars - 1)
 
     def _advance(self, token: str) -> tuple[float, float]:
@@ -113,17 +120,19 @@ class Clock:
         elif kind == "Position":
             now = self.bar + int(value) / POSITIONS * 4 / self._beat
         elif kind == "TimeSig":
-            beats, self._beat = counted(signature_of(value))
+            beats, self._beat = to_miditok_meter(parse_signature(value))
             self._length = beats * 4 / self._beat
-        elif kind == "Tempo" and not self._fixed:
+        elif kind == "Tempo" and not self._has_fixed_bpm:
             self._bpm = float(value)
         self._seconds += (now - self._quarters) * 60 / self._bpm
         self._quarters = now
-        if self._waits:
+        if self._awaits_note:
             self._bars, self._seconds = min(self._bars, 1), 0.0
-            self.bar = self.bar if self._bars else now  # without bars, one begins here
-            self._waits = kind not in ("Pitch", "PitchDrum")
-        return self._whole() + (now - self.bar) / self._length, self._seconds
+            self.bar = (
+                self.bar if self._bars else now
+            )  # `tsd` has no bars: the first one begins at this token
+            self._awaits_note = kind not in ("Pitch", "PitchDrum")
+        return self._completed_bars() + (now - self.bar) / self._length, self._seconds
 
 
 def beats_of(value: str) -> float:
