@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from midilstm.data.dataset import Dataset
     from midilstm.model_dir import RunSettings
-    from midilstm.training.log import Log
+    from midilstm.training.log import TrainingLog
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,11 @@ def run(config: RunConfig, dataset: Dataset) -> None:
 
 
 def train_epochs(
-    config: RunConfig, settings: RunSettings, dataset: Dataset, training_log: Log, epoch: int
+    config: RunConfig,
+    settings: RunSettings,
+    dataset: Dataset,
+    training_log: TrainingLog,
+    epoch: int,
 ) -> None:
     """Train the epochs after `epoch`, alone or together with other workers."""
     from midilstm import model_dir as folder
@@ -127,7 +131,7 @@ def train_epochs(
         from midilstm.training import rendezvous
 
         best = folder.metrics(folder.checkpoint_path(config.train.model_dir, "best"))
-        rendezvous.meet(config.worker, settings, {"epoch": epoch, "best": best})
+        rendezvous.wait_for_workers(config.worker, settings, {"epoch": epoch, "best": best})
     print("Starting TensorFlow ...", flush=True)
     import model  # noqa: F401 - imports TensorFlow without its messages, so it must come first
     from midilstm.training import loop
@@ -135,12 +139,14 @@ def train_epochs(
     if config.worker.workers:
         from midilstm.training import distributed
 
-        group = distributed.join(config.worker)
+        group = distributed.connect(config.worker)
         network = build_network(config, settings, dataset, epoch)
-        distributed.Loop(settings, network, dataset, training_log, epoch, team=group).train()
+        distributed.DistributedLoop(
+            settings, network, dataset, training_log, epoch, group=group
+        ).train()
     else:
         network = build_network(config, settings, dataset, epoch)
-        loop.Loop(settings, network, dataset, training_log, epoch).train()
+        loop.TrainingLoop(settings, network, dataset, training_log, epoch).train()
 
 
 def settings_of_run(config: RunConfig, dataset: Dataset) -> RunSettings:
@@ -177,7 +183,11 @@ def build_network(
         print(f"Going on from {path}")
         weights.load(network, path)
     elif settings.initial_checkpoint:
-        print(weights.start_from(network, dataset.vocabulary, settings, model.build_model, **shape))
+        print(
+            weights.transfer_weights(
+                network, dataset.vocabulary, settings, model.build_model, **shape
+            )
+        )
     return network
 
 

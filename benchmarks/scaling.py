@@ -52,7 +52,7 @@ def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     from midilstm.training import distributed
 
     config = WorkerConfig(workers=tuple(job["workers"]), worker=job["worker"], worker_timeout=60)
-    group = distributed.join(config) if job["workers"] else None
+    group = distributed.connect(config) if job["workers"] else None
     network = model.build_model(
         ModelConfig(units=job["units"], layers=job["layers"]),
         VOCABULARY,
@@ -61,7 +61,7 @@ def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     )
     model.compile_for_training(network, 3e-3, ema=0.98)
     if group:
-        distributed.share(network, group)
+        distributed.distribute(network, group)
     if job["no_exchange"]:
         silent_group: Any = SilentGroup(job["workers"])
         network.train_on_batch = distributed._make_step(network, silent_group)

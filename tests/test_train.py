@@ -114,10 +114,10 @@ def test_killed_between_checkpoints_it_goes_on_bit_for_bit(
     flags = [*SMALL, "--epochs=6", "--freq=3"]
     code = (
         "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1))\n"
-        "import train; from midilstm.training import log; add = log.Log.add\n"
+        "import train; from midilstm.training import log; add = log.TrainingLog.add\n"
         "def add_and_die(self, row):\n"
         "    add(self, row); row.epoch == 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "log.Log.add = add_and_die; train.main(sys.argv[1:])"
+        "log.TrainingLog.add = add_and_die; train.main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, str(ROOT), *flags]
     told = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
@@ -352,9 +352,9 @@ def test_a_loss_that_left_all_bounds_is_warned_of(
 def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
     finished: tuple[Path, str], folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add, moments = log.Log.add, [moment]
+    add, moments = log.TrainingLog.add, [moment]
 
-    def interrupted(self: log.Log, row: log.Row) -> None:
+    def interrupted(self: log.TrainingLog, row: log.LogRow) -> None:
         for now in ("before", "after"):
             if row.epoch == 4 and now in moments:
                 moments.clear()
@@ -362,7 +362,7 @@ def test_an_interrupt_at_the_log_leaves_no_epoch_with_the_scores_of_another(
             if now == "before":
                 add(self, row)
 
-    monkeypatch.setattr(log.Log, "add", interrupted)
+    monkeypatch.setattr(log.TrainingLog, "add", interrupted)
     assert run("--epochs=6", "--freq=3") == 130
     for path in (folder / "model" / "epoch-0004.keras", folder / "model" / "best.keras"):
         assert runs.metrics(path)["epoch"] == 4

@@ -36,7 +36,7 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     unknown = Counter(token for token in tokens if token not in ids)
     if invalid := [token for token in unknown if not encoding.is_token(token)]:
         raise InputError(
-            f"the primer has {invalid[0][:60]!a}, which is no token of {encoding.name}"
+            f"the primer has {invalid[0][:60]!a}, which is not a token of {encoding.name}"
         )
     candidates = [token for token in vocabulary.tokens[1:] if " " not in token]  # not merged ones
     nearest = {token: encoding.nearest(token, candidates) for token in unknown}

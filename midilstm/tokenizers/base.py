@@ -35,7 +35,7 @@ class Clock(Protocol):
         """Return the bars and the seconds from the beginning to the position of this token."""
 
     def position(self) -> tuple[float, float]:
-        """Return the bars from the beginning, and the beats into the bar, of a note at this point."""
+        """Return the bars from the beginning, and the beats into the bar, of the next note."""
 
 
 class Encoding(ABC):

@@ -12,9 +12,9 @@ from midilstm.midi import DRUMS
 from midilstm.tokenizers.meter import (
     COMMON_TIME,
     POSITIONS,
-    to_miditok_meter,
-    parts,
     parse_signature,
+    parts,
+    to_miditok_meter,
 )
 
 ANY, ANY_PROGRAM = "any", -2  # a state's kind and program where these are to forbid nothing

@@ -100,7 +100,7 @@ class Clock:
         return times[0]
 
     def position(self) -> tuple[float, float]:
-        """Return the bars from the beginning, and the beats into the bar, of a note at this point."""
+        """Return the bars from the beginning, and the beats into the bar, of the next note."""
         quarters = self._quarters - self.bar
         return (
             self._completed_bars() + quarters / self._length,

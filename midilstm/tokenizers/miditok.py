@@ -21,7 +21,7 @@ from midilstm.midi import DRUMS
 from midilstm.tokenizers import grammar, meter
 from midilstm.tokenizers.base import Encoding, TokenContent, split
 from midilstm.tokenizers.grammar import INCOMPLETE, UNNAMED, State
-from midilstm.tokenizers.meter import POSITIONS, SIGNATURES, Clock, beats_of, parts, parse_signature
+from midilstm.tokenizers.meter import POSITIONS, SIGNATURES, Clock, beats_of, parse_signature, parts
 from midilstm.tokenizers.notes import nearest_pitch
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.

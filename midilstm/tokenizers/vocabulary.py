@@ -93,7 +93,7 @@ class Vocabulary:
             if tokens[:1] != (END,) or len(set(tokens)) != len(tokens):
                 raise ValueError(f"expected different tokens after {END}")
             if strange := [token for token in tokens[1:] if not is_token(token)]:
-                raise ValueError(f"{strange[0][:100]!a} is no token of {name}")
+                raise ValueError(f"{strange[0][:100]!a} is not a token of {name}")
             if lost := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
                 raise ValueError(f"it merges what is no token, {min(lost)[:100]!a}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

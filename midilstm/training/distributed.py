@@ -1,7 +1,8 @@
-"""One of several workers that train a network together. Knows no MIDI; one machine needs none.
+"""Train a network on several workers with data parallelism.
 
-Each has its share of the lanes, with their states. A step computes the gradients of these, adds
-them up over all workers (TensorFlow's collectives), and applies the sum, the same on every worker.
+Each worker has a share of the batch rows, with their LSTM states. A step computes their
+gradients, adds them up over all workers with TensorFlow's collectives, and applies the same sum on
+every worker.
 So batches, masks of dropout and learning curve are those of one machine.
 """
 
@@ -23,8 +24,7 @@ from midilstm.config import WorkerConfig
 from midilstm.data.dataset import Dataset
 from midilstm.fileio import InputError
 from midilstm.model_dir import RunSettings
-from midilstm.training import log, suppress_stderr
-from midilstm.training import rendezvous as meeting
+from midilstm.training import log, rendezvous, suppress_stderr
 
 with suppress_stderr():
     import keras
@@ -69,7 +69,7 @@ class WorkerGroup:
         return self.strategy.run(run, [values])
 
 
-def join(config: WorkerConfig) -> WorkerGroup:
+def connect(config: WorkerConfig) -> WorkerGroup:
     """Start TensorFlow's collectives, before anything else of it.
 
     The workers must have met, for TensorFlow waits for them, and listens to no signal meanwhile.
@@ -90,17 +90,17 @@ def join(config: WorkerConfig) -> WorkerGroup:
     return WorkerGroup(workers=workers, worker=worker, strategy=strategy, options=options)
 
 
-def share(network: keras.Model, team: WorkerGroup) -> None:
+def distribute(network: keras.Model, group: WorkerGroup) -> None:
     """Let a compiled network train its lanes with the others, from the chief's weights on."""
     lanes = network.input_shape[0]
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            layer.call = partial(_drop, layer, lanes * team.worker)
-    network.train_on_batch = _make_step(network, team)
+            layer.call = partial(_drop, layer, lanes * group.worker)
+    network.train_on_batch = _make_step(network, group)
     values = weights.snapshot(network)
     # As whole numbers, of which zeros change no bit.
     bits = np.concatenate([np.atleast_1d(v).view(np.int32).ravel() for v in values])
-    bits = tf.function(team.add)(bits * (team.worker == 0)).numpy()
+    bits = tf.function(group.add)(bits * (group.worker == 0)).numpy()
     ends = np.cumsum([v.nbytes // 4 for v in values])
     parts = zip(np.split(bits, ends[:-1]), values, strict=True)
     weights.restore(network, [part.view(v.dtype).reshape(v.shape) for part, v in parts])
@@ -127,9 +127,9 @@ def _drop(layer: Any, first: int, inputs: Any, training: bool = False) -> Any:
     return tf.where(is_kept, inputs * (1 / (1 - layer.rate)), 0.0)
 
 
-def _make_step(network: keras.Model, team: WorkerGroup) -> Any:
+def _make_step(network: keras.Model, group: WorkerGroup) -> Any:
     """Return what trains on this worker's x [b, T] and y [b, T, V]; its logs are the batch's."""
-    count = len(team.workers)
+    count = len(group.workers)
     variables = network.trainable_variables
 
     # XLA on a CPU has no collectives.
@@ -149,7 +149,7 @@ def _make_step(network: keras.Model, team: WorkerGroup) -> Any:
     @tf.function
     def step(x: Any, y: Any) -> Any:
         rows, flat = differentiate(x, y)
-        flat, rows = team.add(flat), team.gather(rows)
+        flat, rows = group.add(flat), group.gather(rows)
         # The embedding's by row, as on one machine: Adam squares them before it adds them up.
         ids = tf.bitcast(rows[:, -1], tf.int32)
         rows = tf.IndexedSlices(rows[:, :-1], ids, variables[0].shape)
@@ -170,15 +170,15 @@ def _make_step(network: keras.Model, team: WorkerGroup) -> Any:
 class DistributedHeldOutEvaluator(HeldOutEvaluator):
     """Measure a network on whole pieces, of which each worker takes its share."""
 
-    team: WorkerGroup
+    group: WorkerGroup
 
     def __post_init__(self) -> None:
         """Prepare what adds up the workers' sums."""
-        self._add = tf.function(self.team.add)
+        self._add = tf.function(self.group.add)
 
     def __call__(self, pieces: Sequence[np.ndarray]) -> tuple[float, float]:
         """Return (loss in nats a token, accuracy) over pieces int32 [n]; nan for none."""
-        share = sorted(pieces, key=len)[self.team.worker :: len(self.team.workers)]
+        share = sorted(pieces, key=len)[self.group.worker :: len(self.group.workers)]
         tokens = sum(map(len, share))
         sums = np.array([*super().__call__(share), 1.0]) * tokens if share else np.zeros(3)
         sums = self._add(sums).numpy()
@@ -187,22 +187,22 @@ class DistributedHeldOutEvaluator(HeldOutEvaluator):
 
 
 @dataclass
-class Loop(loop.Loop):
+class DistributedLoop(loop.TrainingLoop):
     """The loop of the chief, which alone writes and shows what all workers train."""
 
-    team: WorkerGroup = field(kw_only=True)
+    group: WorkerGroup = field(kw_only=True)
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
         super().__post_init__()
-        self._scorer = DistributedHeldOutEvaluator(self.network, self.team)
+        self._scorer = DistributedHeldOutEvaluator(self.network, self.group)
         lanes = self.network.input_shape[0]
-        self.rows = slice(lanes * self.team.worker, lanes * (self.team.worker + 1))
+        self.rows = slice(lanes * self.group.worker, lanes * (self.group.worker + 1))
 
     def train(self) -> None:
         """Train as one machine does; raise InputError where another worker dies or hangs."""
         try:
-            share(self.network, self.team)
+            distribute(self.network, self.group)
             super().train()
         except tf.errors.OpError as error:
             raise InputError(
@@ -212,17 +212,17 @@ class Loop(loop.Loop):
 
     def _who(self, error: str) -> str:
         """Name the worker that an error of TensorFlow is about, as far as it says."""
-        others = {*range(len(self.team.workers))} - {self.team.worker}
+        others = {*range(len(self.group.workers))} - {self.group.worker}
         if len(others) > 1:
             others &= {int(number) for number in re.findall(r"/task:(\d+)", error)}
         if len(others) != 1:
             return "another worker"
         (number,) = others
-        return f"worker {number} at {self.team.workers[number]}"
+        return f"worker {number} at {self.group.workers[number]}"
 
 
 @dataclass
-class Follower(Loop):
+class WorkerLoop(DistributedLoop):
     """The loop of the other workers, which write and show nothing."""
 
     best: Mapping[str, float] = field(kw_only=True)  # what the chief says of its best checkpoint
@@ -240,8 +240,8 @@ class Follower(Loop):
         return "The first worker saves the last whole epoch."
 
 
-class NullLog(log.Log):
-    """A log that is in no file."""
+class NullLog(log.TrainingLog):
+    """A log that writes no file, for workers other than the chief."""
 
     def _write(self) -> None:
         pass
@@ -257,10 +257,10 @@ def run_worker(
     build: Callable[[], keras.Model],
 ) -> None:
     """Train what the chief trains; `build` builds the network."""
-    chief = meeting.meet(config, settings)
+    chief = rendezvous.wait_for_workers(config, settings)
     epoch, best = chief["epoch"], chief["best"]
     if epoch >= settings.train.epochs:
         return
-    group = join(config)
+    group = connect(config)
     log_file = NullLog(settings.train.log_dir, epoch)
-    Follower(settings, build(), dataset, log_file, epoch, team=group, best=best).train()
+    WorkerLoop(settings, build(), dataset, log_file, epoch, group=group, best=best).train()

@@ -16,7 +16,7 @@ FILES = ("training.csv", "training.png")
 
 
 @dataclass(frozen=True)
-class Row:
+class LogRow:
     """One epoch in logs/training.csv; losses in nats a token, nan where nothing is held out."""
 
     epoch: int
@@ -27,7 +27,7 @@ class Row:
     seconds: float
 
 
-class Log:
+class TrainingLog:
     """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
 
     def __init__(self, folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) -> None:
@@ -36,19 +36,19 @@ class Log:
         `known` are rows saved elsewhere, which stand in for those that the file has lost.
         """
         self._csv, self._png = (folder / name for name in FILES)
-        names = [field.name for field in fields(Row)][1:]
-        saved = [Row(int(row["epoch"]), *(row.get(n, math.nan) for n in names)) for row in known]
+        names = [field.name for field in fields(LogRow)][1:]
+        saved = [LogRow(int(row["epoch"]), *(row.get(n, math.nan) for n in names)) for row in known]
         rows = {row.epoch: row for row in (*saved, *read(self._csv)) if row.epoch <= epoch}
         self.rows = [rows[number] for number in sorted(rows)]
         self._write()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: LogRow) -> None:
         """Add an epoch's row as the epoch ends, in place of one that is there."""
         self.rows = [other for other in self.rows if other.epoch < row.epoch] + [row]
         self._write()
 
     def _write(self) -> None:
-        head = ",".join(field.name for field in fields(Row))
+        head = ",".join(field.name for field in fields(LogRow))
         line = "{},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}"
         lines = [line.format(*astuple(row)) for row in self.rows]
         write_atomically(self._csv, "\n".join([head, *lines, ""]))
@@ -71,11 +71,11 @@ class Log:
             figure.savefig(partial, dpi=120)
 
 
-def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> Log:
+def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> TrainingLog:
     """Return the log of the run of `known` rows, up to `epoch`, drawn; move another run's aside."""
     if not is_of(folder, known):
         archive_run(folder, FILES)
-    log = Log(folder, epoch, known)
+    log = TrainingLog(folder, epoch, known)
     if log.rows:
         log.draw()  # as that run may have been stopped before it did
     return log
@@ -88,7 +88,7 @@ def is_of(folder: Path, known: Iterable[Mapping[str, float]]) -> bool:
     return not here or bool(here & there)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[LogRow]:
     """Read the rows of a training.csv that are whole; none where there is no file."""
     text, rows = "", []
     if path.exists():
@@ -97,5 +97,5 @@ def read(path: Path) -> list[Row]:
     for line in text.splitlines():
         with suppress(TypeError, ValueError):  # the header, or a line that someone broke
             epoch, *numbers = line.split(",")
-            rows.append(Row(int(epoch), *map(float, numbers)))
+            rows.append(LogRow(int(epoch), *map(float, numbers)))
     return rows

@@ -20,7 +20,7 @@ from midilstm.model_dir import RunSettings, checkpoint_path, keep_newest, metric
 from midilstm.tokenizers.vocabulary import KEYS
 from midilstm.training import weights
 from midilstm.training.heldout import HeldOutEvaluator
-from midilstm.training.log import Log, Row
+from midilstm.training.log import LogRow, TrainingLog
 
 
 @contextmanager
@@ -49,13 +49,13 @@ def interruptible() -> Iterator[None]:
 
 
 @dataclass
-class Loop:
+class TrainingLoop:
     """A network, its corpus and its log, from one epoch to the last."""
 
     settings: RunSettings
     network: keras.Model  # compiled, with the weights of epoch `done`
     corpus: Dataset
-    log: Log
+    log: TrainingLog
     done: int
     rows = slice(None)  # those of the batch that this network trains
 
@@ -102,7 +102,7 @@ class Loop:
                 f"{self.settings.train.patience} epochs (--patience)"
             )
 
-    def _epoch(self, epoch: int, bar: tqdm) -> Row:
+    def _epoch(self, epoch: int, bar: tqdm) -> LogRow:
         """Train and score one epoch, the same again when it is trained again."""
         began, sums = time.perf_counter(), np.zeros(2)
         bar.set_description(f"epoch {epoch}/{self.settings.train.epochs}")
@@ -128,13 +128,13 @@ class Loop:
             held_out = self._scorer([*self.corpus.held_out.values()])
         if self.corpus.held_out and not math.isfinite(held_out[0]):
             raise FloatingPointError(f"the held-out loss became {held_out[0]}")
-        return Row(epoch, loss, accuracy, *held_out, time.perf_counter() - began)
+        return LogRow(epoch, loss, accuracy, *held_out, time.perf_counter() - began)
 
     def _is_patience_over(self) -> bool:
         waited = self.done - self._best_epoch if math.isfinite(self._best_loss) else 0
         return bool(self.settings.train.patience and waited >= self.settings.train.patience)
 
-    def _end_epoch(self, row: Row) -> str:
+    def _end_epoch(self, row: LogRow) -> str:
         """Log the epoch and save what is due; return the line for people."""
         values = weights.snapshot(self.network)
         if not all(np.isfinite(value).all() for value in values):
@@ -156,7 +156,7 @@ class Loop:
             line += "  worse than guessing: try a lower --learning-rate"
         return line + overfitting_note(self.log.rows)
 
-    def _save_if_best(self, row: Row) -> bool:
+    def _save_if_best(self, row: LogRow) -> bool:
         if is_best := row.val_loss < self._best_loss:
             self._write(checkpoint_path(self.settings.train.model_dir, "best"))
             self._best_loss, self._best_epoch = row.val_loss, row.epoch
@@ -183,7 +183,7 @@ class Loop:
         return f"Saved {self._save()}."
 
 
-def overfitting_note(rows: Sequence[Row], window: int = 5) -> str:
+def overfitting_note(rows: Sequence[LogRow], window: int = 5) -> str:
     """Say so where `window` epochs are better on their own pieces, worse on others than before."""
     before, now = rows[-2 * window : -window], rows[-window:]
     is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)

@@ -24,7 +24,7 @@ LARGEST = 2**20  # bytes of a line
 PAUSE = 0.1  # seconds from one try to the next
 
 
-def meet(
+def wait_for_workers(
     config: WorkerConfig, settings: RunSettings, state: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Wait for the workers of a run; return the state of the first, their chief.

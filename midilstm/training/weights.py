@@ -102,7 +102,7 @@ def load(network: keras.Model, path: Path) -> None:
     _swap_averages(network)
 
 
-def start_from(
+def transfer_weights(
     network: keras.Model,
     vocabulary: Vocabulary,
     settings: RunSettings,
@@ -116,11 +116,11 @@ def start_from(
     network_of_other = build_model(settings.model, len(other), **shape)
     checkpoint = Path(settings.initial_checkpoint.checkpoint)
     load(network_of_other, checkpoint)
-    known = carry_over(network, vocabulary, network_of_other, other)
+    known = copy_shared_tokens(network, vocabulary, network_of_other, other)
     return f"Took the weights of {checkpoint}: {known:,} of {len(vocabulary):,} tokens known"
 
 
-def carry_over(
+def copy_shared_tokens(
     network: keras.Model, ours: Vocabulary, other: keras.Model, theirs: Vocabulary
 ) -> int:
     """Take another network's weights, token by token where these stand for tokens.

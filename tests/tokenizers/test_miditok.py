@@ -324,7 +324,7 @@ def test_each_repair(tokens: list[str], kept: list[str]) -> None:
 @pytest.mark.parametrize("token", ["C4", "Pitch_200", "Duration_9.5.12", "<end>"])
 @BOTH
 def test_an_unknown_token_is_refused(name: str, token: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"is no token of {name}"):
+    with pytest.raises(ValueError, match=f"is not a token of {name}"):
         encodings.write([token], tmp_path / "a.mid", name)
     assert not list(tmp_path.iterdir())
 

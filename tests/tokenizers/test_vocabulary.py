@@ -78,7 +78,7 @@ def test_a_token_that_would_speak_to_the_terminal_is_printed_as_text(
 ) -> None:
     path = tmp_path / "v.json"
     path.write_text(json.dumps({"encoding": name, "tokens": [END, "\x1b[2J\u202eC4" * 99]}))
-    with pytest.raises(InputError, match=rf"is no token of {name}") as refusal:
+    with pytest.raises(InputError, match=rf"is not a token of {name}") as refusal:
         Vocabulary.load(path)
     assert "\\x1b[2J\\u202e" in str(refusal.value)
     assert len(str(refusal.value)) < 400 + len(str(path)) and str(refusal.value).isprintable()

@@ -44,11 +44,11 @@ def make_step(network, team, made=workers._make_step):
         return one(*arguments, **options)
     return counted
 
-def and_keep(loop, train=workers.Loop.train):
+def and_keep(loop, train=workers.DistributedLoop.train):
     train(loop)
     np.savez(last, *weights.snapshot(loop.network))
 
-workers._make_step, workers.Loop.train = make_step, and_keep
+workers._make_step, workers.DistributedLoop.train = make_step, and_keep
 sys.exit(train.main())
 """
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from midilstm.training.log import Log, Row
+from midilstm.training.log import LogRow, TrainingLog
 
-ROWS = [Row(1, 2.5, 0.25, 3.5, 0.125, 1.5), Row(2, 2.0, 0.5, 3.0, 0.25, 1.5)]
-ROWS += [Row(3, 1.5, 0.5, 3.25, 0.25, 2.0)]
+ROWS = [LogRow(1, 2.5, 0.25, 3.5, 0.125, 1.5), LogRow(2, 2.0, 0.5, 3.0, 0.25, 1.5)]
+ROWS += [LogRow(3, 1.5, 0.5, 3.25, 0.25, 2.0)]
 
 
 def write(folder: Path) -> Path:
-    log = Log(folder, 0)
+    log = TrainingLog(folder, 0)
     for row in ROWS:
         log.add(row)
     return folder / "training.csv"
@@ -22,13 +22,13 @@ def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
     lines = write(tmp_path).read_text().splitlines()
     assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,seconds"
     assert lines[1] == "1,2.500000,0.250000,3.500000,0.125000,1.50"
-    assert Log(tmp_path, 3).rows == ROWS
+    assert TrainingLog(tmp_path, 3).rows == ROWS
 
 
 def test_rows_of_lost_work_and_broken_lines_go(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes() + b"2,2.1\n\xff\x00,,\n3,1.5,0.5,3.2")
-    assert Log(tmp_path, 2).rows == ROWS[:2]
+    assert TrainingLog(tmp_path, 2).rows == ROWS[:2]
     assert len(path.read_text().splitlines()) == 3
 
 
@@ -39,15 +39,15 @@ def test_rows_that_the_file_lost_come_from_the_checkpoints(
     if content is not None:
         (tmp_path / "training.csv").write_bytes(content)
     alone = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.5, "seconds": 2.0}
-    found = Log(tmp_path, 3, [vars(ROWS[0]), vars(ROWS[1]), alone]).rows
+    found = TrainingLog(tmp_path, 3, [vars(ROWS[0]), vars(ROWS[1]), alone]).rows
     assert found[:2] == ROWS[:2]
     assert (found[2].epoch, found[2].loss) == (3, 1.5)
     assert math.isnan(found[2].val_loss)
-    assert [row.epoch for row in Log(tmp_path, 9).rows] == [1, 2, 3]
+    assert [row.epoch for row in TrainingLog(tmp_path, 9).rows] == [1, 2, 3]
 
 
 def test_a_log_without_held_out_pieces_is_drawn(tmp_path: Path) -> None:
-    alone = Log(tmp_path, 0)
-    alone.add(Row(1, 2.5, 0.25, math.nan, math.nan, 1.5))
+    alone = TrainingLog(tmp_path, 0)
+    alone.add(LogRow(1, 2.5, 0.25, math.nan, math.nan, 1.5))
     alone.draw()
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")

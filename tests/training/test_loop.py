@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from midilstm.training import loop
-from midilstm.training.log import Row
+from midilstm.training.log import LogRow
 
 FALLING = [5, 4, 3, 2, 1, 0.9, 0.8, 0.7, 0.6, 0.5]
 
@@ -25,7 +25,7 @@ def test_memorising_is_said_in_words(
     losses: list[float], held_out: list[float], expected: bool
 ) -> None:
     both = enumerate(zip(losses, held_out, strict=True), 1)
-    said = loop.overfitting_note([Row(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
+    said = loop.overfitting_note([LogRow(i, loss, 0, val, 0, 0) for i, (loss, val) in both])
     assert ("memorising" in said) is expected
 
 

@@ -13,7 +13,7 @@ import pytest
 from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
 from midilstm.fileio import InputError
 from midilstm.model_dir import DatasetSummary, RunSettings
-from midilstm.training import rendezvous as meeting
+from midilstm.training import rendezvous
 
 SETTINGS = RunSettings(
     model=ModelConfig(units=4),
@@ -49,7 +49,9 @@ def meet_all(
         state = {"epoch": 7} if worker == 0 else None
         config = worker_config(workers, worker, timeout)
         try:
-            return meeting.meet(config, settings[worker] if settings else SETTINGS, state)
+            return rendezvous.wait_for_workers(
+                config, settings[worker] if settings else SETTINGS, state
+            )
         except InputError as error:
             return str(error)
 
@@ -84,7 +86,7 @@ def test_another_version_of_keras_is_named(
     addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = iter(["3.15.1", "3.16.0"])
-    monkeypatch.setattr(meeting, "version", lambda x: next(versions) if x == "keras" else "1")
+    monkeypatch.setattr(rendezvous, "version", lambda x: next(versions) if x == "keras" else "1")
     for message in meet_all(addresses[:2], started=2, timeout=30.0):
         assert "keras is 3.1" in message
         assert "tensorflow" not in message
@@ -93,22 +95,22 @@ def test_another_version_of_keras_is_named(
 def test_a_port_in_use_is_named(addresses: tuple[str, ...]) -> None:
     taken = socket.create_server(("", int(addresses[1].rpartition(":")[2])))
     with taken, pytest.raises(InputError, match=f"cannot listen on the port of {addresses[1]}"):
-        meeting.meet(worker_config(addresses, 1), SETTINGS)
+        rendezvous.wait_for_workers(worker_config(addresses, 1), SETTINGS)
 
 
 def test_a_worker_at_anothers_address_is_refused(
     addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meeting, "uuid4", lambda: SimpleNamespace(hex="the other"))
-    other = meeting._Desk(addresses[1], {"facts": {}, "state": {}, "nonce": "the real one"})
-    free = meeting._Desk.__init__
+    monkeypatch.setattr(rendezvous, "uuid4", lambda: SimpleNamespace(hex="the other"))
+    other = rendezvous._Desk(addresses[1], {"facts": {}, "state": {}, "nonce": "the real one"})
+    free = rendezvous._Desk.__init__
 
     def elsewhere(desk: Any, address: str, reply: Any) -> None:
         free(desk, addresses[2] if address == addresses[1] else address, reply)
 
-    monkeypatch.setattr(meeting._Desk, "__init__", elsewhere)
+    monkeypatch.setattr(rendezvous._Desk, "__init__", elsewhere)
     with other, pytest.raises(InputError, match=f"{addresses[1]} is another process than this"):
-        meeting.meet(worker_config((addresses[1],), 0), SETTINGS)
+        rendezvous.wait_for_workers(worker_config((addresses[1],), 0), SETTINGS)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"[1]\n", b"{}\n"])
