@@ -1,4 +1,4 @@
-"""The network as the card draws it, and how it is compiled; knows no MIDI and no files."""
+"""Define the stacked stateful LSTM network, and compile it for training."""
 
 from midilstm.config import ModelConfig
 from midilstm.training import suppress_stderr

@@ -1,4 +1,4 @@
-"""Byte-pair encoding: frequent runs of tokens become one, spaces between. Knows no MIDI, no ids."""
+"""Byte-pair encoding: merge frequent runs of tokens into one token, separated by spaces."""
 
 from __future__ import annotations
 

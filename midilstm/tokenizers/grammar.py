@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 # The kinds of token that may follow each kind; a note's three stand in order. "" is the end; a
 # piece begins as if after its encoding's name. What all that is read states at its beginning, a
-# new piece states, too, and is "new" until then; other people's tokens need not.
+# new piece states, too, and is "new" until then; tokens from elsewhere need not.
 _AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
 FOLLOWING = {
     "tsd": {"TimeShift", "Program", "Pitch"},

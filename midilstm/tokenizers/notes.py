@@ -1,7 +1,7 @@
 """The encoding `notes`, the classic one: a song ⇄ the sequence of its onsets.
 
 An onset with one pitch is its music21 name (`C#4`, `B-3`), one with several its normal order
-(`1.5.6`). Neither percussion, rhythm nor a chord's register is kept. Knows no ids, no files.
+(`1.5.6`). Neither percussion, rhythm nor a chord's register is kept.
 """
 
 from __future__ import annotations

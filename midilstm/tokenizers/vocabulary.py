@@ -1,4 +1,4 @@
-"""Tokens ⇄ ids: a vocabulary and its file. Knows no MIDI and no networks."""
+"""Number the tokens of an encoding: a vocabulary and its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The room of training: the fast layer, the loop, weights, scores and logs."""
+"""Train the network with Keras: the fast LSTM layer, the loop, weights and logs."""
 
 import os
 from collections.abc import Iterator

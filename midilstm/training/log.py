@@ -1,4 +1,4 @@
-"""What a log folder holds: training.csv and its picture. Knows no network and no music."""
+"""Write and read the log of a run: training.csv and its picture training.png."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Train a network epoch by epoch: resume, best checkpoint, patience, Ctrl-C. Knows no MIDI."""
+"""Train a network epoch by epoch; save checkpoints, also when the run is interrupted."""
 
 import math
 import signal
@@ -32,19 +32,19 @@ def interruptible() -> Iterator[None]:
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
-    heard = {n: old for n, old in before.items() if old != signal.SIG_IGN}  # as under nohup
+    handled = {n: old for n, old in before.items() if old != signal.SIG_IGN}  # as under nohup
 
     def interrupt(*_: object) -> None:
-        for number in heard:
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
     try:
-        for number in heard:
+        for number in handled:
             signal.signal(number, interrupt)
         yield
     finally:
-        for number, old in heard.items():
+        for number, old in handled.items():
             signal.signal(number, old)
 
 
@@ -190,5 +190,5 @@ def overfitting_note(rows: Sequence[LogRow], window: int = 5) -> str:
     is_rising = sum(row.val_loss for row in now) > sum(row.val_loss for row in before)
     is_past = min(row.val_loss for row in rows) < min(row.val_loss for row in now)
     if len(before) == window and is_learning and is_rising and is_past:
-        return "  memorising: it predicts its own pieces better, and unheard ones worse"
+        return "  memorising: it predicts its own pieces better, and unhandled ones worse"
     return ""

@@ -1,4 +1,4 @@
-"""How much memory a network takes to train, and how much there is. Knows no Keras."""
+"""Estimate the RAM that training a network takes, and compare it with what is free."""
 
 from pathlib import Path
 

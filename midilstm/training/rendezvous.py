@@ -1,4 +1,4 @@
-"""Workers meet before they train: who is missing, who is another, what differs. Knows no Keras.
+"""Let all workers connect before they train; report who is missing or has other settings.
 
 Each serves its facts, one line of JSON, on the port that TensorFlow will have after it, and reads
 those of all. TensorFlow itself would wait for ever for one that never comes, deaf to Ctrl-C.

@@ -1,4 +1,4 @@
-"""A network's weights, states and random numbers, in memory and as .keras files. Knows no MIDI."""
+"""Save, load, average and reset a network's weights, states and random numbers."""
 
 import json
 import warnings
