@@ -240,3 +240,22 @@ class EvaluationConfig(ReadingConfig):
     memory: float = evaluating(
         1.0, "strength of the match model in the pieces to draw (0 = off)", low=0, high=2
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig(Config):
+    """Which outputs render.py writes, and where the page and its pieces are."""
+
+    piano_roll: bool = setting(False, "draw FILE.png")
+    self_similarity: bool = setting(
+        False, "draw FILE.self-similarity.png: how much of each bar recurs in each"
+    )
+    audio: bool = setting(False, "play into FILE.wav; needs requirements-audio.txt")
+    musicxml: bool = setting(False, "write FILE.musicxml for notation programs")
+    page: bool = setting(
+        False, "write index.html in --output-dir, which shows and plays all its pieces"
+    )
+    soundfont: Path | None = setting(
+        None, "sounds for --audio (none = the soundfont that comes with pretty_midi)"
+    )
+    output_dir: Path = setting(Path("output"), "folder of the page and its pieces")

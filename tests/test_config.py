@@ -12,6 +12,7 @@ from midilstm.config import (
     DataConfig,
     EvaluationConfig,
     ModelConfig,
+    RenderConfig,
     SamplingConfig,
     TrainConfig,
 )
@@ -24,7 +25,7 @@ from midilstm.schema import (
     to_json,
 )
 
-ALL = (DataConfig, ModelConfig, TrainConfig, SamplingConfig, EvaluationConfig)
+ALL = (DataConfig, ModelConfig, TrainConfig, SamplingConfig, EvaluationConfig, RenderConfig)
 
 
 def parse(config_class: type[Config], *flags: str) -> Config:
