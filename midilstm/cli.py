@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
@@ -62,9 +62,11 @@ def _parse_tf_config(text: str) -> tuple[str, int]:
         chiefs, workers = (body.get("cluster", {}).get(job, []) for job in ("chief", "worker"))
         task = {"type": "worker", "index": 0, **body.get("task", {})}
         first = {"chief": 0, "worker": len(chiefs)}[task["type"]]
-        return ",".join([*chiefs, *workers]), first + int(task["index"])
-    except (ValueError, AttributeError, TypeError, KeyError, OverflowError):
-        return f"TF_CONFIG={text}", 0  # which argparse refuses as it does --workers
+        if type(task["index"]) is not int or task["index"] < 0:
+            raise ValueError("not an index")
+        return ",".join([*chiefs, *workers]), first + task["index"]
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return "the value of TF_CONFIG", 0  # which argparse refuses as it does --workers
 
 
 def use_one_thread() -> None:
@@ -83,64 +85,39 @@ def run_cli(work: Callable[[], None], *, quiet: bool = False) -> int:
     A user's mistake is printed as one sentence and gives status 2, Ctrl-C 130, and output that
     nobody reads any more (as in `| head`) 141. With `quiet` only errors and warnings are shown.
     """
-    _prepare_streams(quiet=quiet)
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler and current_thread() is main_thread():
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler and current_thread() is main_thread():
         signal.signal(signal.SIGINT, _interrupt)
-    status, message = _outcome(work)
-    if work.__module__ == "__main__":  # the process ends now: there is nothing left to interrupt
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    elif signal.getsignal(signal.SIGINT) is _interrupt:
-        signal.signal(signal.SIGINT, before)
-    if message:
-        with suppress(OSError):  # nobody may be there to read it
-            print(message, file=sys.stderr)
-    return status
+    try:
+        with Path(os.devnull).open("w") as null, redirect_stdout(null if quiet else sys.stdout):
+            work()
+            sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
+        return 141
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        reason = f"cannot use {error.filename} ({error.strerror})"
+        message = reason if error.filename else str(error)
+    finally:
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, handler)
+    print(printable(f"{Path(sys.argv[0]).name}: {message}"), file=sys.stderr)
+    return 2
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or end at once during an import, which could ignore it."""
     while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
         frame = frame.f_back
     if frame is None:
         raise KeyboardInterrupt
     os.write(2, b"Stopped.\n")
-    os._exit(128 + number)
-
-
-def _outcome(work: Callable[[], None]) -> tuple[int, str]:
-    """Do the work; return the exit status and the message to print, if any."""
-    script = Path(sys.argv[0]).name
-    try:
-        work()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
-        return 141, ""
-    except InputError as error:
-        return 2, printable(f"{script}: {error}")
-    except OSError as error:
-        reason = f"cannot use {error.filename} ({error.strerror})" if error.filename else str(error)
-        return 2, printable(f"{script}: {reason}")
-    except KeyboardInterrupt:
-        return 130, "Stopped."
-    return 0, ""
-
-
-class _NoTerminal(io.TextIOWrapper):
-    """Standard error without progress bars."""
-
-    def isatty(self) -> bool:
-        return False
-
-
-def _prepare_streams(*, quiet: bool) -> None:
-    """Replace closed streams (`2>&-`), and make every file name printable."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # in this order, or a file would get its number
-            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - never closed
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if quiet:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - never closed
-        sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True, errors="backslashreplace")
+    os._exit(128 + signal_number)

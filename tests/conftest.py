@@ -1,4 +1,4 @@
-"""Music for the tests, made here."""
+"""Music for all tests, made of random tokens."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midilstm import tokenizers as encodings
+from midilstm import tokenizers
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background: tests interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOKENS = ("C4", "D4", "E-4", "F#4", "G4", "0.4.7", "2.5.9", "7.11.2")
@@ -22,8 +22,8 @@ def make_piece() -> Callable[..., list[str]]:
     def make(path: Path, *, length: int = 60, seed: int = 0) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokens = np.random.default_rng(seed).choice(TOKENS, length).tolist()
-        encodings.write(tokens, path)
-        return encodings.read(path)
+        tokenizers.write(tokens, path)
+        return tokenizers.read(path)
 
     return make
 
@@ -47,6 +47,6 @@ def user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture
 def music(tmp_path: Path, make_piece: Callable[..., list[str]]) -> Path:
     """Return a folder of six short pieces."""
-    for number in range(6):
-        make_piece(tmp_path / "data" / f"piece{number}.mid", seed=number)
+    for seed in range(6):
+        make_piece(tmp_path / "data" / f"piece{seed}.mid", seed=seed)
     return tmp_path / "data"

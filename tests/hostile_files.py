@@ -1,20 +1,100 @@
-"""Checkpoints as an enemy would write them, each made from the parts of a good one."""
+"""A tiny model folder, and hostile checkpoints made from the parts of its own."""
 
 import io
 import json
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pytest
+
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
+from midilstm.model_dir import FORMAT, DatasetSummary, RunSettings
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 Parts = dict[str, bytes]
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 ARRAY = "layers/embedding/vars/0"
+
+
+SETTINGS: dict[str, Any] = {
+    "format": FORMAT,
+    **RunSettings(
+        model=ModelConfig(embedding_size=4, units=6, layers=1),
+        data=DataConfig(),
+        train=TrainConfig(),
+        dataset=DatasetSummary(
+            pieces=2, tokens=9, held_out=("a.mid",), sha256="ab", vocabulary_size=5
+        ),
+    ).to_json(),
+}
+LAYERS: dict[str, tuple[str, str, list[tuple[int, ...]]]] = {
+    "embedding": ("embedding", "vars", [(5, 4)]),
+    "lstm": ("lstm_1", "cell/vars", [(4, 24), (6, 24), (24,)]),
+    "dense": ("next_token", "vars", [(6, 5), (5,)]),
+}
+SECONDS, MEGABYTES = 5.0, 200  # of this process; far more than it takes
+
+
+def good_parts() -> Parts:
+    """Return the parts of a checkpoint, written without Keras."""
+    path = Path("arrays.h5")
+    with h5py.File(path, "w") as file:
+        for layer, (name, group, shapes) in LAYERS.items():
+            file.create_group(f"layers/{layer}/vars").attrs["name"] = name
+            for index, shape in enumerate(shapes):
+                file[f"layers/{layer}/{group}/{index}"] = np.full(shape, 0.5, np.float32)
+    config = {"config": {"layers": [{"class_name": "LSTM"}]}}
+    arrays = path.read_bytes()
+    path.unlink()
+    return {
+        "config.json": json.dumps(config).encode(),
+        "model.weights.h5": arrays,
+        "metadata.json": b"{}",
+        "metrics.json": b'{"val_loss": 1.5}',
+    }
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Fail if the block takes more than SECONDS of processor time or MEGABYTES of memory."""
+    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def peak() -> int:
+        lines = status.read_text().splitlines() if status.exists() else []
+        return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+    with suppress(OSError):
+        clear.write_text("5")  # the peak is what it takes now
+    before, began = peak(), time.process_time()
+    yield
+    assert time.process_time() - began < SECONDS
+    assert peak() - before < MEGABYTES * 1024
+
+
+def refusal(capsys: pytest.CaptureFixture[str], script: Any, *words: str) -> str:
+    """Run a script that must end with status 2; return its one line of error."""
+    with bounded():
+        assert script.main(list(words)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    (error,) = (line for line in lines if "warning: " not in line)
+    assert error.isprintable()
+    assert len(error) < 1500
+    return error
+
+
+def write_model(folder: Path) -> None:
+    """Write a model folder that can be sampled from."""
+    folder.mkdir()
+    Vocabulary((END, "C4", "E4", "0.4.7", "2.5.9")).save(folder / "vocabulary.json")
+    (folder / "settings.json").write_text(json.dumps(SETTINGS))
+    pack(folder / "best.keras", good_parts())
 
 
 def parts_of(path: Path) -> Parts:
@@ -22,31 +102,31 @@ def parts_of(path: Path) -> Parts:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def pack(path: Path, parts: Parts, how: int = zipfile.ZIP_STORED) -> None:
-    with zipfile.ZipFile(path, "w", how) as archive:
+def pack(path: Path, parts: Parts, compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
 
 
 @contextmanager
 def weights(path: Path, parts: Parts) -> Iterator[h5py.File]:
-    """Let the arrays be changed, and pack."""
+    """Yield the HDF5 file of the arrays to change, and pack the checkpoint."""
     data = io.BytesIO(parts[WEIGHTS])
     with h5py.File(data, "r+") as file:
         yield file
     pack(path, {**parts, WEIGHTS: data.getvalue()})
 
 
-def with_array(values: Any = None, **how: Any) -> Callable[[Path, Parts], None]:
-    """Return what puts another array in the place of a good one."""
+def with_array(values: Any = None, **options: Any) -> Callable[[Path, Parts], None]:
+    """Return a function that replaces a valid array."""
 
     def write(path: Path, parts: Parts) -> None:
         with weights(path, parts) as file:
             good = file[ARRAY][()]
             del file[ARRAY]
             if values is not None:
-                how["data"] = values(good)
-            file.create_dataset(ARRAY, **how)
+                options["data"] = values(good)
+            file.create_dataset(ARRAY, **options)
 
     return write
 
@@ -56,7 +136,7 @@ def with_part(name: str, data: bytes) -> Callable[[Path, Parts], None]:
 
 
 def with_layer(layer: dict[str, Any]) -> Callable[[Path, Parts], None]:
-    """Return what describes a layer more than there is."""
+    """Return a function that adds a layer to the description."""
 
     def write(path: Path, parts: Parts) -> None:
         config = json.loads(parts[CONFIG])
@@ -67,7 +147,7 @@ def with_layer(layer: dict[str, Any]) -> Callable[[Path, Parts], None]:
 
 
 def with_link(link: Any) -> Callable[[Path, Parts], None]:
-    """Return what has a link in the place of an array."""
+    """Return a function that replaces an array by a link."""
 
     def write(path: Path, parts: Parts) -> None:
         with h5py.File(path.with_name("other.h5"), "w") as other:
@@ -85,8 +165,8 @@ def in_another_file(path: Path, parts: Parts) -> None:
         good = file[ARRAY][()]
         good.tofile(path.with_name("secret"))
         del file[ARRAY]
-        there = [(str(path.with_name("secret")), 0, good.nbytes)]
-        file.create_dataset(ARRAY, good.shape, np.float32, external=there)
+        external = [(str(path.with_name("secret")), 0, good.nbytes)]
+        file.create_dataset(ARRAY, good.shape, np.float32, external=external)
 
 
 def virtual(path: Path, parts: Parts) -> None:
@@ -108,7 +188,7 @@ def twice(path: Path, parts: Parts) -> None:
 
 
 def lying(path: Path, parts: Parts) -> None:
-    """Say in the directory that the arrays take 3 GB."""
+    """Declare in the directory that the arrays have 3 GB."""
     pack(path, parts)
     size, large = len(parts[WEIGHTS]).to_bytes(4, "little"), (3 * 10**9).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(size + size, large + large))
@@ -121,8 +201,8 @@ def loop(path: Path, parts: Parts) -> None:
 
 def crowded(path: Path, parts: Parts) -> None:
     with weights(path, parts) as file:
-        for number in range(5000):
-            file.create_group(f"layers/{number}")
+        for index in range(5000):
+            file.create_group(f"layers/{index}")
 
 
 def lacking(path: Path, parts: Parts) -> None:
@@ -142,13 +222,13 @@ def sparse(path: Path, parts: Parts) -> None:
 
 
 def changed(good: np.ndarray, value: float) -> np.ndarray:
-    found = good.copy()
-    found.flat[-1] = value
-    return found
+    array = good.copy()
+    array.flat[-1] = value
+    return array
 
 
 LAMBDA = {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}}
-# a name → what writes it, and what the refusal says
+# name → the function that writes it, and a part of the error message
 ARCHIVES: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
     "a bomb": (
         lambda path, parts: pack(path, {**parts, WEIGHTS: bytes(2**26)}, zipfile.ZIP_DEFLATED),
@@ -206,13 +286,13 @@ CONTENTS: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
         with_layer({"class_name": "LSTM", "registered_name": "evil>LSTM"}),
         "describes a layer",
     ),
-    "a deep description": (with_part(CONFIG, b'{"config":' * 10_000), "nested more than"),
+    "a deep description": (with_part(CONFIG, b'{"config":' * 10_000), "nested too deep"),
     "a long description": (with_part(CONFIG, b" " * 2**23), "bytes, more than"),
     "a large number": (with_part(CONFIG, b"[" + b"9" * 9999 + b"]"), "damaged"),
     "no description": (with_part(CONFIG, b"null"), "damaged"),
 }
 CHECKPOINTS = ARCHIVES | CONTENTS
-# What Keras would train on, and sampling cannot draw from.
+# Keras would train on these; sampling refuses them.
 NUMBERS: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
     "weights above all": (with_array(lambda x: changed(x, 1e30)), "or above 1,000,000"),
 }

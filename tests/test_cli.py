@@ -1,4 +1,4 @@
-"""The command line that the doors share, and how they end."""
+"""What the scripts share: flags of workers, exit status and signals."""
 
 import json
 import os
@@ -38,13 +38,13 @@ def test_numbers_that_no_machine_can_serve_are_refused(flag: str) -> None:
         preprocess.parse_args([flag])
 
 
-def test_a_mistake_is_one_plain_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_printable_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         raise OSError(2, "No such file", "a\x1b[31m\nb")
 
     assert cli.run_cli(work) == 2
-    said = capsys.readouterr().err.partition(": ")[2]
-    assert said == "cannot use a\\x1b[31m\\nb (No such file)\n"
+    message = capsys.readouterr().err.partition(": ")[2]
+    assert message == "cannot use a\\x1b[31m\\nb (No such file)\n"
 
 
 def run(shell: str, music: Path) -> subprocess.CompletedProcess[str]:
@@ -62,55 +62,35 @@ def run(shell: str, music: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("shell", "status"),
     [
-        ("{} 2>&-; echo $?", 0),
-        ("{} >&- 2>&-; echo $?", 0),
-        ("{} <&- >&- 2>&-; echo $?", 0),
         ("{} | true; echo ${{PIPESTATUS[0]}}", 141),
         ("{} 2>&1 | true; echo ${{PIPESTATUS[0]}}", 141),
         ("{} > /dev/full; echo $?", 2),
     ],
 )
-def test_output_that_goes_nowhere_ends_in_no_traceback(
+def test_output_that_nobody_reads_or_that_is_full_ends_without_a_traceback(
     music: Path, shell: str, status: int
 ) -> None:
-    (music / "♯.mid").write_bytes(b"MThd")  # which cp1252 has not
+    (music / "♯.mid").write_bytes(b"MThd")  # a name that is not in cp1252
     done = run(shell, music)
     assert done.stdout.splitlines()[-1] == str(status)
     assert "Traceback" not in done.stdout + done.stderr
     assert "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("work", "status", "said"), [("pass", 0, ""), ("raise KeyboardInterrupt", 130, "Stopped.\n")]
-)
-def test_an_interrupt_of_a_script_that_ends_changes_nothing(
-    work: str, status: int, said: str
-) -> None:
-    code = (
-        "import atexit, os, signal, sys\n"
-        "from midilstm import cli\n"
-        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
-        f"def work(): {work}\n"
-        "sys.exit(cli.run_cli(work))"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (status, said)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 0.5, 0.8, 1.2, 2, 3])
-def test_an_interrupt_ends_it_whenever_it_comes(music: Path, seconds: float) -> None:
-    for number in range(300):
-        (music / f"{number}.mid").write_bytes(b"MThd")
+def test_an_interrupt_ends_a_script_whenever_it_comes(music: Path, seconds: float) -> None:
+    for index in range(300):
+        (music / f"{index}.mid").write_bytes(b"MThd")
     command = [sys.executable, "preprocess.py", f"--data-dir={music}"]
-    # A group of its own, which a terminal would interrupt whole, with its workers.
-    own: dict[str, Any] = {"cwd": ROOT, "start_new_session": True, "text": True}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **own) as door:
+    # A process group, as a terminal interrupts it with all its workers.
+    options: dict[str, Any] = {"cwd": ROOT, "start_new_session": True, "text": True}
+    options |= {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **options) as script:
         time.sleep(seconds)
-        os.killpg(door.pid, signal.SIGINT)
-        _, error = door.communicate(timeout=30)
-    assert door.returncode in (130, 0)
+        os.killpg(script.pid, signal.SIGINT)
+        _, error = script.communicate(timeout=30)
+    assert script.returncode in (130, 0)
     assert "Traceback" not in error
 
 
@@ -122,11 +102,11 @@ A, B, C = "a:9400", "b:9400", "[::1]:9400"
 
 
 @pytest.mark.parametrize(
-    ("said", "flags", "workers", "worker", "lanes"),
+    ("tf_config", "flags", "workers", "worker", "rows"),
     [
         ("", "", (), 0, 16),
         ("", f"--workers={A},{B} --worker=1", (A, B), 1, 8),
-        ("", f"--workers={A}", (), 0, 16),  # one is none
+        ("", f"--workers={A}", (), 0, 16),  # a single one trains alone
         (config("worker", 1, worker=[A, B]), "", (A, B), 1, 8),
         (config("worker", 0, chief=[A], worker=[B]), "", (A, B), 1, 8),
         (config("chief", 0, chief=[A], worker=[B, C, "d:1"]), "", (A, B, C, "d:1"), 0, 4),
@@ -134,22 +114,22 @@ A, B, C = "a:9400", "b:9400", "[::1]:9400"
         (config("worker", 1, worker=[A, B]), f"--workers={B},{C} --worker=0", (B, C), 0, 8),
     ],
 )
-def test_workers_are_said_by_flags_or_as_tensorflow_does(
-    said: str,
+def test_workers_are_named_by_flags_or_by_tf_config(
+    tf_config: str,
     flags: str,
     workers: tuple[str, ...],
     worker: int,
-    lanes: int,
+    rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TF_CONFIG", said)
+    monkeypatch.setenv("TF_CONFIG", tf_config)
     config = train.parse_args(flags.split())
     assert (config.worker.workers, config.worker.worker) == (workers, worker)
-    assert config.worker.batch_rows(config.train.batch_size) == lanes
+    assert config.worker.batch_rows(config.train.batch_size) == rows
 
 
 @pytest.mark.parametrize(
-    ("said", "flags", "reason"),
+    ("tf_config", "flags", "reason"),
     [
         ("", f"--workers={A},{B} --worker=2", "--worker=2 needs more --workers than 2"),
         ("", "--worker=1", "--worker=1 needs more --workers than 1"),
@@ -158,18 +138,21 @@ def test_workers_are_said_by_flags_or_as_tensorflow_does(
         ("", f"--workers={A},b:99999", "b:99999 is not HOST:PORT"),
         ("", f"--workers={A},{A}", "names one worker twice"),
         (config("ps", 0, worker=[A, B], ps=[C]), "", "is not HOST:PORT"),
-        ("{nonsense", "", "TF_CONFIG={nonsense is not HOST:PORT"),
+        *(
+            (text, "", "the value of TF_CONFIG is not HOST:PORT")
+            for text in ("{nonsense", '{"task": {"index": 1e999}}', '{"task": {"index": -1}}', "[]")
+        ),
         (config("worker", 5, worker=[A, B]), "", "--worker=5 needs more --workers than 2"),
     ],
 )
 def test_wrong_workers_are_refused(
-    said: str,
+    tf_config: str,
     flags: str,
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("TF_CONFIG", said)
+    monkeypatch.setenv("TF_CONFIG", tf_config)
     with pytest.raises(SystemExit):
         train.parse_args(flags.split())
     assert reason in capsys.readouterr().err

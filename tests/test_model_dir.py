@@ -119,7 +119,6 @@ def body(part: str = "model", **values: Any) -> str:
         (body("dataset", pieces=-1), "pieces is -1"),
         (body("dataset", vocabulary_size=2**40), "vocabulary_size is"),
         (body("train", epochs=3), "expected the settings of TrainConfig"),
-        ('{"format": 2, "format": 2}', "twice"),
     ],
 )
 def test_damaged_earlier_or_hostile_settings_are_refused_in_one_sentence(
