@@ -24,6 +24,7 @@ SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
 MATCH_MODEL, REFERENCE = "match_model.json", "reference.json"
 CHECKPOINTS = ("epoch-*.keras", "best.keras", "damaged-*.keras")
 FILES = (*CHECKPOINTS, VOCABULARY, SETTINGS, MATCH_MODEL, REFERENCE)
+MOVING = ".moving-"  # beginning of the name of an archive that is not complete
 FORMAT = 3  # of the folder; raised where tokens or settings change their meaning
 MAX_VOCABULARY = 2**18  # a larger network would not fit into memory beside it
 
@@ -184,6 +185,8 @@ def begin_or_resume(model_dir: Path, settings: RunSettings) -> tuple[int, RunSet
 
     Raise InputError where the folder holds a run with other settings or other music.
     """
+    if _unfinished_archive(model_dir):
+        archive_run(model_dir, FILES)
     quarantine_damaged(model_dir)
     saved = numbered_checkpoints(model_dir)
     if saved or checkpoint_path(model_dir, "best").exists():
@@ -242,11 +245,23 @@ def initial_checkpoint(folder: Path, settings: RunSettings) -> InitialCheckpoint
 
 
 def archive_run(folder: Path, patterns: Iterable[str]) -> None:
-    """Move the files of these name patterns into a new folder inside `folder`, and say so."""
+    """Move the files of these name patterns into a new folder inside `folder`, and say so.
+
+    The new folder has a hidden name until all files are there: the next call, or the next run,
+    finishes a move that was interrupted.
+    """
     paths = sorted({path for name in patterns for path in folder.glob(name) if path.is_file()})
-    if paths:
-        prefix = time.strftime("before-%Y%m%d-%H%M%S-")
-        archive = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    hidden = _unfinished_archive(folder)
+    if paths or hidden:
+        hidden = hidden or Path(tempfile.mkdtemp(prefix=MOVING, dir=folder))
         for path in paths:
-            path.replace(archive / path.name)
+            path.replace(hidden / path.name)
+        prefix = time.strftime("before-%Y%m%d-%H%M%S-")
+        archive = hidden.rename(folder / (prefix + hidden.name.removeprefix(MOVING)))
         print(f"Moved the earlier run's files from {folder} to {archive}")
+
+
+def _unfinished_archive(folder: Path) -> Path | None:
+    """Return the folder of a move that was interrupted, if any."""
+    folders = (path for path in folder.glob(f"{MOVING}*") if not path.is_symlink())
+    return next((path for path in folders if path.is_dir()), None)

@@ -206,6 +206,34 @@ def test_only_the_files_of_a_run_are_archived_and_each_time_into_a_new_folder(
     assert (tmp_path / "mine.txt").exists()
 
 
+@pytest.mark.parametrize("n_moved", range(4))
+def test_archiving_that_was_interrupted_is_finished_by_the_next_run(
+    tmp_path: Path, n_moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["best.keras", "epoch-0001.keras", "settings.json"]
+    model_dir.save_settings(whole(tmp_path, *names[:2]), SETTINGS)
+    moved: list[str] = []
+    replace_file = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if len(moved) == n_moved:
+            raise KeyboardInterrupt
+        moved.append(path.name)
+        return replace_file(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        patch.setattr(Path, "rename", lambda *_: interrupted(tmp_path, tmp_path))
+        with pytest.raises(KeyboardInterrupt):
+            model_dir.archive_run(tmp_path, model_dir.FILES)
+    assert (
+        model_dir.begin_or_resume(tmp_path, replace(SETTINGS, model=ModelConfig(units=7)))[0] == 0
+    )
+    (archive,) = tmp_path.glob("before-*")
+    assert sorted(path.name for path in archive.iterdir()) == names
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_run_does_not_start_from_a_damaged_or_different_model(tmp_path: Path) -> None:
     model_dir.save_settings(touch(tmp_path, "epoch-0001.keras"), SETTINGS)
     with pytest.raises(InputError, match="is damaged: start from another"):
