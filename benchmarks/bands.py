@@ -2,84 +2,76 @@
 
     python benchmarks/bands.py FOLDER ...
 
-Each file is read, written again and read by pretty_midi; a note has come back where the written
-file has one of its pitch and instrument. Times are compared for the notes that no other of their
-pitch and instrument overlaps, in milliseconds at the file's first tempo.
+Each file is encoded, written again and read by pretty_midi; a note is kept if the written file has
+one of its pitch and instrument. Times are compared for notes that do not overlap with others of
+their pitch and instrument, in milliseconds at the file's first tempo.
 """
 
 import argparse
 import sys
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from midilstm import midi
-from midilstm import tokenizers as encodings
+from benchmarks.results import markdown_head, markdown_row
+from midilstm import midi, tokenizers
+from midilstm.data.files import list_folder
 from midilstm.tokenizers.meter import COMMON_TIME
 
-NAMES = ("tsd", "remi")
+ENCODINGS = ("tsd", "remi")
 RESOLUTIONS = (4, 6, 8, 12, 16, 24, 48)  # candidates for positions in a quarter note
 Part = tuple[int, int]  # program, pitch
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure what tsd and remi keep of MIDI files.")
     parser.add_argument("folders", nargs="+", type=Path, help="folders of MIDI files")
     return parser.parse_args(argv)
 
 
-def by_part(notes: list[tuple[int, int, float, float]]) -> dict[Part, np.ndarray]:
-    """Return float [n, 2], start and length in quarters, for each instrument's pitch."""
+def by_part(notes: Iterable[tuple[int, int, float, float]]) -> dict[Part, np.ndarray]:
+    """Return float [n, 2], start and length in quarters, for each program and pitch."""
     parts: dict[Part, list[tuple[float, float]]] = defaultdict(list)
     for program, pitch, start, length in notes:
         parts[program, pitch].append((start, length))
     return {part: np.array(sorted(rows)) for part, rows in parts.items()}
 
 
-def source(song: midi.Score) -> dict[Part, np.ndarray]:
-    """Return the notes of a song by part."""
-    quarter = song.ticks_per_quarter
-    notes = ((n.program, n.pitch, n.start / quarter, n.length / quarter) for n in song.notes)
-    return by_part(list(notes))
+def notes_of(score: midi.Score) -> dict[Part, np.ndarray]:
+    """Return the notes of a score by part."""
+    quarter = score.ticks_per_quarter
+    return by_part((n.program, n.pitch, n.start / quarter, n.length / quarter) for n in score.notes)
 
 
-def beat_of(song: midi.Score) -> float:
+def quarter_ms(score: midi.Score) -> float:
     """Return the milliseconds of a quarter note at the first tempo."""
-    return 60_000 / (song.tempos[min(song.tempos)] if song.tempos else midi.DEFAULT_BPM)
+    return 60_000 / (score.tempos[min(score.tempos)] if score.tempos else midi.DEFAULT_BPM)
 
 
-def written(path: Path) -> dict[Part, np.ndarray]:
+def read_by_pretty_midi(path: Path) -> dict[Part, np.ndarray]:
     """Return the notes that pretty_midi reads in a file, by part."""
     import pretty_midi
 
     file = pretty_midi.PrettyMIDI(str(path))
-
-    def quarters(seconds: float) -> float:
-        return float(file.time_to_tick(seconds)) / file.resolution
-
-    return by_part(
-        [
-            (
-                midi.DRUMS if part.is_drum else part.program,
-                note.pitch,
-                quarters(note.start),
-                quarters(note.end) - quarters(note.start),
-            )
-            for part in file.instruments
-            for note in part.notes
-        ]
-    )
+    notes = []
+    for part in file.instruments:
+        program = midi.DRUMS if part.is_drum else part.program
+        for note in part.notes:
+            ticks = file.time_to_tick(note.start), file.time_to_tick(note.end)
+            start, end = (tick / file.resolution for tick in ticks)
+            notes.append((program, note.pitch, start, end - start))
+    return by_part(notes)
 
 
-def alone(rows: np.ndarray) -> np.ndarray:
-    """Tell of each (start, length) whether no neighbour sounds at the same time, bool [n]."""
+def not_overlapped(rows: np.ndarray) -> np.ndarray:
+    """Return bool [n]: whether no neighbour of a (start, length) sounds at the same time."""
     free = np.ones(len(rows), bool)
     overlapping = rows[1:, 0] < np.maximum.accumulate(rows.sum(1))[:-1] - 1e-9
     free[1:] &= ~overlapping
@@ -87,95 +79,105 @@ def alone(rows: np.ndarray) -> np.ndarray:
     return free
 
 
-def round_trip(path: Path, name: str, folder: Path) -> dict[str, Any]:
-    """Return what came back of one file in one encoding."""
-    song, encoding = midi.read(path), encodings.get(name)
-    tokens = encoding.encode(song)
-    left_out = encoding.write(tokens, folder / "again.mid")
-    before, after, beat = source(song), written(folder / "again.mid"), beat_of(song)
-    errors, back = [np.zeros((0, 2))], 0
-    for part, rows in before.items():
-        found = after.get(part, np.zeros((0, 2)))
-        back += min(len(rows), len(found))
-        if len(rows) == len(found):
-            errors.append(beat * np.abs(rows - found)[alone(rows)])
-    repeated_mask = midi.read(folder / "again.mid")
-    return {
-        "notes": len(song.notes),
-        "tokens": len(tokens),
-        "left out": left_out,
-        "share": back / len(song.notes),
-        "errors": np.concatenate(errors),
-        "signatures": meters(song) == meters(repeated_mask),
-        "tempo": tempo_error(song, repeated_mask),
-    }
+@dataclass(frozen=True)
+class RoundTrip:
+    """What an encoding keeps of a file."""
+
+    n_notes: int
+    n_tokens: int
+    kept: float  # fraction of the notes
+    errors: np.ndarray  # float [n, 2], of onset and length in milliseconds
+    keeps_meters: bool
+    tempo_error: float  # largest relative error of a tempo; infinity if one is missing
 
 
-def meters(song: midi.Score) -> list[tuple[float, tuple[int, int]]]:
-    """Return where in quarters each other time signature begins; 4/4 where none is given."""
-    found = [(0.0, COMMON_TIME)] if min(song.time_signatures, default=1) else []
-    for tick, signature in sorted(song.time_signatures.items()):
-        if not found or found[-1][1] != signature:
-            found.append((round(tick / song.ticks_per_quarter, 2), signature))
-    return found
+def round_trip(path: Path, encoding_name: str, copy: Path) -> RoundTrip:
+    """Write a file again, as `copy`, through an encoding."""
+    score, encoding = midi.read(path), tokenizers.get(encoding_name)
+    tokens = encoding.encode(score)
+    encoding.write(tokens, copy)
+    written_parts = read_by_pretty_midi(copy)
+    errors, n_kept = [np.zeros((0, 2))], 0
+    for part, rows in notes_of(score).items():
+        written_rows = written_parts.get(part, np.zeros((0, 2)))
+        n_kept += min(len(rows), len(written_rows))
+        if len(rows) == len(written_rows):
+            errors.append(quarter_ms(score) * np.abs(rows - written_rows)[not_overlapped(rows)])
+    written = midi.read(copy)
+    return RoundTrip(
+        n_notes=len(score.notes),
+        n_tokens=len(tokens),
+        kept=n_kept / len(score.notes),
+        errors=np.concatenate(errors),
+        keeps_meters=meters(score) == meters(written),
+        tempo_error=tempo_error(score, written),
+    )
+
+
+def meters(score: midi.Score) -> list[tuple[float, tuple[int, int]]]:
+    """Return each time signature and the quarter at which it begins; 4/4 if none is given."""
+    changes = [(0.0, COMMON_TIME)] if min(score.time_signatures, default=1) else []
+    for tick, signature in sorted(score.time_signatures.items()):
+        if not changes or changes[-1][1] != signature:
+            changes.append((round(tick / score.ticks_per_quarter, 2), signature))
+    return changes
 
 
 def tempo_error(before: midi.Score, after: midi.Score) -> float:
-    """Return the largest share by which a tempo changed; infinity where one is missing."""
+    """Return the largest relative error of a tempo; infinity if one is missing."""
     old, new = (
-        [bpm for _, bpm in sorted(song.tempos.items())] or [midi.DEFAULT_BPM]
-        for song in (before, after)
+        [bpm for _, bpm in sorted(score.tempos.items())] or [midi.DEFAULT_BPM]
+        for score in (before, after)
     )
     if len(old) != len(new):
         return float("inf")
     return max(abs(a / b - 1) for a, b in zip(new, old, strict=True))
 
 
+def mean_and_percentile(errors: np.ndarray) -> str:
+    """Format the mean and the 99th percentile of errors."""
+    return f"{errors.mean():.1f} / {np.percentile(errors, 99):.1f}"
+
+
 def show_round_trips(folder: Path, paths: list[Path]) -> None:
     """Print a Markdown row for each encoding."""
     from tqdm import tqdm
 
-    for name in NAMES:
-        with tempfile.TemporaryDirectory() as place:
-            found = [round_trip(path, name, Path(place)) for path in tqdm(paths, disable=None)]
-        total = Counter[str]()
-        for row in found:
-            total.update({key: row[key] for key in ("notes", "tokens", "left out")})
-        errors = np.concatenate([row["errors"] for row in found])
-        least = min(row["share"] for row in found)
+    for encoding in ENCODINGS:
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch, "copy.mid")
+            trips = [round_trip(path, encoding, copy) for path in tqdm(paths, disable=None)]
+        n_notes = sum(trip.n_notes for trip in trips)
+        errors = np.concatenate([trip.errors for trip in trips])
         cells = [
-            f"{folder.name}, {name}",
-            f"{len(found)}",
-            f"{total['notes']:,}",
-            f"{total['tokens'] / total['notes']:.2f}",
-            f"{least:.2%}",
-            f"{len(errors) / total['notes']:.1%}",
-            *(f"{errors[:, i].mean():.1f} / {np.percentile(errors[:, i], 99):.1f}" for i in (0, 1)),
+            f"{folder.name}, {encoding}",
+            f"{len(trips)}",
+            f"{n_notes:,}",
+            f"{sum(trip.n_tokens for trip in trips) / n_notes:.2f}",
+            f"{min(trip.kept for trip in trips):.2%}",
+            f"{len(errors) / n_notes:.1%}",
+            *(mean_and_percentile(column) for column in errors.T),
         ]
-        if name == "remi":
-            kept = sum(row["signatures"] for row in found)
-            cells += [f"{kept} of {len(found)}", f"{max(row['tempo'] for row in found):.1%}"]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        if encoding == "remi":
+            cells.append(f"{sum(trip.keeps_meters for trip in trips)} of {len(trips)}")
+            cells.append(f"{max(trip.tempo_error for trip in trips):.1%}")
+        print(markdown_row(cells), flush=True)
 
 
 def show_grids(folder: Path, paths: list[Path]) -> None:
     """Print a Markdown row: how far onsets lie from each grid, mean / 99th percentile."""
     errors: dict[int, list[np.ndarray]] = defaultdict(list)
     for path in paths:
-        song = midi.read(path)
-        starts = np.array([note.start for note in song.notes]) / song.ticks_per_quarter
-        beat = beat_of(song)
+        score = midi.read(path)
+        starts = np.array([note.start for note in score.notes]) / score.ticks_per_quarter
         for positions in RESOLUTIONS:
             nearest = np.round(starts * positions) / positions
-            errors[positions].append(beat * np.abs(starts - nearest))
-    cells = []
-    for positions in RESOLUTIONS:
-        every = np.concatenate(errors[positions])
-        cells.append(f"{every.mean():.1f} / {np.percentile(every, 99):.1f}")
-    print(f"| {folder.name} | " + " | ".join(cells) + " |")
+            errors[positions].append(quarter_ms(score) * np.abs(starts - nearest))
+    cells = [mean_and_percentile(np.concatenate(errors[x])) for x in RESOLUTIONS]
+    print(markdown_row([folder.name, *cells]))
 
 
-def is_piece(path: Path) -> bool:
+def has_notes(path: Path) -> bool:
     """Tell whether a file can be read and has notes."""
     try:
         return bool(midi.read(path).notes)
@@ -185,18 +187,17 @@ def is_piece(path: Path) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print both tables."""
-    found = {}
-    for folder in parse_args(argv).folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
-        found[folder] = [path for path in paths if is_piece(path)]
-    print("| onset error, ms | " + " | ".join(map(str, RESOLUTIONS)) + " |")
-    print("|---|" + "---:|" * len(RESOLUTIONS))
-    for folder, paths in found.items():
+    pieces = {
+        folder: [path for path in list_folder(folder).midi_files if has_notes(path)]
+        for folder in parse_args(argv).folders
+    }
+    print(*markdown_head(["onset error, ms", *map(str, RESOLUTIONS)]), sep="\n")
+    for folder, paths in pieces.items():
         show_grids(folder, paths)
-    heads = "files,notes,tokens a note,fewest notes back,not overlapped,onset error ms"
-    heads += ",length error ms,time signatures kept,tempo off by at most"
-    print("\n| " + " | ".join(["", *heads.split(",")]) + " |\n|---|" + "---:|" * 9)
-    for folder, paths in found.items():
+    head = ["", "files", "notes", "tokens per note", "smallest share of notes kept"]
+    head += ["not overlapped", "onset error ms", "length error ms", "time signatures kept"]
+    print("", *markdown_head([*head, "largest tempo error"]), sep="\n")
+    for folder, paths in pieces.items():
         show_round_trips(folder, paths)
     return 0
 

@@ -17,7 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
-from benchmarks.defaults import SHOWN, compare, draw, open_with_dataset
+from benchmarks.defaults import HEADS, compare, draw, format_cells, open_with_dataset
+from benchmarks.results import markdown_head, markdown_row, split_pair
 from midilstm.evaluation import copying, piece_sets, ranking
 
 
@@ -34,9 +35,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list[str]:
-    """Return a model's rows of the table: of the dataset, the first pieces, and the best."""
-    model, dataset = open_with_dataset(*folders.split(","))
+def compare_best(
+    name: str, folders: Sequence[str], length: int, count: int, best: int
+) -> list[str]:
+    """Return a model's table rows: the dataset's, those of the first pieces, and of the best."""
+    model, dataset = open_with_dataset(folders)
     length = length or piece_sets.typical_length(dataset)
     pieces = draw(model, {}, count, length)
     by_seed = dict(enumerate(pieces.values()))
@@ -51,28 +54,20 @@ def rows_of(name: str, folders: str, length: int, count: int, best: int) -> list
         chosen = {names[seed]: by_seed[seed] for seed in seeds}
         row = compare(model, dataset, chosen, length)
         copies = copying.measure_copies(index, chosen, model.vocabulary, np.random.default_rng(0))
-        groups = [("dataset", "training")] if not lines else []
-        for title, group in (*groups, (f"{label} {best}", "generated")):
-            is_new, repetition = group == "generated", row["repetition"][group]
-            low, high = row["mgeval"]["interval"]
-            cells = [f"{row['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})" if is_new else "–"]
-            cells += [f"{np.mean(list(row['distances'].values())):.2f}" if is_new else "–"]
-            cells += [f"{row['statistics'][key][group]['value']:.3g}" for key in SHOWN]
-            cells += [f"{repetition['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
-            cells += [f"{repetition['longest_loop']['max']}"]
-            cells += [copies.grams["8"].transposed.format(".4f") if is_new else "–"]
-            lines.append(f"| {name}: {title} | {' | '.join(cells)} |")
+        if not lines:
+            lines.append(markdown_row([f"{name}: dataset", *format_cells(row, "training"), "–"]))
+        copied_runs = copies.grams["8"].transposed.format(".4f")
+        cells = [f"{name}: {label} {best}", *format_cells(row, "generated"), copied_runs]
+        lines.append(markdown_row(cells))
     return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     args = parse_args(argv)
-    heads = ["MGEval", "off by (sd)", "range", "entropy", "scale", "8-token repeats", "16"]
-    heads += ["longest loop", "copied runs of 8"]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for name, folders in (text.split("=", 1) for text in args.model):
-        lines += rows_of(name, folders, args.length, args.count, args.best)
+    lines = markdown_head(["", *HEADS, "copied runs of 8"])
+    for name, folders in map(split_pair, args.model):
+        lines += compare_best(name, folders, args.length, args.count, args.best)
     print(*lines, sep="\n")
     return 0
 

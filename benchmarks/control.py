@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
-from benchmarks import quality
 from benchmarks.defaults import open_with_dataset, reference_pieces
+from benchmarks.results import append_row, markdown_head, markdown_row, read_rows, split_pair
 from midilstm.config import SamplingConfig
 from midilstm.evaluation import piece_sets, similarity
 from midilstm.evaluation.features import scale_consistency
@@ -130,11 +130,10 @@ def one_row(
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table with a row per constraint and strength."""
-    heads = ["in key", "estimated key", "one scale", "in chord on beats", "in its scale off them"]
-    heads += ["all play", "others", "MGEval"]
-    lines = [f"| | strength | {' | '.join(heads)} |", f"|---|---:|{'---:|' * len(heads)}"]
+    head = ["", "strength", "in key", "estimated key", "one scale", "in chord on beats"]
+    lines = markdown_head([*head, "in its scale off them", "all play", "others", "MGEval"])
     for row in rows:
         names = ("in_key", "estimate_key", "one_scale", "on", "off", "all_play", "others")
         values = [row.get(name, np.nan) for name in names]
@@ -142,28 +141,28 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         low, high = row["mgeval"]["interval"]
         cells.append(f"{row['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})")
         label = f"{row['model']}: {row['constraint']}"
-        lines.append(f"| {label} | {row['strength']:g} | {' | '.join(cells)} |")
-    return lines
+        lines.append(markdown_row([label, f"{row['strength']:g}", *cells]))
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing; print the table with --table."""
     args = parse_args(argv)
-    done = [(row["model"], row["constraint"], row["strength"]) for row in quality.rows(args.out)]
-    for name, folders in (text.split("=", 1) for text in args.model):
-        model, dataset = open_with_dataset(*folders.split(","))
+    finished = [(row["model"], row["constraint"], row["strength"]) for row in read_rows(args.out)]
+    for name, folders in map(split_pair, args.model):
+        model, dataset = open_with_dataset(folders)
         reference = reference_pieces(dataset, args.length or piece_sets.typical_length(dataset))
         for constraint, strength in product(args.constraints, STRENGTHS):
-            if (name, constraint, strength) in done:
+            if (name, constraint, strength) in finished:
                 continue
             start = time.perf_counter()
             row = {"model": name, "constraint": constraint, "strength": strength}
             row |= one_row(model, reference, constraint, strength, args.pieces)
-            quality.add_row(args.out, row)
+            append_row(args.out, row)
             seconds = time.perf_counter() - start
             print(f"{name}, {constraint}, {strength:g}: {seconds:.0f} s", flush=True)
     if args.table:
-        print(*table(quality.rows(args.out)), sep="\n")
+        print(format_table(read_rows(args.out)))
     return 0
 
 

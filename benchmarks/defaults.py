@@ -3,9 +3,9 @@
     taskset -c 1 python benchmarks/defaults.py --out defaults.jsonl --model rags=MODEL,DATA
 
 Each setting draws the same seeds from each model, with its match model, and compares them with all
-pieces of the dataset, cut to one length: MGEval's mean overlap, the distance of the means of all
-statistics in standard deviations of the dataset's pieces, and repetition. The results are a line of
-JSON per setting; settings already in the file are not run again. `--table` prints the file's table.
+pieces of the dataset, cut to one length: MGEval's mean overlap, the mean distance of the statistics
+in standard deviations of the dataset's pieces, and repetition. Results are JSON lines, one per
+setting; settings already in the file are not run again. `--table` prints the file's table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
-from benchmarks import quality
+from benchmarks.results import append_row, markdown_head, markdown_row, read_rows, split_pair
 from midilstm.config import SamplingConfig
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation import piece_sets
@@ -50,6 +50,10 @@ GRID: tuple[dict[str, float], ...] = (
     {"temperature": 0.95, "memory": 0.9},
 )
 SHOWN = ("pitch range (semitones)", "pitch-class entropy (bits)", "scale consistency")
+HEADS = [
+    *("MGEval", "off by (sd)", "range", "entropy", "scale", "8-token repeats", "16"),
+    *("loops at end", "longest loop"),
+]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -58,7 +62,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="results, a JSON line each")
+    add("--out", type=Path, required=True, help="results, one JSON line per setting")
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
     add("--pieces", type=int, default=60, help="pieces per setting (60)")
     add("--length", type=int, default=0, help="tokens per piece (0 = the median of the dataset)")
@@ -66,8 +70,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_with_dataset(model_dir: str, data_dir: str) -> tuple[LoadedModel, Dataset]:
-    """Open a model folder and the dataset that it was trained on."""
+def open_with_dataset(folders: Sequence[str]) -> tuple[LoadedModel, Dataset]:
+    """Open a model folder and the dataset that it was trained on, whose folder follows it."""
+    model_dir, data_dir = folders
     model = open_model(Path(model_dir), None)
     settings = load_settings(Path(model_dir))
     config = replace(settings.data, data_dir=Path(data_dir), jobs=1)
@@ -114,46 +119,52 @@ def compare(model: LoadedModel, dataset: Dataset, pieces: Pieces, length: int) -
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def format_cells(result: Mapping[str, Any], group: str) -> list[str]:
+    """Return the cells under HEADS for the drawn pieces or, as group "training", the dataset's."""
+    cells = ["–", "–"]
+    if group == "generated":
+        low, high = result["mgeval"]["interval"]
+        cells = [f"{result['mgeval']['value']:.3f} ({low:.3f} to {high:.3f})"]
+        cells.append(f"{np.mean(list(result['distances'].values())):.2f}")
+    cells += [f"{result['statistics'][name][group]['value']:.3g}" for name in SHOWN]
+    repetition = result["repetition"][group]
+    cells += [f"{repetition['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
+    return [*cells, f"{repetition['n_ending_in_loop']}", f"{repetition['longest_loop']['max']}"]
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table with a row per setting."""
-    heads = ["MGEval", "off by (sd)", "range", "entropy", "scale", "8-token repeats", "16", "loops"]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    lines = markdown_head(["", *HEADS])
     for model in dict.fromkeys(row["model"] for row in rows):
-        of_model = [row for row in rows if row["model"] == model]
-        for row, group in (
-            (of_model[0], "training"),
-            *((row, "generated") for row in of_model),
-        ):
+        rows_of_model = [row for row in rows if row["model"] == model]
+        lines.append(
+            markdown_row([f"{model}: dataset", *format_cells(rows_of_model[0], "training")])
+        )
+        for row in rows_of_model:
             settings = row["settings"].items()
             words = ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in settings)
-            repetition, is_new = row["repetition"][group], group == "generated"
-            cells = [f"{row['mgeval']['value']:.3f}" if is_new else "–"]
-            cells += [f"{np.mean(list(row['distances'].values())):.2f}" if is_new else "–"]
-            cells += [f"{row['statistics'][name][group]['value']:.3g}" for name in SHOWN]
-            cells += [f"{repetition['spans'][span]['share']['value']:.3f}" for span in ("8", "16")]
-            cells += [f"{repetition['n_ending_in_loop']} of {repetition['pieces']}"]
-            label = (words or "1 / 1") if is_new else "dataset"
-            lines.append(f"| {model}: {label} | {' | '.join(cells)} |")
-    return lines
+            label = f"{model}: {words or '1 / 1'}"
+            lines.append(markdown_row([label, *format_cells(row, "generated")]))
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing; print the table if --table is given."""
     args = parse_args(argv)
-    done = [(row["model"], row["settings"]) for row in quality.rows(args.out)]
-    for name, folders in (text.split("=", 1) for text in args.model):
-        model, dataset = open_with_dataset(*folders.split(","))
+    finished = [(row["model"], row["settings"]) for row in read_rows(args.out)]
+    for name, folders in map(split_pair, args.model):
+        model, dataset = open_with_dataset(folders)
+        length = args.length or piece_sets.typical_length(dataset)
         for settings in GRID:
-            if (name, settings) in done:
+            if (name, settings) in finished:
                 continue
             start = time.perf_counter()
-            length = args.length or piece_sets.typical_length(dataset)
             pieces = draw(model, settings, args.pieces, length)
             row = {"model": name, "settings": settings, **compare(model, dataset, pieces, length)}
-            quality.add_row(args.out, row)
+            append_row(args.out, row)
             print(f"{name} {settings}: {time.perf_counter() - start:.0f} s", flush=True)
     if args.table:
-        print(*table(quality.rows(args.out)), sep="\n")
+        print(format_table(read_rows(args.out)))
     return 0
 
 

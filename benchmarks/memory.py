@@ -2,10 +2,10 @@
 
     taskset -c 1 python benchmarks/memory.py --out memory.jsonl --corpus rags=FOLDER
 
-Each run trains a network with the defaults of train.py (quality.py), keeps the epoch with the best
-held-out loss, fits the match model on training pieces, and compares the network with the best
-n-gram, each without and with a match model; then it draws pieces without and with it. Results are
-JSON lines, one per run; runs already in the file are not repeated. `--table` prints the tables.
+Each run trains a network with the defaults of train.py, keeps the epoch with the best held-out
+loss, fits the match model on training pieces, and compares the network with the best n-gram, each
+without and with a match model; then it draws pieces without and with it. Results are JSON lines,
+one per run; runs already in the file are not repeated. `--table` prints the tables.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -25,11 +25,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
-from benchmarks import quality
+from benchmarks import recipes
+from benchmarks.results import append_row, markdown_head, markdown_row, read_rows, split_pair
 from midilstm.config import DataConfig, ModelConfig, SamplingConfig
-from midilstm.data.dataset import Dataset, load_dataset
-from midilstm.evaluation import baseline, copying, similarity
-from midilstm.evaluation import piece_sets as pieces
+from midilstm.data.dataset import Dataset
+from midilstm.evaluation import baseline, copying, piece_sets, similarity
 from midilstm.evaluation.repetition_stats import compare_repetition
 from midilstm.fileio import write_atomically
 from midilstm.generation import network as networks
@@ -40,7 +40,8 @@ from midilstm.repetition.match_model import MatchWeights, bars_per_token
 from midilstm.repetition.metrics import repeat_lags
 
 SPANS = ("4", "8", "16", "32")
-LONG, FEW = 5, 16  # times the usual length, and pieces of it, to see whether repetition drifts
+# Sixteen pieces of five times the usual length show whether repetition drifts.
+LONG_TIMES, N_LONG = 5, 16
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,200 +63,195 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def trained(corpus: Dataset, seed: int, steps: int, place: Path) -> tuple[Network, dict[str, Any]]:
-    """Train the recipe; return the best epoch's averaged weights and what is known of them.
+def train_or_load(
+    dataset: Dataset, seed: int, steps: int, folder: Path
+) -> tuple[Network, dict[str, Any]]:
+    """Return the network of the best epoch, and its epoch and held-out loss.
 
-    Both are kept in the folder `place`; what is there already is not trained again.
+    They are kept in the folder; a network that it already has is not trained again.
     """
-    size, best, known = len(corpus.vocabulary), place / "best.keras", place / "facts.json"
-    names = ("layers", "units", "dropout", "input_dropout")
-    shape = {name: quality.RECIPE[name] for name in names}
-    if not known.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        model = quality.build(size, quality.RECIPE, seed)
+    size, best, facts_path = len(dataset.vocabulary), folder / "best.keras", folder / "facts.json"
+    recipe = recipes.RECIPE
+    if not facts_path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        network = recipes.build_network(recipe, size, seed)
 
-        def keep(curve: list[Any]) -> None:
-            if curve[-1][2] == min(epoch[2] for epoch in curve):
-                model.save(best)
+        def save_best(curve: list[recipes.EpochMetrics]) -> None:
+            if recipes.best_epoch(curve) == len(curve) - 1:
+                network.save(best)
 
-        curve = quality.train(model, corpus, quality.RECIPE, seed, steps, keep=keep)
-        epoch = min(range(len(curve)), key=lambda number: curve[number][2])
-        facts = {"keras_nats": curve[epoch][2], "epoch": epoch + 1}
-        write_atomically(known, json.dumps(facts) + "\n")
-    network = networks.load(best, ModelConfig(embedding_size=512, **shape), size)
-    return network, json.loads(known.read_text(encoding="utf-8"))
+        curve = recipes.train_network(network, dataset, recipe, seed, steps, save_best)
+        epoch = recipes.best_epoch(curve)
+        facts = {"keras_nats": curve[epoch].val_loss, "epoch": epoch + 1}
+        write_atomically(facts_path, json.dumps(facts) + "\n")
+    config = ModelConfig(layers=recipe.layers, units=recipe.units)
+    return networks.load(best, config, size), json.loads(facts_path.read_text(encoding="utf-8"))
 
 
-def drawn(
-    network: Network, corpus: Dataset, weights: MatchWeights, args: argparse.Namespace
+def draw_and_compare(
+    network: Network, dataset: Dataset, weights: MatchWeights, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Return repetition, copies and similarity of pieces drawn without and with the match model."""
-    vocabulary, clock = corpus.vocabulary, bars_per_token(corpus.vocabulary)
-    length = pieces.typical_length(corpus)
-    found: dict[str, Any] = {"length": length}
+    vocabulary, bars = dataset.vocabulary, bars_per_token(dataset.vocabulary)
+    length = piece_sets.typical_length(dataset)
+    pieces = {**dataset.held_out, **dataset.training}
+    reference = {name: ids[:-1][:length] for name, ids in pieces.items()}
+    result: dict[str, Any] = {"length": length}
     config = SamplingConfig(chars=length, top_p=args.top_p)
-    for name, own in (("without", None), ("with", weights)):
-        began = time.process_time()
-        seeds = range(args.pieces)
-        made = pieces.sample_pieces(Sampler(network, vocabulary, config, own), seeds)
-        seconds = time.process_time() - began
-        sets = pieces.cut_sets(made, corpus, length)
-        every = {**corpus.held_out, **corpus.training}
-        reference = {song: ids[:-1][:length] for song, ids in every.items()}
+    for name, match_weights in (("without", None), ("with", weights)):
+        start = time.process_time()
+        sampler = Sampler(network, vocabulary, config, match_weights)
+        drawn = piece_sets.sample_pieces(sampler, range(args.pieces))
+        seconds = time.process_time() - start
+        sets = piece_sets.cut_sets(drawn, dataset, length)
         rng = np.random.default_rng(0)
-        two = {"generated": sets["generated"], "training": reference}
-        _, alike = similarity.compare_music(two, vocabulary, rng)
-        copied = asdict(copying.compare_copying(corpus, sets, vocabulary, rng))
-        repetition = compare_repetition({**sets, "reference": reference}, clock, rng)
-        assert alike
-        found[name] = {
+        compared = {"generated": sets["generated"], "training": reference}
+        _, overlap = similarity.compare_music(compared, vocabulary, rng)
+        copies = asdict(copying.compare_copying(dataset, sets, vocabulary, rng))
+        repetition = compare_repetition({**sets, "reference": reference}, bars, rng)
+        assert overlap
+        result[name] = {
             "repetition": {group: asdict(stats) for group, stats in repetition.items()},
-            "copied": {of: copied[of]["grams"] for of in ("generated", "held_out")},
-            "longest_copy": copied["generated"]["longest_transposed"],
-            "mgeval": asdict(alike.mean_overlap),
+            "copied": {group: copies[group]["grams"] for group in ("generated", "held_out")},
+            "longest_copy": copies["generated"]["longest_transposed"],
+            "mgeval": asdict(overlap.mean_overlap),
             "tokens_per_second": round(args.pieces * length / seconds),
         }
-    config = SamplingConfig(chars=LONG * length, top_p=args.top_p)
-    made = pieces.sample_pieces(Sampler(network, vocabulary, config, weights), range(FEW))
-    found["last_fifth"] = {"reference": last_fifth(reference), "long": last_fifth(made)}
-    return found
+    config = SamplingConfig(chars=LONG_TIMES * length, top_p=args.top_p)
+    sampler = Sampler(network, vocabulary, config, weights)
+    long_pieces = piece_sets.sample_pieces(sampler, range(N_LONG))
+    shares = {"reference": share_in_last_fifth(reference), "long": share_in_last_fifth(long_pieces)}
+    return {**result, "last_fifth": shares}
 
 
-def last_fifth(of: pieces.Pieces) -> float:
+def share_in_last_fifth(pieces: piece_sets.Pieces) -> float:
     """Return the share of 8-token spans in the last fifth of pieces that came earlier."""
-    parts = [np.array_split(repeat_lags(ids, 8) > 0, 5)[-1] for ids in of.values()]
+    parts = [np.array_split(repeat_lags(ids, 8) > 0, 5)[-1] for ids in pieces.values()]
     return fmean(part.mean() for part in parts if len(part))
 
 
-def one_run(corpus: Dataset, seed: int, place: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Train in a folder, unless that is done, fit, score and draw; return a row."""
-    began = time.perf_counter()
-    network, facts = trained(corpus, seed, args.steps, place)
-    taken = {"training": round(time.perf_counter() - began)}
-    training, length = list(corpus.training.values()), pieces.typical_length(corpus)
-    weights = fit_match_weights(network, corpus.vocabulary, training, seed=seed, length=length)
-    taken["fitting"] = round(time.perf_counter() - began) - taken["training"]
+def run(dataset: Dataset, seed: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Train, unless that is done, fit, score and draw; return a row."""
+    times = [time.perf_counter()]
+    network, facts = train_or_load(dataset, seed, args.steps, folder)
+    times.append(time.perf_counter())
+    training, length = list(dataset.training.values()), piece_sets.typical_length(dataset)
+    weights = fit_match_weights(network, dataset.vocabulary, training, seed=seed, length=length)
+    times.append(time.perf_counter())
     rng = np.random.default_rng(seed)
-    scores = asdict(baseline.measure_prediction(network, corpus, corpus.vocabulary, rng, weights))
+    stats = baseline.measure_prediction(network, dataset, dataset.vocabulary, rng, weights)
+    scores = asdict(stats)
     del scores["ngram_baseline"]["all"]
-    row = {**facts, "weights": weights.to_json(), **scores}
-    row |= {"drawn": drawn(network, corpus, weights, args)}
-    taken["all"] = round(time.perf_counter() - began)
-    return {**row, "seconds": taken}
+    drawn = draw_and_compare(network, dataset, weights, args)
+    seconds = {
+        "training": round(times[1] - times[0]),
+        "fitting": round(times[2] - times[1]),
+        "all": round(time.perf_counter() - times[0]),
+    }
+    return {**facts, "weights": weights.to_json(), **scores, "drawn": drawn, "seconds": seconds}
 
 
-def load(folders: str, seed: int, args: argparse.Namespace) -> Dataset:
-    """Read folders as one, with every token in every key, as train.py does."""
-    with tempfile.TemporaryDirectory() as place:
-        for number, folder in enumerate(folders.split(",")):
-            Path(place, str(number)).symlink_to(Path(folder).resolve())
-        config = DataConfig(
-            data_dir=Path(place), encoding=args.encoding, bpe=args.bpe, jobs=1, seed=seed
-        )
-        return load_dataset(config)
-
-
-def nats_table(rows: list[dict[str, Any]]) -> list[str]:
+def likelihood_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a Markdown table of nats per token: the mean and each seed's value."""
-    kinds = list(dict.fromkeys((row["corpus"], row["encoding"]) for row in rows))
-    lines = [
-        "| | network | + memory | n-gram | + memory | network to n-gram, with memory |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for kind in kinds:
-        here = [row for row in rows if (row["corpus"], row["encoding"]) == kind]
-        ways = []
-        for row in here:
-            mine, theirs = row["scores"]["held_out"], row["ngram_baseline"]
-            four = (mine, mine["with_memory"], theirs["best"], theirs["with_memory"]["best"])
-            ways.append([of["nll_per_token"]["value"] for of in four])
-        means = [fmean(way) for way in zip(*ways, strict=True)]
+    lines = markdown_head(
+        ["", "network", "+ memory", "n-gram", "+ memory", "network to n-gram, with memory"]
+    )
+    for corpus, encoding in dict.fromkeys((row["corpus"], row["encoding"]) for row in rows):
+        values = []
+        for row in rows:
+            if (row["corpus"], row["encoding"]) == (corpus, encoding):
+                network, ngram = row["scores"]["held_out"], row["ngram_baseline"]
+                with_memory = network["with_memory"], ngram["with_memory"]["best"]
+                scores = (network, with_memory[0], ngram["best"], with_memory[1])
+                values.append([score["nll_per_token"]["value"] for score in scores])
+        columns = list(zip(*values, strict=True))
+        means = [fmean(column) for column in columns]
         cells = [
-            f"**{mean:.3f}** ({', '.join(f'{nats:.3f}' for nats in way)})"
-            for mean, way in zip(means, zip(*ways, strict=True), strict=True)
+            f"**{mean:.3f}** ({', '.join(f'{nats:.3f}' for nats in column)})"
+            for mean, column in zip(means, columns, strict=True)
         ]
         gap = f"{100 * (means[1] / means[3] - 1):+.1f} %"
-        lines.append(f"| {kind[0]}, `{kind[1]}` | {' | '.join(cells)} | {gap} |")
+        lines.append(markdown_row([f"{corpus}, `{encoding}`", *cells, gap]))
     return lines
 
 
-def form_table(rows: list[dict[str, Any]]) -> list[str]:
+def repetition_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a Markdown table of repetition, beside the reference's 95 % intervals."""
-    lines = [
-        "| | span | share without | share | reference | tokens | reference | bars | reference |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    head = ["", "span", "share without", "share", "reference", "tokens", "reference"]
+    lines = markdown_head([*head, "bars", "reference"])
     for row in rows:
-        off, on = (row["drawn"][way]["repetition"] for way in ("without", "with"))
+        without, with_memory = (row["drawn"][name]["repetition"] for name in ("without", "with"))
         for span in SPANS:
-            made, reference = on["generated"]["spans"][span], on["reference"]["spans"][span]
-            cells = [value(off["generated"]["spans"][span]["share"], ".3f")]
+            cells = [label(row), span]
+            cells.append(value(without["generated"]["spans"][span]["share"], ".3f"))
+            generated = with_memory["generated"]["spans"][span]
+            reference = with_memory["reference"]["spans"][span]
             for key, pattern in (("share", ".3f"), ("tokens", ".0f"), ("bars", ".1f")):
-                cells += [value(made[key], pattern), interval(reference[key], pattern)]
-            lines.append(f"| {named(row)} | {span} | {' | '.join(cells)} |")
+                cells += [value(generated[key], pattern), interval(reference[key], pattern)]
+            lines.append(markdown_row(cells))
     return lines
 
 
-def other_table(rows: list[dict[str, Any]]) -> list[str]:
+def piece_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a Markdown table of loops, copies, similarity and speed."""
-    lines = [
-        "| | last fifth of long pieces | reference | end in a loop | longest loop | reference "
-        "| longest return | reference | copied runs of 4 "
-        "| without | held out | of 8 | without | MGEval | without | tokens per second | without |",
-        "|---|" + "---:|" * 16,
-    ]
+    head = ["", "last fifth of long pieces", "reference", "end in a loop", "longest loop"]
+    head += ["reference", "longest repeat", "reference", "copied runs of 4", "without", "held out"]
+    head += ["of 8", "without", "MGEval", "without", "tokens per second", "without"]
+    lines = markdown_head(head)
     for row in rows:
-        off, on = (row["drawn"][way] for way in ("without", "with"))
-        made, reference = on["repetition"]["generated"], on["repetition"]["reference"]
-        ends = row["drawn"]["last_fifth"]
-        cells = [f"{ends[of]:.2f}" for of in ("long", "reference")]
-        cells += [f"{made['n_ending_in_loop']} of {made['pieces']}"]
+        without, with_memory = (row["drawn"][name] for name in ("without", "with"))
+        groups = [with_memory["repetition"][name] for name in ("generated", "reference")]
+        last_fifth = row["drawn"]["last_fifth"]
+        cells = [label(row), f"{last_fifth['long']:.2f}", f"{last_fifth['reference']:.2f}"]
+        cells.append(f"{groups[0]['n_ending_in_loop']} of {groups[0]['pieces']}")
         for key in ("longest_loop", "longest_repeat"):
-            cells += [f"{of[key]['value']:.0f} (to {of[key]['max']})" for of in (made, reference)]
-        for size in ("4", "8"):
-            ways = [on["copied"]["generated"], off["copied"]["generated"]]
-            ways += [on["copied"]["held_out"]] if size == "4" else []
-            cells += [value(way[size]["transposed"], ".4f") for way in ways]
-        cells += [value(way["mgeval"], ".3f") for way in (on, off)]
-        cells += [f"{way['tokens_per_second']:,}" for way in (on, off)]
-        lines.append(f"| {named(row)} | {' | '.join(cells)} |")
+            cells += [f"{x[key]['value']:.0f} (to {x[key]['max']})" for x in groups]
+        copies = [with_memory["copied"]["generated"], without["copied"]["generated"]]
+        copies.append(with_memory["copied"]["held_out"])
+        cells += [value(grams["4"]["transposed"], ".4f") for grams in copies]
+        cells += [value(grams["8"]["transposed"], ".4f") for grams in copies[:2]]
+        cells += [value(drawn["mgeval"], ".3f") for drawn in (with_memory, without)]
+        cells += [f"{drawn['tokens_per_second']:,}" for drawn in (with_memory, without)]
+        lines.append(markdown_row(cells))
     return lines
 
 
-def named(row: dict[str, Any]) -> str:
-    """Return what a row is of."""
+def label(row: Mapping[str, Any]) -> str:
+    """Return the corpus, the encoding and the seed of a row."""
     return f"{row['corpus']}, `{row['encoding']}`, {row['seed']}"
 
 
-def value(fact: dict[str, Any], pattern: str) -> str:
-    """Return a number, a dash for none."""
-    return "–" if fact["value"] is None else format(fact["value"], pattern)
+def value(estimate: Mapping[str, Any], pattern: str) -> str:
+    """Return an estimate's value, a dash for none."""
+    return "–" if estimate["value"] is None else format(estimate["value"], pattern)
 
 
-def interval(fact: dict[str, Any], pattern: str) -> str:
-    """Return a number's 95 % interval, a dash for none."""
-    return " to ".join(format(bound, pattern) for bound in fact["interval"] or ()) or "–"
+def interval(estimate: Mapping[str, Any], pattern: str) -> str:
+    """Return an estimate's 95 % interval, a dash for none."""
+    return " to ".join(format(bound, pattern) for bound in estimate["interval"] or ()) or "–"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing; print the tables with --table."""
     args = parse_args(argv)
-    done = {tuple(row["run"]) for row in quality.rows(args.out)}
-    how = (args.encoding, args.bpe, args.steps)
+    finished = {tuple(row["run"]) for row in read_rows(args.out)}
     for seed in args.seeds:
-        for name, folders in (text.split("=", 1) for text in args.corpus):
-            if (name, *how, seed) in done:
+        for name, folders in map(split_pair, args.corpus):
+            run_id = (name, args.encoding, args.bpe, args.steps, seed)
+            if run_id in finished:
                 continue
-            corpus = load(folders, seed, args)
-            row = {"run": [name, *how, seed], "corpus": name, "encoding": args.encoding}
+            config = DataConfig(encoding=args.encoding, bpe=args.bpe, jobs=1, seed=seed)
+            dataset = recipes.load_folders(folders, config)
+            row = {"run": run_id, "corpus": name, "encoding": args.encoding, "seed": seed}
             with tempfile.TemporaryDirectory() as scratch:
-                place = (args.models or Path(scratch)) / "-".join(map(str, row["run"]))
-                row |= {"seed": seed, **one_run(corpus, seed, place, args)}
-            quality.add_row(args.out, row)
+                folder = (args.models or Path(scratch)) / "-".join(map(str, run_id))
+                row |= run(dataset, seed, folder, args)
+            append_row(args.out, row)
             print(f"{name}, {args.encoding}, seed {seed}: {row['seconds']['all']} s", flush=True)
     if args.table:
-        rows = quality.rows(args.out)
-        print(*nats_table(rows), "", *form_table(rows), "", *other_table(rows), sep="\n")
+        rows = read_rows(args.out)
+        tables = [likelihood_table(rows), repetition_table(rows), piece_table(rows)]
+        print("\n\n".join("\n".join(lines) for lines in tables))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Measure how fast MIDI files are read: ours against music21's full parse and against raw readers.
+"""Compare the speed of reading MIDI files with music21's full parse and with other readers.
 
     python benchmarks/parse.py FOLDER ...
 
@@ -18,18 +18,19 @@ from pathlib import Path
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from midilstm import midi
-from midilstm import tokenizers as tokens
+from benchmarks.results import print_table
+from midilstm import midi, tokenizers
+from midilstm.data.files import list_folder
 
 PARSE = "music21 converter.parse"
 Readers = dict[str, Callable[[Path], object]]
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure how fast MIDI files are read.")
     parser.add_argument("folders", nargs="+", type=Path, help="folders of MIDI files")
-    parser.add_argument("--every", type=int, default=1, help="read only each so-manieth file")
+    parser.add_argument("--every", type=int, default=1, help="read only each n-th file")
     parser.add_argument(
         "--long-tracks",
         type=int,
@@ -55,7 +56,7 @@ def readers() -> Readers:
     return {
         "symusic (C++), events and notes": Score,
         "midi.read, no tokens": midi.read,
-        **{name: partial(tokens.read, encoding=name) for name in tokens.ENCODINGS},
+        **{name: partial(tokenizers.read, encoding=name) for name in tokenizers.ENCODINGS},
         "mido, events only": mido.MidiFile,
         "music21 MidiFile, events only": music21_events,
         PARSE: lambda path: list(converter.parse(path, forceSource=True).flatten().notes),
@@ -73,9 +74,9 @@ def music21_events(path: Path) -> list[str]:
 
 def seconds(reader: Callable[[Path], object], path: Path) -> float:
     """Return the processor seconds that one reading takes."""
-    body_state = time.process_time()
+    start = time.process_time()
     reader(path)
-    return time.process_time() - body_state
+    return time.process_time() - start
 
 
 def measure(paths: list[Path], by_name: Readers) -> tuple[list[dict[str, float]], list[str]]:
@@ -88,13 +89,13 @@ def measure(paths: list[Path], by_name: Readers) -> tuple[list[dict[str, float]]
             rows.append({name: seconds(reader, path) for name, reader in by_name.items()})
         except Exception as error:  # readers fail in many ways, and all mean the same here
             refused.append(f"left out {path.name}: {type(error).__name__}: {error}")
-        # The full parse leaves a score behind; no other reader should pay for clearing it away.
+        # The full parse leaves a score in memory, whose deletion must not be timed.
         gc.collect()
     return rows, refused
 
 
 def compare(rows: list[dict[str, float]], name: str) -> dict[str, float]:
-    """Return a reader's sum of seconds, and how many times the parse takes: of sums, and median."""
+    """Return a reader's seconds, and the full parse's in units of them: of sums, and the median."""
     total, parse = (sum(row[column] for row in rows) for column in (name, PARSE))
     return {
         "seconds": round(total, 3),
@@ -104,7 +105,7 @@ def compare(rows: list[dict[str, float]], name: str) -> dict[str, float]:
 
 
 def long_track(notes: int, folder: Path, *, running: bool) -> Path:
-    """Write a file of one track of repeated notes, with a status byte at each event or at one."""
+    """Write one track of repeated notes; if `running`, only the first event has a status byte."""
     events = b"\x00\x90\x3c\x40\x08\x80\x3c\x00" * notes
     if running:
         events = b"\x00\x90\x3c\x40" + b"\x08\x3c\x00\x00\x3c\x40" * (notes - 1) + b"\x08\x3c\x00"
@@ -116,7 +117,7 @@ def long_track(notes: int, folder: Path, *, running: bool) -> Path:
 
 
 def measure_growth(sizes: list[int]) -> dict[int, dict[str, float]]:
-    """Return the seconds that ours and music21's event reader take for tracks of these sizes."""
+    """Return the seconds of this project's and music21's event reader for tracks of these sizes."""
     import tempfile
 
     by_name: Readers = {"ours": midi.read, "MidiFile": music21_events}
@@ -133,41 +134,31 @@ def measure_growth(sizes: list[int]) -> dict[int, dict[str, float]]:
         }
 
 
-def show(title: str, table: dict[str, dict[str, float]]) -> None:
-    """Print a table of numbers under its title."""
-    columns = list(next(iter(table.values())))
-    width = max(len(name) for name in (title, *table))
-    print(f"\n{title:<{width}}" + "".join(f"  {column:>20}" for column in columns))
-    for name, row in table.items():
-        print(f"{name:<{width}}" + "".join(f"  {row[column]:>20,.3f}" for column in columns))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Read the folders with every reader, and print two tables and a JSON line."""
     args = parse_args(argv)
     by_name = readers()
-    for name in tokens.ENCODINGS:  # no file should pay for what is made once
-        tokens.get(name).encode(midi.Score(480, (midi.Note(0, 480, 60),)))
+    for name in tokenizers.ENCODINGS:  # create the encodings before the first file is timed
+        tokenizers.get(name).encode(midi.Score(480, (midi.Note(0, 480, 60),)))
     rows: list[dict[str, float]] = []
     folders = {}
     for folder in args.folders:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi"))
-        paths = paths[:: args.every]
-        feature_matrix, refused = measure(paths, by_name)
+        rows_of_folder, refused = measure(list_folder(folder).midi_files[:: args.every], by_name)
         print(*refused, sep="\n", end="\n" if refused else "")
-        if not feature_matrix:
+        if not rows_of_folder:
             print(f"{folder} holds no MIDI file that every reader can read", file=sys.stderr)
             return 2
-        rows += feature_matrix
-        folders[f"{folder} ({len(feature_matrix)} files)"] = {
-            name: compare(feature_matrix, name)["parse, of sums"] for name in tokens.ENCODINGS
+        rows += rows_of_folder
+        folders[f"{folder} ({len(rows_of_folder)} files)"] = {
+            name: compare(rows_of_folder, name)["parse, of sums"] for name in tokenizers.ENCODINGS
         }
     result = {name: compare(rows, name) for name in by_name}
-    show(f"{len(rows)} files; times that the parse takes", result)
-    show("times that the parse takes, of sums", folders)
+    print_table(f"{len(rows)} files; the full parse's time in units of the reader's", result, 3)
+    print_table("the same by folder, of sums", folders, 3)
     growth = measure_growth(args.long_tracks)
     if growth:
-        show("notes in one track; seconds", {f"{size:,}": row for size, row in growth.items()})
+        table = {f"{size:,}": row for size, row in growth.items()}
+        print_table("notes in one track; seconds", table, 3)
     print(json.dumps({"files": len(rows), "readers": result, "long_tracks": growth}))
     return 0
 

@@ -17,22 +17,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 # The project is run from its folder, not installed: its modules are one folder up.
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from midilstm.cli import use_one_thread  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.results import print_table
+from midilstm.cli import use_one_thread
 
-Work = tuple[int, Callable[[], object]]  # tokens, and what draws them
+ROOT = Path(__file__).resolve().parent.parent
 Times = list[tuple[float, float]]  # wall and processor seconds, one pair per round
 PREDICT, TENSORFLOW = "model.predict loop, 1 piece", "import tensorflow"
 
 
+@dataclass(frozen=True)
+class Program:
+    """A function that draws a number of tokens."""
+
+    tokens: int
+    draw: Callable[[], object]
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Measure the speed of sampling.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -65,140 +75,155 @@ def make_model(folder: Path, size: int) -> None:
 
 
 def toy_rules(state: tuple[int, int], token_id: int) -> tuple[int, int] | None:
-    """Allow an eighth of all ids in each of 200 states, which is about the size of remi's rules."""
+    """Allow an eighth of all ids in each of 200 states, about as many states as remi has."""
     kind, position = state
     if token_id % 8 != (kind + 1) % 8:
         return None
     return (kind + 1) % 8, token_id // 8 % 25 if kind == 7 else position
 
 
-def programs(folder: Path) -> dict[str, Work]:
-    """Return what is measured in this process: name → tokens and a function."""
+def keras_programs(model_dir: Path) -> dict[str, Program]:
+    """Return loops around Keras's predict and around a compiled step."""
     import numpy as np
     import tensorflow as tf
 
     import model
     from midilstm.config import SamplingConfig
-    from midilstm.generation.generate import generate
-    from midilstm.generation.loaded_model import open_model
     from midilstm.generation.sampler import gumbel_noise, sample_tokens
-    from midilstm.model_dir import load_settings
-    from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
-    from midilstm.tokenizers.grammar import Grammar
+    from midilstm.model_dir import load_settings, select_checkpoint
 
-    loaded, settings = open_model(folder, None), load_settings(folder)
+    settings = load_settings(model_dir)
     size = settings.dataset.vocabulary_size
-    rules = Grammar(toy_rules, size, (7, 0))
 
-    def keras(count: int) -> Any:
-        network = model.build_model(settings.model, size, batch_size=count, sequence_length=1)
-        network.load_weights(loaded.checkpoint_path)
+    def load(rows: int) -> Any:
+        network = model.build_model(settings.model, size, batch_size=rows, sequence_length=1)
+        network.load_weights(select_checkpoint(model_dir))
         return network
 
-    def compiled(count: int) -> Callable[[Any], Any]:
-        network = keras(count)
+    def compiled_step(rows: int) -> Callable[[Any], Any]:
+        network = load(rows)
         step = tf.function(lambda ids: network(ids, training=False)[:, 0])
         return lambda ids: step(ids[:, None]).numpy()
 
-    weights = MatchWeights(1.0, -4.0, -0.6, 0.7, 1.5, 1.7, -0.2, -0.7)
-    weights, bars = loaded.match_weights or weights, bars_per_token(loaded.vocabulary)
-
-    def ours(count: int, length: int, grammar: Any = None, memory: bool = False) -> Work:
+    def loop(step: Callable[[Any], Any], rows: int, length: int) -> Program:
         def draw() -> None:
-            rules: dict[str, Any] = {"grammar": grammar}
-            rules["match_model"] = MatchModel.begin(bars, weights) if memory else None
-            generate(loaded.network, range(count), length, SamplingConfig(), **rules)
-
-        return count * length, draw
-
-    def loop(step: Callable[[Any], Any], count: int, length: int) -> Work:
-        def draw() -> None:
-            rngs, ids = [np.random.default_rng(0)] * count, np.zeros(count, np.int32)
+            rngs, ids = [np.random.default_rng(0)] * rows, np.zeros(rows, np.int32)
             for _ in range(length):
-                ids = sample_tokens(
-                    np.log(step(ids)), gumbel_noise(rngs, size), SamplingConfig(), []
-                )
+                log_probs, noise = np.log(step(ids)), gumbel_noise(rngs, size)
+                ids = sample_tokens(log_probs, noise, SamplingConfig(), [])
 
-        return count * length, draw
+        return Program(rows * length, draw)
 
-    one = keras(1)
+    one = load(1)
     return {
         PREDICT: loop(lambda ids: one.predict(ids[:, None], verbose=0)[:, 0], 1, 10),
-        "compiled step, 1 piece": loop(compiled(1), 1, 100),
-        "ours, 1 piece": ours(1, 500),
-        "ours, 1 piece, a memory": ours(1, 500, memory=True),
-        "ours, 1 piece, a grammar": ours(1, 500, rules),
-        "ours, 8 pieces": ours(8, 200),
-        "compiled step, 64 pieces": loop(compiled(64), 64, 10),
-        "ours, 64 pieces": ours(64, 200),
-        "ours, 64 pieces, a memory": ours(64, 200, memory=True),
-        "ours, 64 pieces, a grammar": ours(64, 200, rules),
+        "compiled step, 1 piece": loop(compiled_step(1), 1, 100),
+        "compiled step, 64 pieces": loop(compiled_step(64), 64, 10),
     }
 
 
-def timed(work: Callable[[], object], who: int) -> tuple[float, float]:
-    """Return the wall and processor seconds of a function, here or in child processes."""
-    before, start = resource.getrusage(who), time.perf_counter()
+def numpy_programs(model_dir: Path) -> dict[str, Program]:
+    """Return this project's sampling, plain, with a match model and with a grammar."""
+    from midilstm.config import SamplingConfig
+    from midilstm.generation.generate import generate
+    from midilstm.generation.loaded_model import open_model
+    from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+    from midilstm.tokenizers.grammar import Grammar
+
+    loaded = open_model(model_dir, None)
+    grammar = Grammar(toy_rules, len(loaded.vocabulary), (7, 0))
+    bars = bars_per_token(loaded.vocabulary)
+    weights = MatchWeights(1.0, -4.0, -0.6, 0.7, 1.5, 1.7, -0.2, -0.7)
+    weights = loaded.match_weights or weights
+
+    def program(
+        rows: int, length: int, *, with_memory: bool = False, with_grammar: bool = False
+    ) -> Program:
+        def draw() -> None:
+            generate(
+                loaded.network,
+                range(rows),
+                length,
+                SamplingConfig(),
+                match_model=MatchModel.begin(bars, weights) if with_memory else None,
+                grammar=grammar if with_grammar else None,
+            )
+
+        return Program(rows * length, draw)
+
+    return {
+        "ours, 1 piece": program(1, 500),
+        "ours, 1 piece, a memory": program(1, 500, with_memory=True),
+        "ours, 1 piece, a grammar": program(1, 500, with_grammar=True),
+        "ours, 8 pieces": program(8, 200),
+        "ours, 64 pieces": program(64, 200),
+        "ours, 64 pieces, a memory": program(64, 200, with_memory=True),
+        "ours, 64 pieces, a grammar": program(64, 200, with_grammar=True),
+    }
+
+
+def measure_seconds(work: Callable[[], object], processes: int) -> tuple[float, float]:
+    """Return the wall and processor seconds of a function, in this process or in its children."""
+    before, start = resource.getrusage(processes), time.perf_counter()
     work()
-    wall, after = time.perf_counter() - start, resource.getrusage(who)
+    wall, after = time.perf_counter() - start, resource.getrusage(processes)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def commands(folder: Path, output: Path) -> dict[str, list[str]]:
-    """Return the command lines that are measured as a whole."""
-    folders = [f"--model-dir={folder}", f"--output-dir={output}"]
+def commands(model_dir: Path, output_dir: Path) -> dict[str, Callable[[], object]]:
+    """Return functions that run a command line each."""
+    folders = [f"--model-dir={model_dir}", f"--output-dir={output_dir}"]
+    lines = {
+        TENSORFLOW: ["-c", "import tensorflow"],
+        "sample.py --chars=100": [str(ROOT / "sample.py"), "--chars=100", *folders],
+    }
     return {
-        TENSORFLOW: [sys.executable, "-c", "import tensorflow"],
-        "sample.py --chars=100": [sys.executable, str(ROOT / "sample.py"), "--chars=100", *folders],
+        name: partial(subprocess.run, [sys.executable, *line], check=True, capture_output=True)
+        for name, line in lines.items()
     }
 
 
-def measure(folder: Path, output: Path, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+Table = dict[str, dict[str, float]]
+
+
+def measure(model_dir: Path, output_dir: Path, rounds: int) -> tuple[Table, Table]:
     """Return the table of the programs and that of the commands."""
     from tqdm import tqdm
 
-    works, lines = programs(folder), commands(folder, output)
-    drawn: dict[str, Times] = {name: [] for name in works}
+    programs = {**keras_programs(model_dir), **numpy_programs(model_dir)}
+    lines = commands(model_dir, output_dir)
+    drawn: dict[str, Times] = {name: [] for name in programs}
     waited: dict[str, Times] = {name: [] for name in lines}
-    for round_index in tqdm(range(-1, rounds), unit="round", disable=None):
-        for name, (_, work) in works.items():
-            drawn[name] += [timed(work, resource.RUSAGE_SELF)] * (
-                round_index >= 0
-            )  # one to warm up
-        for name, line in lines.items():
-            run = lambda line=line: subprocess.run(line, check=True, capture_output=True)  # noqa: E731
-            waited[name] += [timed(run, resource.RUSAGE_CHILDREN)] * (round_index >= 0)
-    speeds = {name: row(drawn[name], drawn[PREDICT]) for name in works}
-    for name, (tokens, _) in works.items():
-        ratio = speeds[name].pop("times")
-        speeds[name] = {key: tokens / value for key, value in speeds[name].items()}
-        speeds[name]["times predict"] = tokens / works[PREDICT][0] / ratio
+    for _ in tqdm(range(rounds + 1), unit="round", disable=None):
+        for name, program in programs.items():
+            drawn[name].append(measure_seconds(program.draw, resource.RUSAGE_SELF))
+        for name, run in lines.items():
+            waited[name].append(measure_seconds(run, resource.RUSAGE_CHILDREN))
+    for times in (*drawn.values(), *waited.values()):
+        del times[0]  # a round to warm up
+    speeds: Table = {}
+    for name, program in programs.items():
+        summary = summarize(drawn[name], drawn[PREDICT])
+        ratio = summary.pop("ratio")
+        speeds[name] = {key: program.tokens / value for key, value in summary.items()}
+        speeds[name]["times predict"] = program.tokens / programs[PREDICT].tokens / ratio
     for name in ("ours, 1 piece", "ours, 64 pieces"):
         pairs = list(zip(drawn[name], drawn[f"{name}, a memory"], strict=True))
         wall, used = (statistics.median(a[i] / b[i] for a, b in pairs) for i in (0, 1))
         tqdm.write(
             f"{name}: with a memory {wall:.0%} of the tokens, {used:.0%} per processor second"
         )
-    return speeds, {name: row(waited[name], waited[TENSORFLOW]) for name in lines}
+    return speeds, {name: summarize(waited[name], waited[TENSORFLOW]) for name in lines}
 
 
-def row(times: Times, reference: Times) -> dict[str, float]:
+def summarize(times: Times, reference: Times) -> dict[str, float]:
     """Return medians of seconds, and of the ratio to the reference in the same round."""
     return {
         "median": statistics.median(wall for wall, _ in times),
         "best": min(wall for wall, _ in times),
         "processor": statistics.median(used for _, used in times),
-        "times": statistics.median(a[0] / b[0] for a, b in zip(times, reference, strict=True)),
+        "ratio": statistics.median(a[0] / b[0] for a, b in zip(times, reference, strict=True)),
     }
-
-
-def show(title: str, table: dict[str, dict[str, float]], digits: int) -> None:
-    """Print a table of numbers under its title."""
-    columns = list(next(iter(table.values())))
-    width = max(len(name) for name in (title, *table))
-    print(f"\n{title:<{width}}" + "".join(f"  {column:>14}" for column in columns))
-    for name, values in table.items():
-        print(f"{name:<{width}}" + "".join(f"  {values[x]:>14,.{digits}f}" for x in columns))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -210,8 +235,8 @@ def main(argv: list[str] | None = None) -> int:
         if not args.model_dir:
             make_model(folder, args.vocabulary)
         drawn, waited = measure(folder, Path(temporary) / "output", args.rounds)
-    show("tokens per second", drawn, 0)
-    show("seconds per command", waited, 3)
+    print_table("tokens per second", drawn)
+    print_table("seconds per command", waited, 3)
     print(json.dumps({"load": os.getloadavg()[0], "tokens_per_second": drawn, "seconds": waited}))
     return 0
 

@@ -14,43 +14,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-READ = """
-import json, os, resource, sys, time
-if sys.argv[2] == "1":
-    os.sched_setaffinity(0, {0})  # the worker and the process that collects its results
-sys.path.insert(0, sys.argv[3])
-from pathlib import Path
-from midilstm.config import DataConfig
-from midilstm.data.dataset import load_dataset
-from midilstm.data.duplicates import duplicate_groups
-if __name__ == "__main__":
-    began = time.perf_counter()
-    config = DataConfig(data_dir=Path(sys.argv[1]), jobs=int(sys.argv[2]), transpose=False)
-    dataset = load_dataset(config)
-    seconds = time.perf_counter() - began
-    hashes = {name: piece.melody_hashes for name, piece in dataset.pieces.items()}
-    began = time.perf_counter()
-    groups = duplicate_groups(hashes)
-    grouping = time.perf_counter() - began
-    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peaks = [resource.getrusage(process).ru_maxrss / 1024 for process in processes]
-    print(json.dumps({
-        "seconds": round(seconds, 2),
-        "grouping": round(grouping, 2),
-        "tunes": len(dataset.pieces) - sum(map(len, groups)) + len(groups),
-        "tokens": dataset.n_tokens,
-        "from_cache": dataset.report.from_cache,
-        "parent_mb": round(peaks[0]),
-        "worker_mb": round(peaks[1]),
-    }))
-"""
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.results import print_table
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command line's settings."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Measure what a whole collection costs.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -60,6 +33,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=3, help="times that one core and two take turns"
     )
+    parser.add_argument("--child", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -80,16 +54,39 @@ def write_transposed(sources: list[Path], size: int, folder: Path) -> None:
         file.save(folder / f"{index:05}.mid")
 
 
+def read_here(folder: Path, jobs: int) -> dict[str, float]:
+    """Read a collection with so many worker processes; return its figures."""
+    import resource
+
+    if jobs == 1:
+        os.sched_setaffinity(0, {0})  # the worker and the process that collects its results
+    from midilstm.config import DataConfig
+    from midilstm.data.dataset import load_dataset
+    from midilstm.data.duplicates import duplicate_groups
+
+    start = time.perf_counter()
+    dataset = load_dataset(DataConfig(data_dir=folder, jobs=jobs, transpose=False))
+    seconds = time.perf_counter() - start
+    hashes = {name: piece.melody_hashes for name, piece in dataset.pieces.items()}
+    start = time.perf_counter()
+    groups = duplicate_groups(hashes)
+    return {
+        "seconds": round(seconds, 2),
+        "grouping": round(time.perf_counter() - start, 2),
+        "tunes": len(dataset.pieces) - sum(map(len, groups)) + len(groups),
+        "tokens": dataset.n_tokens,
+        "from_cache": dataset.report.from_cache,
+        "parent_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "worker_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+    }
+
+
 def read(folder: Path, jobs: int, cache: Path) -> dict[str, float]:
     """Read a collection in another process; return its figures."""
-    # The workers import the program that started them, so it must be a file.
-    with tempfile.TemporaryDirectory() as temporary:
-        script = Path(temporary, "read.py")
-        script.write_text(READ)
-        command = [sys.executable, str(script), str(folder), str(jobs), str(ROOT)]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    figures: dict[str, float] = json.loads(done.stdout)
+    command = [sys.executable, __file__, str(folder), f"--child={jobs}"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    figures: dict[str, float] = json.loads(result.stdout)
     return figures
 
 
@@ -123,6 +120,9 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     args = parse_args(argv)
+    if args.child:
+        print(json.dumps(read_here(args.folders[0], args.child)))
+        return 0
     sources = [path for folder in args.folders for path in sorted(folder.rglob("*.mid"))]
     table = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -131,10 +131,7 @@ def main(argv: list[str] | None = None) -> int:
             write_transposed(sources, size, folder)
             table[size] = measure(folder, args.rounds, Path(temporary, "cache"))
             shutil.rmtree(folder)
-    columns = list(next(iter(table.values())))
-    print(f"{'files':>8}" + "".join(f"{column:>16}" for column in columns))
-    for size, row in table.items():
-        print(f"{size:>8,}" + "".join(f"{row[column]:>16,}" for column in columns))
+    print_table("files", {f"{size:,}": row for size, row in table.items()}, 2)
     print(json.dumps(table))
     return 0
 

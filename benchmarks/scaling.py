@@ -1,12 +1,13 @@
-"""Time a training step on one core, on two with two threads, and with two workers, a core each.
+"""Time a training step on one core, on two cores, and with two workers on one core each.
+
+    python benchmarks/scaling.py
 
 Processes are pinned with taskset (Linux). Each mode runs alone, round after round, so that a busy
-machine slows all modes alike. See scaling.md.
+machine slows all modes alike. scaling.md has the results.
 """
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the root's modules are one folder up from this script
+# The project is run from its folder, not installed: its modules are one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.results import markdown_head, markdown_row
 
 SIZES: dict[str, dict[str, Any]] = {
     "default": {"units": 256, "layers": 2},
@@ -25,7 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "512 units": {"units": 512, "layers": 2},
     "512 units, three layers": {"units": 512, "layers": 3},
 }
-LENGTH, VOCABULARY, WARM = 64, 400, 3
+LENGTH, VOCABULARY, WARM_UP = 64, 400, 3
 MODES = ("one core", "two threads", "two workers", "two workers, no exchange")
 
 
@@ -34,13 +36,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_defaults)
     add = parser.add_argument
-    add("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help="which")
-    add("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE", help="which")
+    add("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help="networks")
+    add("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE", help="modes")
     add("--rows", nargs="+", type=int, default=[16], help="rows of the whole batch")
     add("--rounds", type=int, default=3, help="runs of each mode")
-    add("--steps", type=int, default=20, help="timed steps a run")
+    add("--steps", type=int, default=20, help="timed steps per run")
     add("--port", type=int, default=9600, help="the first of two free ports")
-    add("--paper", action="store_true", help="measure nothing: print the model on paper")
+    add("--paper", action="store_true", help="print the calculated speeds, without measuring")
     add("--child", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -71,13 +73,13 @@ def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     x = rng.integers(0, VOCABULARY, (job["rows"], LENGTH)).astype("int32")
     y = np.eye(VOCABULARY, dtype="float32")[rng.integers(0, VOCABULARY, x.shape)]
     samples: dict[str, list[float]] = {"ms": [], "processor_ms": [], "bytes": []}
-    for _ in range(WARM + job["steps"]):
-        began, busy, bytes_before = time.perf_counter(), time.process_time(), loopback_bytes()
+    for _ in range(WARM_UP + job["steps"]):
+        start, busy, bytes_before = time.perf_counter(), time.process_time(), loopback_bytes()
         network.train_on_batch(x, y)
-        samples["ms"].append(1e3 * (time.perf_counter() - began))
+        samples["ms"].append(1e3 * (time.perf_counter() - start))
         samples["processor_ms"].append(1e3 * (time.process_time() - busy))
         samples["bytes"].append(loopback_bytes() - bytes_before)
-    medians = {name: statistics.median(values[WARM:]) for name, values in samples.items()}
+    medians = {name: statistics.median(values[WARM_UP:]) for name, values in samples.items()}
     return {**medians, "parameters": network.count_params()}
 
 
@@ -113,69 +115,74 @@ def run(mode: str, size: dict[str, Any], rows: int, args: argparse.Namespace) ->
         job |= {"worker": worker, "rows": rows // count}
         cores = "0,1" if mode == "two threads" else str(worker)
         command = ["taskset", "-c", cores, sys.executable, __file__, f"--child={json.dumps(job)}"]
-        suppress_stderr = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         start = partial(subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        processes.append(start(command, env=suppress_stderr, text=True))
+        processes.append(start(command, text=True))
     results = [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
-    return max(results, key=lambda one: one["ms"])
+    return max(results, key=lambda result: result["ms"])
 
 
 # Milliseconds, three layers of 256, measured on a free machine: see scaling.md.
 FIXED_MS, ROW_MS, MEGABYTE_MS = 8.3, 8.64, 3.1
-DENSE, ROW = 1_940_880, 513  # parameters but the embedding's; numbers that each token adds
+DENSE, ROW = 1_940_880, 513  # parameters except the embedding's; numbers added per token
 
 
-def megabytes(workers: int, rows: int) -> float:
-    """Return what a worker of so many rows sends a step: a ring's share of sums, and rows."""
+def megabytes_sent(workers: int, rows: int) -> float:
+    """Return what a worker of `rows` rows sends per step: its part of sums in a ring, and rows."""
     sums = 2 * (workers - 1) / workers * DENSE
     embedding_rows = (workers - 1) * rows * LENGTH * ROW
     return 4 * (sums + embedding_rows) / 1e6
 
 
-def on_paper(workers: int, rows: int, gigabits: float) -> float:
-    """Return how many times the tokens a second of one worker so many train, of `rows` each."""
-    sent = megabytes(workers, rows)
+def calculate_speed(workers: int, rows: int, gigabits: float) -> float:
+    """Return the tokens per second of workers with `rows` rows each, relative to one worker's."""
+    sent = megabytes_sent(workers, rows)
     step = FIXED_MS + ROW_MS * rows + sent * max(MEGABYTE_MS, 8 / gigabits)
     return workers * rows / step / (rows * workers / (FIXED_MS + ROW_MS * rows * workers))
 
 
-def print_paper() -> None:
+def print_calculated() -> None:
     """Print speed against one worker with the whole batch, by workers, batch and network."""
-    print("| workers | rows each | whole batch | MB sent | 1 Gbit/s | 10 Gbit/s | 100 Gbit/s |")
-    print("|---|---|---|---|---|---|---|")
+    head = ["workers", "rows each", "whole batch", "MB sent"]
+    print(*markdown_head([*head, "1 Gbit/s", "10 Gbit/s", "100 Gbit/s"]), sep="\n")
     for workers in (2, 4, 8, 16, 32, 64):
         for rows in sorted({max(1, 64 // workers), 16, 64}):
-            speeds = [f"{on_paper(workers, rows, speed):.1f}" for speed in (1, 10, 100)]
-            row = [workers, rows, workers * rows, f"{megabytes(workers, rows):.0f}", *speeds]
-            print("| " + " | ".join(map(str, row)) + " |")
+            speeds = [f"{calculate_speed(workers, rows, speed):.1f}" for speed in (1, 10, 100)]
+            row = [workers, rows, workers * rows, f"{megabytes_sent(workers, rows):.0f}", *speeds]
+            print(markdown_row(row))
+
+
+def measure_modes(name: str, rows: int, args: argparse.Namespace) -> list[str]:
+    """Return a table row for each mode, of its fastest round."""
+    results: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
+    for _ in range(args.rounds):
+        for mode in args.modes:
+            results[mode].append(run(mode, SIZES[name], rows, args))
+    best = {mode: min(rounds, key=lambda x: x["ms"]) for mode, rounds in results.items()}
+    lines = []
+    for mode, result in best.items():
+        megabytes = result["bytes"] / 2e6 if mode == "two workers" else 0
+        cells = [name, rows, mode, f"{result['ms']:.1f}", f"{result['processor_ms']:.1f}"]
+        efficiency = ""
+        if mode != "one core" and "one core" in best:
+            efficiency = f"{best['one core']['ms'] / result['ms'] / 2:.2f}"
+        lines.append(markdown_row([*cells, f"{megabytes:.1f}", efficiency]))
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print a table row for each size, number of batch rows and mode, the fastest of all rounds."""
+    """Print a table row for each size, number of batch rows and mode."""
     args = parse_args(argv)
     if args.child:
         print(json.dumps(time_steps(json.loads(args.child))))
         return
     if args.paper:
-        print_paper()
+        print_calculated()
         return
-    print("| network | rows | mode | ms a step | processor ms | MB sent | efficiency |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    head = ["network", "rows", "mode", "ms per step", "processor ms", "MB sent", "efficiency"]
+    print(*markdown_head(head), sep="\n", flush=True)
     for name in args.sizes:
         for rows in args.rows:
-            runs_of_mode: dict[str, list[dict[str, Any]]] = {mode: [] for mode in args.modes}
-            for _ in range(args.rounds):
-                for mode in args.modes:
-                    runs_of_mode[mode].append(run(mode, SIZES[name], rows, args))
-            best = {
-                mode: min(runs, key=lambda one: one["ms"]) for mode, runs in runs_of_mode.items()
-            }
-            for mode, one in best.items():
-                row = [name, rows, mode, f"{one['ms']:.1f}", f"{one['processor_ms']:.1f}"]
-                megabytes = one["bytes"] / 2e6 if mode == "two workers" else 0
-                share = best["one core"]["ms"] / one["ms"] / 2 if "one core" in best else 0
-                row += [f"{megabytes:.1f}", f"{share:.2f}" if mode != "one core" else ""]
-                print("| " + " | ".join(map(str, row)) + " |", flush=True)
+            print(*measure_modes(name, rows, args), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -60,19 +60,18 @@ def measure_training(tokens: int, vocabulary: int, layers: int, steps: int) -> d
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line and a JSON line for each corpus."""
+    """Print a JSON line for each corpus."""
     args = parse_args(argv)
     if args.child:
-        print(
-            json.dumps(measure_training(args.tokens[0], args.vocabulary, args.layers, args.steps))
-        )
+        peak = measure_training(args.tokens[0], args.vocabulary, args.layers, args.steps)
+        print(json.dumps(peak))
         return 0
     for tokens in args.tokens:
         sizes = [f"--vocabulary={args.vocabulary}", f"--layers={args.layers}"]
         command = [sys.executable, __file__, "--child", f"--tokens={tokens}", *sizes]
         command.append(f"--steps={args.steps}")
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(done.stdout.splitlines()[-1], flush=True)
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(result.stdout.splitlines()[-1], flush=True)
     return 0
 
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 PARTS = 2
 
 
-class LSTM(keras.layers.LSTM):
+class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
     """Compute what `keras.layers.LSTM` computes, faster on a CPU.
 
     A GPU, a mask, dropout inside the layer, another activation or dtype, a shape unknown until run

@@ -14,6 +14,7 @@ from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
+from midilstm.generation.network import read_weights
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.schema import to_json
@@ -47,7 +48,7 @@ def test_a_folder_without_a_model_or_of_two_runs_is_refused(
 def test_a_checkpoint_that_training_removes_meanwhile_is_selected_again(
     model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_weights, newest = loaded_model.read_weights, model_dir / "epoch-0002.keras"
+    newest = model_dir / "epoch-0002.keras"
 
     def remove_and_read(path: Path, config: ModelConfig, vocabulary_size: int) -> Any:
         newest.unlink(missing_ok=True)
