@@ -38,8 +38,7 @@ def render(config: RenderConfig, files: Sequence[Path]) -> None:
     from midilstm.rendering.audio import render_audio
     from midilstm.rendering.musicxml import write_score
     from midilstm.rendering.page import build_page
-    from midilstm.rendering.piano_roll import draw_piano_roll
-    from midilstm.rendering.self_similarity import draw_self_similarity
+    from midilstm.rendering.pictures import draw_piano_roll, draw_self_similarity
     from midilstm.rendering.timeline import TimedPiece, read_timed, readable_pieces
 
     kinds: dict[str, tuple[bool, Callable[[TimedPiece], bytes]]] = {
@@ -63,7 +62,7 @@ def render(config: RenderConfig, files: Sequence[Path]) -> None:
         for suffix, draw in outputs.items():
             tqdm.write(write_marked(draw(piece), piece.path.with_suffix(suffix)))
     if config.page:
-        page = build_page(in_folder, config.output_dir.resolve().name)
+        page = build_page(in_folder, config.output_dir)
         tqdm.write(write_marked(page, config.output_dir / "index.html"))
 
 

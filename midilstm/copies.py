@@ -1,7 +1,6 @@
 """The file copies.json: passages of generated pieces that stand in training pieces.
 
-`evaluate.py --generated=FOLDER` writes it beside the pieces, and `render.py --page` shows it. It
-holds the notes of the training piece's passage, so that the page does not need the training data.
+`evaluate.py --generated=FOLDER` writes it beside the pieces, and `render.py --page` shows it.
 """
 
 from __future__ import annotations
@@ -9,18 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from midilstm.fileio import InputError, read_json, write_atomically
 
 FILE, MARK = "copies.json", '"written_by": "evaluate.py"'
-MAX_BYTES, MAX_NOTES, MAX_SECONDS, MAX_TOKENS, MAX_BARS = 2**26, 20_000, 3600, 10**7, 10**6
+MAX_BYTES, MAX_TEXT, MAX_NOTES, MAX_SECONDS = 2**26, 4096, 20_000, 3600
+MAX_TOKENS, MAX_BARS = 10**7, 10**6
 
 
-class CopiedNote(NamedTuple):
-    """A note of a passage, with times in seconds from the beginning of the passage."""
+class NoteSpan(NamedTuple):
+    """A note with times in seconds, and its General MIDI program or midi.DRUMS."""
 
     start: float
     end: float
@@ -38,52 +38,46 @@ class Copy:
     semitones: int  # to add to the file's passage to get the training piece's
     tokens: int  # length of the passage
     bars: tuple[float, float]  # begin and end of the passage, from the beginning of the file
-    notes: tuple[CopiedNote, ...]  # of the training piece's passage
+    notes: tuple[NoteSpan, ...]  # of the training piece's passage
 
     def __post_init__(self) -> None:
         """Raise ValueError or TypeError for a value of another type or out of range."""
-        begin, end = self.bars
-        ranges = [(self.semitones, -127, 127), (self.tokens, 1, MAX_TOKENS)]
-        ranges += [(note.pitch, 0, 127) for note in self.notes]
-        ranges += [(note.velocity, 0, 127) for note in self.notes]
-        ranges += [(note.program, -1, 127) for note in self.notes]
-        is_valid = all(type(value) is int and low <= value <= high for value, low, high in ranges)
-        is_valid &= type(self.piece) is str and len(self.piece) <= 4096
-        is_valid &= all(0 <= note.start <= note.end <= MAX_SECONDS for note in self.notes)
-        is_valid &= 0 <= begin <= end <= MAX_BARS and 0 < len(self.notes) <= MAX_NOTES
-        if not is_valid or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+        times = [(*self.bars, MAX_BARS)]
+        counts = [(self.semitones, -127, 127), (self.tokens, 1, MAX_TOKENS)]
+        counts += [(len(self.notes), 1, MAX_NOTES), (len(self.piece), 0, MAX_TEXT)]
+        for start, end, pitch, velocity, program in self.notes:
+            times += [(start, end, MAX_SECONDS)]
+            counts += [(pitch, 0, 127), (velocity, 0, 127), (program, -1, 127)]
+        if not (
+            isinstance(self.piece, str)
+            and re.fullmatch("[0-9a-f]{64}", self.sha256)
+            and all(type(value) is int and low <= value <= high for value, low, high in counts)
+            and all(0 <= start <= end <= high for start, end, high in times)
+            and not any(isinstance(value, bool) for span in times for value in span)
+        ):
             raise ValueError("a value is out of range")
 
 
-@dataclass(frozen=True)
-class CopyReport:
-    """The copies in the files of a folder, by file name."""
-
-    copies: Mapping[str, Copy]
-
-    @classmethod
-    def read(cls, folder: Path) -> CopyReport:
-        """Read a folder's report, an empty one without the file; raise InputError for a bad one."""
-        path = folder / FILE
-        try:
-            copies: Mapping[str, Any] = read_json(path, MAX_BYTES)["copies"]
-            return cls({name: _copy(**entry) for name, entry in copies.items()})
-        except FileNotFoundError:
-            return cls({})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is not a valid report of copies ({error})") from error
-
-    def write(self, folder: Path) -> Path:
-        """Write the report and return its path; raise InputError rather than replace other work."""
-        path = folder / FILE
-        if path.exists() and MARK.encode() not in path.read_bytes():
-            raise InputError(f"{path} was not written by evaluate.py: move it away to write there")
-        copies = {name: asdict(copy) for name, copy in self.copies.items()}
-        body = {"written_by": "evaluate.py", "copies": copies}
-        write_atomically(path, json.dumps(body, indent=1) + "\n")
-        return path
+def load_copies(folder: Path) -> dict[str, Copy]:
+    """Return a folder's copies by file name, if any; raise InputError for a damaged file."""
+    path = folder / FILE
+    try:
+        entries = read_json(path, MAX_BYTES)["copies"]
+        for entry in entries.values():
+            entry["bars"] = tuple(entry["bars"])
+            entry["notes"] = tuple(NoteSpan(*note) for note in entry["notes"])
+        return {name: Copy(**entry) for name, entry in entries.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a valid report of copies ({error})") from error
 
 
-def _copy(bars: list[float], notes: list[list[Any]], **fields: Any) -> Copy:
-    begin, end = bars
-    return Copy(**fields, bars=(begin, end), notes=tuple(CopiedNote(*note) for note in notes))
+def save_copies(folder: Path, copies: Mapping[str, Copy]) -> Path:
+    """Write a folder's copies and return the path; raise InputError rather than replace a file."""
+    path = folder / FILE
+    if path.exists() and MARK.encode() not in path.read_bytes():
+        raise InputError(f"{path} was not written by evaluate.py: move it away to write there")
+    body = {"written_by": "evaluate.py", "copies": {name: vars(copies[name]) for name in copies}}
+    write_atomically(path, json.dumps(body, indent=1) + "\n")
+    return path

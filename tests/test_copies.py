@@ -1,74 +1,63 @@
 """The report of copied passages: written, read back, and refused where it is damaged."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from midilstm.copies import FILE, CopiedNote, Copy, CopyReport
+from midilstm.copies import FILE, Copy, NoteSpan, load_copies, save_copies
 from midilstm.fileio import InputError
 
-NOTES = (CopiedNote(0.0, 0.5, 60, 80, 0), CopiedNote(0.5, 1.0, 36, 90, -1))
+NOTES = (NoteSpan(0.0, 0.5, 60, 80, 0), NoteSpan(0.5, 1.0, 36, 90, -1))
 COPY = Copy("0a" * 32, "rag.mid", -5, 16, (1, 2.5), NOTES)
-REPORT = CopyReport({"a.mid": COPY, "b\udcff.mid": replace(COPY, tokens=40)})
+COPIES = {"a.mid": COPY, "b\udcff.mid": replace(COPY, tokens=40)}
 
 
-def test_a_written_report_is_read_back(tmp_path: Path) -> None:
-    assert CopyReport.read(tmp_path) == CopyReport({})
-    assert REPORT.write(tmp_path) == tmp_path / FILE
-    assert CopyReport.read(tmp_path) == REPORT
-    CopyReport({"a.mid": COPY}).write(tmp_path)
-    assert [*CopyReport.read(tmp_path).copies] == ["a.mid"]
+def test_written_copies_are_read_back(tmp_path: Path) -> None:
+    assert load_copies(tmp_path) == {}
+    assert save_copies(tmp_path, COPIES) == tmp_path / FILE
+    assert load_copies(tmp_path) == COPIES
+    save_copies(tmp_path, {"a.mid": COPY})
+    assert load_copies(tmp_path) == {"a.mid": COPY}
 
 
 def test_a_file_that_evaluate_did_not_write_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("my own notes", encoding="utf-8")
     with pytest.raises(InputError, match=r"was not written by evaluate\.py: move it away"):
-        REPORT.write(tmp_path)
+        save_copies(tmp_path, COPIES)
     assert (tmp_path / FILE).read_text(encoding="utf-8") == "my own notes"
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("key", "value"),
     [
-        {"sha256": "0A" * 32},
-        {"sha256": None},
-        {"piece": 5},
-        {"piece": "x" * 5000},
-        {"semitones": 1000},
-        {"tokens": "many"},
-        {"tokens": True},
-        {"bars": [1]},
-        {"bars": [2, 1]},
-        {"bars": [0, 1e300]},
-        {"notes": []},
-        {"notes": "all"},
-        {"notes": [[0, 1e9, 60, 80, 0]]},
-        {"notes": [[0, float("nan"), 60, 80, 0]]},
-        {"notes": [[1, 0, 60, 80, 0]]},
-        {"notes": [[0, 1, 600, 80, 0]]},
-        {"notes": [[0, 1, 60.5, 80, 0]]},
-        {"notes": [[0, 1, 60, 80, 500]]},
-        {"notes": [[0, 1, 60, 80, 0]] * 20_001},
-        {"another": 1},
+        *(("sha256", value) for value in ("0A" * 32, None)),
+        *(("piece", value) for value in (5, "x" * 5000)),
+        *(("semitones", value) for value in (1000, 10**400, True)),
+        *(("tokens", value) for value in ("many", 0)),
+        *(("bars", value) for value in ([1], [2, 1], [0, 1e300], [0, math.inf], [False, True])),
+        *(("notes", value) for value in ([], "all", [[0, 1, 60, 80, 0]] * 20_001)),
+        *(("notes", [[0, end, 60, 80, 0]]) for end in (1e9, math.nan, -1, True)),
+        *(("notes", [[0, 1, pitch, 80, 0]]) for pitch in (600, 60.5, None)),
+        *(("notes", [note]) for note in ([0, 1, 60, 80, 500], [0, 1, 60, 80])),
+        ("another", 1),
     ],
-    ids=lambda changes: str(changes)[:40],
+    ids=lambda value: str(value)[:40],
 )
-def test_a_damaged_report_is_refused_in_one_sentence(
-    changes: dict[str, Any], tmp_path: Path
-) -> None:
-    path = REPORT.write(tmp_path)
+def test_a_damaged_file_is_refused_in_one_sentence(key: str, value: Any, tmp_path: Path) -> None:
+    path = save_copies(tmp_path, COPIES)
     body = json.loads(path.read_text())
-    body["copies"]["a.mid"] |= changes
+    body["copies"]["a.mid"][key] = value
     path.write_text(json.dumps(body))
     with pytest.raises(InputError, match=r"copies\.json is not a valid report of copies"):
-        CopyReport.read(tmp_path)
+        load_copies(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 9999, '{"copies": 1}'])
 def test_a_file_of_another_form_is_refused_in_one_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(InputError, match=r"copies\.json is not a valid report of copies"):
-        CopyReport.read(tmp_path)
+        load_copies(tmp_path)

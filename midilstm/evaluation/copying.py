@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import midi
-from midilstm.copies import MAX_NOTES, MAX_SECONDS, CopiedNote, Copy, CopyReport
+from midilstm.copies import MAX_NOTES, MAX_SECONDS, Copy, NoteSpan, save_copies
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.evaluation.piece_sets import Pieces, load_music
@@ -243,7 +243,7 @@ def copied_lengths(
 
 def copy_report(
     pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary, folder: Path
-) -> CopyReport:
+) -> dict[str, Copy]:
     """Return the long copies in a folder's pieces, ids without ends, by file name."""
     copies = {}
     for name, match in long_copies(pieces, dataset, vocabulary).items():
@@ -257,12 +257,12 @@ def copy_report(
                 bars=passage_bars(vocabulary, pieces[name], match.start, match.length),
                 notes=tuple(notes),
             )
-    return CopyReport(copies)
+    return copies
 
 
 def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary) -> None:
     """Write the report of the long copies in a folder's files."""
-    path = copy_report(pieces, dataset, vocabulary, folder).write(folder)
+    path = save_copies(folder, copy_report(pieces, dataset, vocabulary, folder))
     print(printable(f"Wrote {path}: the page of render.py plays copies beside their originals"))
 
 
@@ -283,7 +283,7 @@ def passage_bars(
 
 def passage_notes(
     vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int
-) -> list[CopiedNote]:
+) -> list[NoteSpan]:
     """Return a passage's notes, as far as a report of copies may hold them."""
     tokens = [vocabulary.tokens[token_id] for token_id in ids[: start + length]]
     encoding = vocabulary.encoding
@@ -293,7 +293,7 @@ def passage_notes(
     ticks = score.ticks_per_quarter * bpm / 60  # per second
     first = min((note.start for note in score.notes), default=0)
     notes = [
-        CopiedNote(
+        NoteSpan(
             round((note.start - first) / ticks, 3),
             round((note.start + note.length - first) / ticks, 3),
             *(note.pitch, note.velocity, note.program),

@@ -2,9 +2,8 @@
 
 import warnings
 from collections import Counter
-from typing import Any
 
-from music21 import chord, exceptions21, metadata, meter, midi, note, stream
+from music21 import exceptions21, metadata, meter, midi, note, stream
 from music21.musicxml.m21ToXml import GeneralObjectExporter
 
 from midilstm.fileio import InputError, printable
@@ -22,13 +21,11 @@ def write_score(piece: TimedPiece) -> bytes:
     if len(notes) > MAX_NOTES or max(sixteenths.values()) > MAX_CHORD:
         limit = f"the limit is {MAX_NOTES:,}, and {MAX_CHORD} per chord"
         raise InputError(f"{piece.path} has too many notes for a score: {limit}.")
-    file = midi.MidiFile()
     try:
         with warnings.catch_warnings():
             # music21 warns about each track name that is not an instrument's.
             warnings.simplefilter("ignore")
-            file.readstr(piece.path.read_bytes())
-            notation = midi.translate.midiFileToStream(file)
+            notation = midi.translate.midiStringToStream(piece.path.read_bytes())
         notation.metadata = metadata.Metadata(title=printable(piece.path.stem))
         _complete_bars(notation)
         _add_drum_instruments(notation)
@@ -41,11 +38,13 @@ def write_score(piece: TimedPiece) -> bytes:
 def _add_drum_instruments(notation: stream.Score) -> None:
     """List the drums that a part plays among its instruments, as music21's exporter needs."""
     for part in notation.parts:
-        hits: list[Any] = []
-        for element in part.recurse().notes:
-            hits += element.notes if isinstance(element, chord.ChordBase) else [element]
-        drums = [hit.storedInstrument for hit in hits if isinstance(hit, note.Unpitched)]
-        for drum in {type(drum): drum for drum in drums if drum}.values():
+        drums = {
+            type(hit.storedInstrument): hit.storedInstrument
+            for element in part.recurse().notes
+            for hit in getattr(element, "notes", [element])
+            if isinstance(hit, note.Unpitched) and hit.storedInstrument
+        }
+        for drum in drums.values():
             part.insert(0, drum)
 
 
@@ -62,8 +61,6 @@ def _complete_bars(notation: stream.Score) -> None:
             empty = stream.Measure(number=bar.number)
             if bar.timeSignature:
                 empty.timeSignature = meter.TimeSignature(bar.timeSignature.ratioString)
-            rest = note.Rest(quarterLength=bar.barDuration.quarterLength)
-            rest.fullMeasure = True
-            empty.append(rest)
+            empty.append(note.Rest(bar.barDuration.quarterLength, fullMeasure=True))
             part.insert(offset, empty)
         part.getElementsByClass(stream.Measure).last().rightBarline = "final"

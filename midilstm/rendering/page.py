@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,31 +11,35 @@ from urllib.parse import quote
 
 import numpy as np
 
-from midilstm.copies import Copy, CopyReport
-from midilstm.fileio import InputError, printable, read_json
+from midilstm.copies import Copy, NoteSpan, load_copies
+from midilstm.fileio import InputError, read_json, warn
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
 from midilstm.rendering.repeats import repeated_spans
-from midilstm.rendering.timeline import NoteSpan, TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 LAYOUT = Path(__file__).with_suffix(".html")
 
 
-def build_page(pieces: Sequence[TimedPiece], title: str) -> bytes:
-    """Fill the layout with the pieces, in the order given."""
-    reports = {folder: read_copies(folder) for folder in {piece.path.parent for piece in pieces}}
-    entries = [page_entry(piece, reports[piece.path.parent]) for piece in pieces]
-    data = json.dumps({"title": title, "pieces": entries})
+def build_page(pieces: Sequence[TimedPiece], folder: Path) -> bytes:
+    """Fill the layout with a folder's pieces in this order; warn if copies.json is broken."""
+    copies: dict[str, Copy] = {}
+    try:
+        copies = load_copies(folder)
+    except InputError as error:
+        warn(str(error))
+    entries = [page_entry(piece, copies.get(piece.path.name)) for piece in pieces]
+    data = json.dumps({"title": folder.resolve().name, "pieces": entries})
     # A file name must not be able to close the script element that holds it.
     data = data.replace("<", "\\u003c")
     layout = LAYOUT.read_text(encoding="utf-8")
     return layout.replace("{{mark}}", MARK).replace("{{data}}", data).encode()
 
 
-def page_entry(piece: TimedPiece, report: CopyReport) -> dict[str, Any]:
+def page_entry(piece: TimedPiece, copy: Copy | None) -> dict[str, Any]:
     """Return what the page shows of a piece; each note is start s, end s, pitch, velocity."""
     path, modified = piece.path, piece.path.stat().st_mtime
-    wav, copy = path.with_suffix(".wav"), report.copies.get(path.name)
+    wav = path.with_suffix(".wav")
     # Path.is_file() raises an error for a name that is too long; os.access does not.
     has_sound = os.access(wav, os.R_OK) and wav.is_file() and wav.stat().st_mtime >= modified
     return {
@@ -53,9 +56,9 @@ def page_entry(piece: TimedPiece, report: CopyReport) -> dict[str, Any]:
     }
 
 
-def flatten(notes: Sequence[NoteSpan]) -> list[float]:
-    """Return the numbers of all notes in one list, rounded to milliseconds."""
-    return [round(value, 3) for note in notes for value in note]
+def flatten(notes: Iterable[NoteSpan]) -> list[float]:
+    """Return start s, end s, pitch and velocity of all notes in one list, times to milliseconds."""
+    return [round(value, 3) for note in notes for value in note[:4]]
 
 
 def copy_entry(piece: TimedPiece, copy: Copy) -> dict[str, Any] | None:
@@ -67,7 +70,7 @@ def copy_entry(piece: TimedPiece, copy: Copy) -> dict[str, Any] | None:
         end = piece.seconds
     parts: dict[int, list[NoteSpan]] = {}
     for note in copy.notes:
-        parts.setdefault(note.program, []).append(NoteSpan(*note[:4]))
+        parts.setdefault(note.program, []).append(note)
     return {
         "piece": copy.piece,
         "semitones": copy.semitones,
@@ -79,22 +82,13 @@ def copy_entry(piece: TimedPiece, copy: Copy) -> dict[str, Any] | None:
     }
 
 
-def read_copies(folder: Path) -> CopyReport:
-    """Read a folder's report of copies; print a warning and return an empty one if it is broken."""
-    try:
-        return CopyReport.read(folder)
-    except InputError as error:
-        print(printable(f"warning: {error}"), file=sys.stderr)
-        return CopyReport({})
-
-
 def read_settings(path: Path) -> dict[str, str]:
-    """Read a piece's JSON, empty without one; print a warning and return none if it is broken."""
+    """Return a piece's JSON as texts, none without a file; warn if it is broken."""
     try:
         settings = read_json(path, MAX_BYTES) if path.is_file() else {}
         return {key: format_value(value) for key, value in settings.items()}
     except (OSError, ValueError, AttributeError) as error:
-        print(printable(f"warning: {path} cannot be read ({error})"), file=sys.stderr)
+        warn(f"{path} cannot be read ({error})")
         return {}
 
 

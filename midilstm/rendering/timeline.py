@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from midilstm import midi
+from midilstm.copies import NoteSpan
 from midilstm.fileio import InputError, printable
 
 SUFFIXES = {".mid", ".midi"}
@@ -24,15 +24,6 @@ COLOURS = (
 )
 # Heights of a part's notes, as a share of a row: parts in unison are drawn one inside the other.
 THICKNESS = (0.94, 0.66, 0.38)
-
-
-class NoteSpan(NamedTuple):
-    """One note; times in seconds."""
-
-    start: float
-    end: float
-    pitch: int
-    velocity: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +65,11 @@ def read_timed(path: Path) -> TimedPiece:
 
 
 def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
-    """Yield the pieces in a folder, the newest first; name on stderr the files it skips."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    """Yield the pieces in a folder, the newest first; name on stderr the files it skips.
+
+    Hidden files are ignored: a name that begins with a dot may be of a file that is being written.
+    """
+    paths = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in SUFFIXES)
     for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         try:
             yield read_timed(path)
@@ -85,21 +79,20 @@ def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
 
 def tick_converter(score: midi.Score) -> Callable[[Sequence[float]], list[float]]:
     """Return a function that converts ticks, up to the score's end, to seconds."""
-    tempos = {0: midi.DEFAULT_BPM} | {
-        tick: bpm for tick, bpm in score.tempos.items() if tick < score.end
-    }
-    ticks = [*tempos, score.end]
-    lengths = np.diff(ticks) / score.ticks_per_quarter * 60 / np.array([*tempos.values()])
+    tempos = {0: midi.DEFAULT_BPM, **score.tempos}
+    changes = [tick for tick in tempos if tick < max(score.end, 1)]
+    ticks = [*changes, score.end]
+    lengths = np.diff(ticks) / score.ticks_per_quarter * 60 / [tempos[tick] for tick in changes]
     seconds = np.cumsum([0, *lengths])
     return lambda times: np.interp(times, ticks, seconds).tolist()
 
 
 def bar_ticks(score: midi.Score) -> list[float]:
     """Return the tick at which each bar begins; the time signature is 4/4 until the first one."""
-    signatures = {0: (4, 4), **score.time_signatures}
-    changes = [tick for tick in signatures if tick < score.end]
+    signatures, end = {0: (4, 4), **score.time_signatures}, max(score.end, 1)
+    changes = [tick for tick in signatures if tick < end]
     ticks: list[float] = []
-    for start, stop in pairwise([*changes, score.end]):
+    for start, stop in pairwise([*changes, end]):
         beats, unit = signatures[start]
         ticks += np.arange(start, stop, score.ticks_per_quarter * 4 * beats / unit).tolist()
     return ticks
@@ -113,7 +106,7 @@ def split_parts(score: midi.Score) -> Iterator[Part]:
     ends = to_seconds([note.start + note.length for note in notes])
     spans: dict[int, list[NoteSpan]] = {}
     for note, start, end in zip(notes, starts, ends, strict=True):
-        span = NoteSpan(start, end, note.pitch, note.velocity)
+        span = NoteSpan(start, end, note.pitch, note.velocity, note.program)
         spans.setdefault(note.program, []).append(span)
     for index, (program, part) in enumerate(spans.items()):
         colour, thickness = COLOURS[index % len(COLOURS)], THICKNESS[index % len(THICKNESS)]

@@ -8,7 +8,7 @@ import pytest
 from midi_bytes import notes, smf, timed
 
 from midilstm import midi, tokenizers
-from midilstm.copies import CopyReport
+from midilstm.copies import load_copies
 from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import copying
 from midilstm.evaluation.copying import Match, SetCopies
@@ -164,8 +164,8 @@ def test_the_report_holds_the_copies_of_a_folder_that_sound(tmp_path: Path) -> N
     tokenizers.write([vocabulary.tokens[token_id] for token_id in ids], tmp_path / "a.mid")
     dataset = dataset_of({"b.mid": ids}, vocabulary=vocabulary)
     copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
-    copy = CopyReport.read(tmp_path).copies["a.mid"]
+    copy = load_copies(tmp_path)["a.mid"]
     assert (copy.piece, copy.tokens, copy.bars, len(copy.notes)) == ("b.mid", 16, (0, 3), 24)
     silent, rests = ids_of(["Bar_None"] * 20, "remi")
     dataset = dataset_of({"b.mid": rests}, vocabulary=silent)
-    assert copying.copy_report({"a.mid": rests}, dataset, silent, tmp_path).copies == {}
+    assert copying.copy_report({"a.mid": rests}, dataset, silent, tmp_path) == {}

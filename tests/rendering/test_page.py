@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from midi_bytes import notes, smf
 
-from midilstm.copies import CopiedNote, Copy, CopyReport
+from midilstm.copies import Copy, NoteSpan, save_copies
 from midilstm.rendering.page import build_page
 from midilstm.rendering.timeline import TimedPiece
 
@@ -22,7 +22,8 @@ A4 = smf(notes((0, 8, 69)))
 def page_data(*pieces: TimedPiece) -> list[dict[str, Any]]:
     """Return the pieces of a page as a browser reads them: up to the first closing tag."""
     opening = '<script type="application/json" id="data">'
-    match = re.search(f"{opening}(.*?)</script>", build_page(pieces, "output").decode(), re.S)
+    page = build_page(pieces, pieces[0].path.parent).decode()
+    match = re.search(f"{opening}(.*?)</script>", page, re.DOTALL)
     assert match
     entries: list[dict[str, Any]] = json.loads(match[1])["pieces"]
     return entries
@@ -41,7 +42,7 @@ def test_a_hostile_file_name_stays_inside_the_data(timed: Read, tmp_path: Path) 
     piece = timed(A4, name)
     [entry] = page_data(piece)
     assert (entry["name"], entry["settings"]) == (name, settings)
-    assert b"<img" not in build_page([piece], "output")
+    assert b"<img" not in build_page([piece], tmp_path)
 
 
 def test_settings_are_text_and_tokens_are_counted(timed: Read, tmp_path: Path) -> None:
@@ -89,10 +90,10 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     timed: Read, repeating: bytes, tmp_path: Path
 ) -> None:
     events = ((0.0, 0.5, 60, 80, 0), (0.5, 1.0, 36, 90, -1), (1.0, 2.0, 62, 80, 0))
-    played = tuple(CopiedNote(*event) for event in events)
+    played = tuple(NoteSpan(*event) for event in events)
     digest = hashlib.sha256(repeating).hexdigest()
     copy = Copy(digest, "rag.mid", semitones=2, tokens=16, bars=(1, 2.5), notes=played)
-    CopyReport({"x.mid": copy}).write(tmp_path)
+    save_copies(tmp_path, {"x.mid": copy})
     entry = page_data(timed(repeating))[0]["copy"]
     assert (entry["start"], entry["end"], entry["seconds"]) == (2, 5, 2)
     assert [part["program"] for part in entry["parts"]] == [0, -1]

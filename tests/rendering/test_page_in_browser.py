@@ -12,7 +12,7 @@ import pytest
 from midi_bytes import notes, smf
 
 import render
-from midilstm.copies import CopiedNote, Copy, CopyReport
+from midilstm.copies import Copy, NoteSpan, save_copies
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys  # noqa: E402 (after the skip)
@@ -232,10 +232,10 @@ def test_the_page_fits_a_phone(show: Show) -> None:
 def test_a_copied_passage_can_be_played_in_both_pieces(
     show: Show, band: bytes, tmp_path: Path
 ) -> None:
-    played = (CopiedNote(0, 1, 69, 90, 0), CopiedNote(0.5, 0.6, 36, 90, -1))
+    played = (NoteSpan(0, 1, 69, 90, 0), NoteSpan(0.5, 0.6, 36, 90, -1))
     digest = hashlib.sha256(band).hexdigest()
     copy = Copy(digest, HOSTILE, semitones=-2, tokens=16, bars=(1, 2), notes=played)
-    CopyReport({"band.mid": copy}).write(tmp_path)
+    save_copies(tmp_path, {"band.mid": copy})
     settings = {"ranking": {"score": 0.35, "nll": 2.1}, "key": "D minor"}
     (tmp_path / "band.json").write_text(json.dumps(settings))
     page = show(("band.mid", band))

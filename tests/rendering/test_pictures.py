@@ -1,13 +1,15 @@
-"""What the piano roll's figure contains, and where."""
+"""What the pictures contain, and where."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 from midi_bytes import notes, smf
 
-from midilstm.rendering.piano_roll import draw_piano_roll
+from midilstm.fileio import InputError
+from midilstm.rendering.pictures import draw_piano_roll, draw_self_similarity
 from midilstm.rendering.timeline import TimedPiece
 
 Read = Callable[..., TimedPiece]
@@ -16,7 +18,7 @@ Draw = Callable[[TimedPiece], Any]
 
 @pytest.fixture
 def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
-    """Return a function that draws a piece and returns matplotlib's figure."""
+    """Return a function that draws a piano roll and returns matplotlib's figure."""
 
     def figure_of(piece: TimedPiece) -> Any:
         figures: list[Any] = []
@@ -65,9 +67,20 @@ def test_repeats_have_a_tinted_background(timed: Read, draw: Draw, repeating: by
     assert first.get_facecolor() == second.get_facecolor()
 
 
+def test_a_self_similarity_matrix_is_drawn_up_to_1000_bars(timed: Read) -> None:
+    piece = replace(timed(smf(notes((0, 1, 60)))), bars=tuple(range(1001)))
+    with pytest.raises(InputError, match="1,000 bars"):
+        draw_self_similarity(piece)
+
+
+@pytest.mark.parametrize("draw_picture", [draw_piano_roll, draw_self_similarity])
+@pytest.mark.parametrize("end", [0, 1])
 def test_a_title_with_a_formula_or_missing_glyphs_gives_no_warning(
-    timed: Read, recwarn: pytest.WarningsRecorder
+    draw_picture: Callable[[TimedPiece], bytes],
+    end: int,
+    timed: Read,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
-    piece = timed(smf(notes((0, 1, 38), channel=9)), "$\\frac$ 名.mid")
-    assert draw_piano_roll(piece).startswith(b"\x89PNG")
+    piece = timed(smf(notes((0, end, 38), channel=9)), "$\\frac$ 名.mid")
+    assert draw_picture(piece).startswith(b"\x89PNG")
     assert not recwarn.list
