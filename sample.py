@@ -6,7 +6,7 @@ import argparse
 import secrets
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ from midilstm.fileio import InputError, printable, warn
 from midilstm.schema import add_arguments, from_arguments, to_json
 
 if TYPE_CHECKING:
-    from midilstm.evaluation.ranking import Ranges, Ranking
+    from midilstm.evaluation.ranking import Ranking
     from midilstm.generation.loaded_model import LoadedModel
     from midilstm.generation.metadata import RecordedPiece
-    from midilstm.generation.piece_sampler import GeneratedPiece
+    from midilstm.generation.sampler import GeneratedPiece
 
 
 def parse_args(
@@ -30,12 +30,12 @@ def parse_args(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add_arguments(parser, SamplingConfig)
-    saved = to_json(recorded) if recorded else {}
-    lengths = {name: saved.pop(name) for name in LENGTHS if name in saved}
-    parser.set_defaults(**saved)
     arguments = parser.parse_args(argv)
-    if recorded and not any(vars(arguments)[name] for name in LENGTHS):
-        parser.set_defaults(**lengths)
+    if recorded:
+        has_length = any(vars(arguments)[name] for name in LENGTHS)
+        excluded = LENGTHS if has_length else ()
+        saved = {name: x for name, x in to_json(recorded).items() if name not in excluded}
+        parser.set_defaults(**saved)
         arguments = parser.parse_args(argv)
     config = from_arguments(SamplingConfig, arguments)
     if config.temperature == 0 and config.count > 1:
@@ -49,118 +49,94 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     """Open the model, read the primer, draw the pieces, select the best, and write them."""
     cli.use_one_thread()  # before NumPy is imported
     from midilstm.generation import metadata
-    from midilstm.generation.length import PieceLength
     from midilstm.generation.loaded_model import open_model
-    from midilstm.generation.piece_sampler import make_sampler
-    from midilstm.generation.primer import encode_primer
+    from midilstm.generation.sampler import Sampler
+    from midilstm.midi import instrument_name, program_of
 
     recorded = metadata.read_metadata(config.reproduce) if config.reproduce else None
     if recorded:
         config = parse_args(argv, recorded.config)
-    config = with_seed_and_instrument(config)
+    if config.instrument is not None:
+        config = replace(config, instrument=instrument_name(program_of(config.instrument)))
+    first_seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+    config = replace(config, seed=first_seed)
     model = open_model(config.model_dir, config.checkpoint)
     if recorded and recorded.weights_sha256 != model.network.digest:
         warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
-    ranges = read_ranges(model) if config.best else None
+    rank = make_ranker(config, model) if config.best else None
     weights = metadata.select_match_weights(config.memory, model, recorded)
-    sampling_model = replace(model, match_weights=weights)
-    sampler = make_sampler(sampling_model, config)
-    primer = primer_tokens(config, model, recorded)
-    primer_ids = encode_primer(primer, model.vocabulary)
+    primer = read_primer(config, model, recorded)
+    sampler = Sampler(model.network, model.vocabulary, config, weights, primer)
 
-    assert config.seed is not None
-    seeds = batch = range(config.seed, config.seed + config.count)
-    if recorded and (config.seed, config.count) == (recorded.config.seed, 1):
+    seeds = batch = range(first_seed, first_seed + config.count)
+    if recorded and (first_seed, config.count) == (recorded.config.seed, 1):
         batch = recorded.rng_batch
-    length = PieceLength.of(config, model.vocabulary, primer)
-    print(printable(f"Sampling {describe(config, length, model, len(batch))}"), flush=True)
-    drawn = dict(zip(batch, sampler.draw(batch, length, primer_ids), strict=True))
-    pieces = {seed: drawn[seed] for seed in seeds}
-    ranked = rank(config, model, ranges, pieces) if ranges else {}
+    count = f"{config.count} pieces of " if config.count > 1 else ""
+    limit = "at most " if config.stop_at_end else ""
+    origin = f"from {model.checkpoint_path} with --seed={config.seed}"
+    others = f", one of {len(batch)} drawn together" if len(batch) != config.count else ""
+    print(printable(f"Sampling {count}{limit}{sampler.length} {origin}{others}"), flush=True)
+    drawn = dict(zip(batch, sampler.draw(batch), strict=True))
+    rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])
-    common = metadata.build_metadata(command, config, sampling_model, primer)
-    primed = [model.vocabulary.tokens[token_id] for token_id in primer_ids]
-    for seed in ranked or seeds:
-        rng_batch = metadata.rng_batch_of(seed, batch)
-        body = {**common, "seed": seed}
-        body["rng_batch"] = {"seed": rng_batch.start, "count": len(rng_batch)}
-        if ranked:
-            body["ranking"] = ranked[seed].to_json()
-        if sampler.constraints:
-            body["constraint_report"] = sampler.constraints.report(pieces[seed].tokens, primed)
-        write(replace(config, seed=seed), body, pieces[seed], model)
+    common = metadata.build_metadata(command, config, model, weights, primer)
+    for seed in rankings or seeds:
+        body = {**common, "seed": seed, "rng_batch": metadata.rng_batch(seed, batch)}
+        if rankings:
+            body["ranking"] = rankings[seed].to_json()
+        if drawn[seed].constraint_report is not None:
+            body["constraint_report"] = drawn[seed].constraint_report
+        write(replace(config, seed=seed), model, body, drawn[seed].tokens)
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
 
 
-def with_seed_and_instrument(config: SamplingConfig) -> SamplingConfig:
-    """Return the settings with a seed, and with the instrument's full name."""
-    from midilstm.midi import instrument_name, program_of
-
-    if config.instrument is not None:
-        config = replace(config, instrument=instrument_name(program_of(config.instrument)))
-    return config if config.seed is not None else replace(config, seed=secrets.randbelow(2**32))
-
-
-def primer_tokens(
+def read_primer(
     config: SamplingConfig, model: LoadedModel, recorded: RecordedPiece | None
 ) -> list[str]:
     """Return the tokens of --primer, or of the recorded piece's primer."""
-    from midilstm.generation.primer import read_primer
+    from midilstm.generation import primer
 
-    primer = recorded.primer if recorded else []
+    tokens = recorded.primer if recorded else []
     if config.primer:
-        primer = read_primer(config.primer, model)
-    if config.include_primer and not primer:
+        tokens = primer.read_primer(config.primer, model)
+    if config.include_primer and not tokens:
         raise InputError("--include-primer needs a --primer")
-    return primer
+    return tokens
 
 
-def describe(config: SamplingConfig, length: object, model: LoadedModel, n_batch: int) -> str:
-    """Return in words what is drawn, from which checkpoint, with which seed."""
-    pieces = f"{config.count} pieces of " if config.count > 1 else ""
-    limit = "at most " if config.stop_at_end else ""
-    batch = f", one of {n_batch} drawn together" if n_batch != config.count else ""
-    return f"{pieces}{limit}{length} from {model.checkpoint_path} with --seed={config.seed}{batch}"
-
-
-def read_ranges(model: LoadedModel) -> Ranges:
-    """Return the reference ranges of the model, for --best."""
-    from midilstm.evaluation import ranking
-
-    return ranking.reference_for(model)
-
-
-def rank(
-    config: SamplingConfig,
-    model: LoadedModel,
-    ranges: Ranges,
-    pieces: Mapping[int, GeneratedPiece],
-) -> dict[int, Ranking]:
-    """Return the rankings of the best pieces by seed; print why the others were left out."""
+def make_ranker(
+    config: SamplingConfig, model: LoadedModel
+) -> Callable[[Mapping[int, GeneratedPiece]], dict[int, Ranking]]:
+    """Return a function that ranks pieces by seed and prints why it leaves some out, for --best."""
     import numpy as np
 
     from midilstm.evaluation import copying, ranking
 
-    ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
-    copied = copying.copied_lengths(config.data_dir, model, ids)
-    return ranking.select_best(ranking.rank_pieces(ids, model, ranges, copied), config.best or 1)
+    ranges = ranking.reference_for(model)
+
+    def rank(pieces: Mapping[int, GeneratedPiece]) -> dict[int, Ranking]:
+        ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
+        copied = copying.copied_lengths(config.data_dir, model, ids)
+        rankings = ranking.rank_pieces(ids, model, ranges, copied)
+        return ranking.select_best(rankings, config.best or 1)
+
+    return rank
 
 
 def write(
-    config: SamplingConfig, body: dict[str, Any], piece: GeneratedPiece, model: LoadedModel
+    config: SamplingConfig, model: LoadedModel, body: dict[str, Any], tokens: list[str]
 ) -> None:
     """Write a piece that continues the primer, and its JSON; print its path."""
     from midilstm.generation import metadata
 
-    tokens, primer = piece.tokens, body["primer_tokens"]
+    primer = body["primer_tokens"]
     if config.include_primer:
         tokens = primer + tokens
     elif primer:
         tokens = model.vocabulary.encoding.with_header(tokens, primer)
-    stem = metadata.default_stem(model.checkpoint_path, config)
-    path, n_invalid = metadata.write_piece(config.output_dir, stem, body, tokens)
+    path, n_invalid = metadata.write_piece(config, model, body, tokens)
     notes = [f"--seed={config.seed}"] if config.count > 1 else []
     notes += [f"score {body['ranking']['score']:.2f}"] if "ranking" in body else []
     notes += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]

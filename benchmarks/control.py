@@ -29,10 +29,9 @@ from midilstm.config import SamplingConfig
 from midilstm.evaluation import piece_sets, similarity
 from midilstm.evaluation.features import scale_consistency
 from midilstm.generation.constraints import Constraints
-from midilstm.generation.harmony import classes_of_key, estimate_key
-from midilstm.generation.length import PieceLength
+from midilstm.generation.harmony import estimate_key, key_profile
 from midilstm.generation.loaded_model import LoadedModel
-from midilstm.generation.piece_sampler import make_sampler
+from midilstm.generation.sampler import Sampler
 
 CONSTRAINTS: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
@@ -71,16 +70,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(ids: Sequence[int], constraints: Constraints) -> dict[str, float]:
+def measure(tokens: Sequence[str], constraints: Constraints) -> dict[str, float]:
     """Return which shares of a piece's pitch classes and instruments follow the constraints."""
     state, counts = constraints.begin(), np.zeros(12)
     on_beat: list[bool] = []
     off_beat: list[bool] = []
     programs: set[int] = set()
-    for token_id in ids:
+    for token in tokens:
         bars, beat = state.clock.position()  # a pitch token does not advance the clock
-        state.update(token_id)
-        content = constraints.encoding.content(constraints.tokens[token_id])
+        state.add_token(token)
+        content = constraints.encoding.content(token)
         programs |= {*content.programs}
         if content.has_notes and state.program is not None:
             programs.add(state.program)
@@ -94,7 +93,7 @@ def measure(ids: Sequence[int], constraints: Constraints) -> dict[str, float]:
                     off_beat.append(pitch_class in chord.scale)
     key = constraints.key if constraints.key not in (None, "auto") else estimate_key(counts)
     row = {
-        "in_key": float(counts[sorted(classes_of_key(key))].sum() / counts.sum()),
+        "in_key": float(counts[np.isfinite(key_profile(key))].sum() / counts.sum()),
         "estimate_key": float(estimate_key(counts) == key),
         "on": float(np.mean(on_beat)) if on_beat else np.nan,
         "off": float(np.mean(off_beat)) if off_beat else np.nan,
@@ -113,9 +112,10 @@ def one_row(
     settings: dict[str, Any] = {**CONSTRAINTS[name], "control_strength": strength}
     config = SamplingConfig(chars=max(map(len, reference.values())), **settings)
     constraints = Constraints(model.vocabulary, config)
-    sampler = make_sampler(model, config)
-    pieces = sampler.draw(range(count), PieceLength.of(config, model.vocabulary))
-    rows = [measure(piece.ids, constraints) for piece in pieces]
+    sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
+    pieces = sampler.draw(range(count))
+    tokens = model.vocabulary.tokens
+    rows = [measure([tokens[i] for i in piece.ids], constraints) for piece in pieces]
     means = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
     ids = {f"piece {seed}": np.array(piece.ids, np.int32) for seed, piece in enumerate(pieces)}
     rng = np.random.default_rng(0)

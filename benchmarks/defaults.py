@@ -31,7 +31,7 @@ from midilstm.evaluation.piece_sets import Pieces
 from midilstm.evaluation.repetition_stats import compare_repetition
 from midilstm.evaluation.similarity import compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.generation.piece_sampler import make_sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import load_settings
 from midilstm.repetition.match_model import bars_per_token
 from midilstm.schema import from_json, to_json
@@ -88,7 +88,8 @@ def reference_pieces(dataset: Dataset, length: int) -> Pieces:
 def draw(model: LoadedModel, settings: Mapping[str, float], count: int, length: int) -> Pieces:
     """Draw pieces with some settings of SamplingConfig."""
     config = from_json(SamplingConfig, {**to_json(SamplingConfig()), **settings, "chars": length})
-    return piece_sets.sample_pieces(make_sampler(model, config), range(count))
+    sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
+    return piece_sets.sample_pieces(sampler, range(count))
 
 
 def compare(model: LoadedModel, dataset: Dataset, pieces: Pieces, length: int) -> dict[str, Any]:

@@ -35,9 +35,10 @@ from midilstm.fileio import write_atomically
 from midilstm.generation import network as networks
 from midilstm.generation.fit_model import fit_match_weights
 from midilstm.generation.network import Network
-from midilstm.generation.piece_sampler import Sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.repetition.match_model import MatchWeights, bars_per_token
 from midilstm.repetition.metrics import repeat_lags
+from midilstm.schema import to_json
 
 SPANS = ("4", "8", "16", "32")
 # Sixteen pieces of five times the usual length show whether repetition drifts.
@@ -148,7 +149,7 @@ def run(dataset: Dataset, seed: int, folder: Path, args: argparse.Namespace) -> 
         "fitting": round(times[2] - times[1]),
         "all": round(time.perf_counter() - times[0]),
     }
-    return {**facts, "weights": weights.to_json(), **scores, "drawn": drawn, "seconds": seconds}
+    return {**facts, "weights": to_json(weights), **scores, "drawn": drawn, "seconds": seconds}
 
 
 def likelihood_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -125,14 +125,13 @@ def keras_programs(model_dir: Path) -> dict[str, Program]:
 def numpy_programs(model_dir: Path) -> dict[str, Program]:
     """Return this project's sampling, plain, with a match model and with a grammar."""
     from midilstm.config import SamplingConfig
-    from midilstm.generation.generate import generate
     from midilstm.generation.loaded_model import open_model
-    from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+    from midilstm.generation.sampler import Sampler
+    from midilstm.repetition.match_model import MatchWeights
     from midilstm.tokenizers.grammar import Grammar
 
     loaded = open_model(model_dir, None)
     grammar = Grammar(toy_rules, len(loaded.vocabulary), (7, 0))
-    bars = bars_per_token(loaded.vocabulary)
     weights = MatchWeights(1.0, -4.0, -0.6, 0.7, 1.5, 1.7, -0.2, -0.7)
     weights = loaded.match_weights or weights
 
@@ -140,14 +139,11 @@ def numpy_programs(model_dir: Path) -> dict[str, Program]:
         rows: int, length: int, *, with_memory: bool = False, with_grammar: bool = False
     ) -> Program:
         def draw() -> None:
-            generate(
-                loaded.network,
-                range(rows),
-                length,
-                SamplingConfig(),
-                match_model=MatchModel.begin(bars, weights) if with_memory else None,
-                grammar=grammar if with_grammar else None,
-            )
+            config = SamplingConfig(chars=length, memory=float(with_memory))
+            sampler = Sampler(loaded.network, loaded.vocabulary, config, weights)
+            if with_grammar:
+                sampler.grammar, sampler.grammar_state = grammar, grammar.state_after([])
+            sampler.draw(range(rows))
 
         return Program(rows * length, draw)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-SIZE = 7
+from midilstm.tokenizers.vocabulary import END, Vocabulary
+
+VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "A4"))
+SIZE = len(VOCABULARY)
 _TABLE = np.log(np.random.default_rng(0).dirichlet([0.1, *[1] * (SIZE - 1)], 997))
 
 
@@ -28,6 +32,7 @@ class FakeNetwork:
     """Stand in for generation.network.Network."""
 
     digest = "of no weights"
+    metrics: ClassVar[dict[str, float]] = {}
 
-    def initial_state(self, rows: int = 1) -> FakeState:
+    def initial_state(self, rows: int = 1) -> Any:
         return FakeState(np.zeros(rows, int))

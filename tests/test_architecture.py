@@ -27,7 +27,7 @@ DEPENDENCIES: dict[str, set[str]] = {
     "midi": {"fileio"},
     "tokenizers": {"fileio", "midi"},
     "data": {"fileio", "schema", "config", "midi", "tokenizers"},
-    "repetition": {"tokenizers"},
+    "repetition": {"schema", "tokenizers"},
     "training": {"fileio", "checkpoint", "schema", "config", "model_dir", "tokenizers", "data"},
     "generation": {
         *("fileio", "checkpoint", "schema", "config", "model_dir", "midi", "tokenizers"),

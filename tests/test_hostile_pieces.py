@@ -12,7 +12,7 @@ from hostile_files import CHECKPOINTS
 import evaluate
 import sample
 from midilstm.config import SamplingConfig
-from midilstm.generation.generate import GROUP
+from midilstm.generation.sampler import GROUP
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import to_json
 
@@ -56,7 +56,7 @@ METADATA: dict[str, tuple[Any, str]] = {
     "very many tokens": (piece_json(primer_tokens=["C4"] * 300_000), "more than 262,144"),
     "numbers for tokens": (piece_json(primer_tokens=[1]), "not a list of tokens"),
     "no tokens": (piece_json(primer_tokens=None), "describe"),
-    "another memory": (piece_json(memory_weights={"bias": 1e9}), "expected the numbers"),
+    "another memory": (piece_json(memory_weights={"bias": 1e9}), "the settings of MatchWeights"),
     "a memory of large numbers": (
         piece_json(memory_weights=MATCH_WEIGHTS | {"bias": 1e9}),
         "bias is",

@@ -57,7 +57,7 @@ from midilstm import tokenizers as encodings
 from midilstm.config import DataConfig
 from midilstm.data.dataset import load_dataset
 from midilstm.config import SamplingConfig
-from midilstm.generation.generate import generate
+from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 if __name__ == "__main__":  # the pool's workers import this file
@@ -67,8 +67,8 @@ if __name__ == "__main__":  # the pool's workers import this file
     corpus.vocabulary.save(Path("vocabulary.json"))
     vocabulary = Vocabulary.load(Path("vocabulary.json"))
     assert vocabulary.encoding.nearest("+9", vocabulary.tokens[1:]) == "+2"
-    ((ids, _),) = generate(FakeNetwork(), [0], 10, SamplingConfig(), grammar=vocabulary.grammar())
-    tokens = [vocabulary.tokens[number] for number in ids]
+    sampler = Sampler(FakeNetwork(), vocabulary, SamplingConfig(chars=10))
+    tokens = sampler.draw([0])[0].tokens
     assert tokens[::2] == ["then"] * 5, tokens
     encodings.write(tokens, "new.mid", "steps")
     assert encodings.read("new.mid", "steps") == tokens

@@ -12,8 +12,7 @@ from midilstm.config import DataConfig, ReadingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
 from midilstm.fileio import InputError
-from midilstm.generation.length import PieceLength
-from midilstm.generation.piece_sampler import Sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -83,8 +82,7 @@ def read_folder(
 
 def sample_pieces(sampler: Sampler, seeds: Sequence[int]) -> Pieces:
     """Draw a piece of the sampler's length for each seed."""
-    pieces = sampler.draw(seeds, PieceLength.of(sampler.config, sampler.vocabulary))
-    named = zip(seeds, pieces, strict=True)
+    named = zip(seeds, sampler.draw(seeds), strict=True)
     return {f"generated piece of seed {seed}": np.array(p.ids, np.int32) for seed, p in named}
 
 

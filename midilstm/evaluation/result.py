@@ -18,7 +18,7 @@ from midilstm.evaluation.likelihood import Likelihood, Sections
 from midilstm.evaluation.repetition_stats import RepetitionStats, compare_repetition
 from midilstm.evaluation.similarity import Similarity, compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.generation.piece_sampler import make_sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import load_settings
 from midilstm.repetition.match_model import MatchWeights, bars_per_token
 
@@ -130,7 +130,8 @@ def _compare_generated(
             memory=config.memory,
         )
         seeds = range(config.seed, config.seed + config.samples)
-        generated = piece_sets.sample_pieces(make_sampler(model, sampling), seeds)
+        sampler = Sampler(model.network, vocabulary, sampling, model.match_weights)
+        generated = piece_sets.sample_pieces(sampler, seeds)
     length = config.length or int(np.median([len(ids) for ids in generated.values()]))
     sets = piece_sets.cut_sets(generated, dataset, length)
     rng, repetition_rng = (np.random.default_rng([config.seed, stream]) for stream in (1, 2))

@@ -35,14 +35,16 @@ FAMILIES = (  # of General MIDI, eight programs each
 class Constraints:
     """The key, chords and instruments of all pieces of a call; `PieceState` is one piece."""
 
-    def __init__(self, vocabulary: Vocabulary, config: SamplingConfig) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, config: SamplingConfig, primer: Sequence[str] = ()
+    ) -> None:
         """Parse the settings; raise InputError for an unknown key, chord or instrument."""
-        self.encoding, self.tokens = vocabulary.encoding, vocabulary.tokens
+        self.encoding, self.primer = vocabulary.encoding, primer
         self.strength, self.key = config.control_strength, config.key
         if self.key and self.key != AUTO:
             key_profile(self.key)  # raises InputError for another
         self.chords = chords_of(config.chords) if config.chords else ()
-        contents = [TokenContent(), *map(self.encoding.content, self.tokens[1:])]
+        contents = [TokenContent(), *map(self.encoding.content, vocabulary.tokens[1:])]
         known = {program for content in contents for program in content.programs}
         self.groups = parse_instruments(config.instruments, known) if config.instruments else {}
         self.allowed = set().union(*self.groups.values()) if self.groups else known
@@ -54,7 +56,7 @@ class Constraints:
         self.has_notes = table(lambda content: content.has_notes)
         self.others = table(lambda content: not self.allowed.issuperset(content.programs))
         self.names = {
-            name: np.array([not group.isdisjoint(s.programs) for s in contents], np.float32)
+            name: np.array([not group.isdisjoint(x.programs) for x in contents], np.float32)
             for name, group in self.groups.items()
         }
         self.weights = cache(self._weights)
@@ -74,18 +76,19 @@ class Constraints:
         nats = self.classes @ (self.strength * weights).astype(np.float32)
         return nats - np.float32(NEVER) * self.others
 
-    def begin(self, primer: Sequence[str] = ()) -> PieceState:
-        """Return the state of a piece that continues a primer's tokens."""
-        state = PieceState(self, self.encoding.clock(None, primer))
-        for token in split(primer):
+    def begin(self) -> PieceState:
+        """Return the state of a piece that continues the primer."""
+        key = None if self.key == AUTO else self.key
+        state = PieceState(self, self.encoding.clock(None, self.primer), key)
+        for token in split(self.primer):
             state.count(self.encoding.content(token))
         if self.key == AUTO and state.counts.any():
             state.key = estimate_key(state.counts)
         return state
 
-    def report(self, tokens: Iterable[str], primer: Sequence[str] = ()) -> dict[str, str]:
+    def report(self, tokens: Iterable[str]) -> dict[str, str]:
         """Return the estimated key, and the instruments that do not play in a piece's tokens."""
-        state = self.begin(primer)
+        state = self.begin()
         state.last_bars = {}
         for token in tokens:
             state.add_token(token)
@@ -100,14 +103,10 @@ class PieceState:
 
     constraints: Constraints
     clock: Clock
+    key: str | None  # None where there is none or it is not estimated yet
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
-    key: str | None = None
     program: int | None = None
     last_bars: dict[str, float] = field(default_factory=dict)  # instrument → bar it last played in
-
-    def __post_init__(self) -> None:
-        """Start with the key of the settings, unless it is to be estimated."""
-        self.key = None if self.constraints.key == AUTO else self.constraints.key
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
@@ -123,10 +122,6 @@ class PieceState:
                 log_probs += rested * RETURN * constraints.strength * is_named
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
-
-    def update(self, token_id: int) -> None:
-        """Add the piece's next id."""
-        self.add_token(self.constraints.tokens[token_id])
 
     def add_token(self, token: str) -> None:
         """Add the piece's next token."""
@@ -149,11 +144,13 @@ class PieceState:
                 self.last_bars[name] = bar
 
 
-def parse_constraints(vocabulary: Vocabulary, config: SamplingConfig) -> Constraints | None:
+def parse_constraints(
+    vocabulary: Vocabulary, config: SamplingConfig, primer: Sequence[str] = ()
+) -> Constraints | None:
     """Return the constraints of the settings, or None; raise InputError for unknown names."""
     if not (config.key or config.chords or config.instruments):
         return None
-    constraints = Constraints(vocabulary, config)
+    constraints = Constraints(vocabulary, config, primer)
     return constraints if config.control_strength else None
 
 

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.length import PieceLength
 from midilstm.generation.loaded_model import (
     FittedOn,
     open_model,
@@ -18,7 +17,7 @@ from midilstm.generation.loaded_model import (
     write_match_model,
 )
 from midilstm.generation.network import Network
-from midilstm.generation.piece_sampler import Sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
 from midilstm.repetition.match_model import MatchWeights, bars_per_token
@@ -88,8 +87,7 @@ def fit_match_weights(
         def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
             first = int(start) + 1000 * round_index
             sampler = Sampler(network, vocabulary, config, weights)
-            seeds, piece_length = range(first, first + count), PieceLength.of(config, vocabulary)
-            pieces = sampler.draw(seeds, piece_length, progress=bar.update)
+            pieces = sampler.draw(range(first, first + count), bar.update)
             return [np.array(piece.ids) for piece in pieces]
 
         start = rng.integers(2**32)

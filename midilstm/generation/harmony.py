@@ -36,14 +36,6 @@ class Chord(NamedTuple):
     scale: PitchClasses
 
 
-def classes_of_key(name: str) -> PitchClasses:
-    """Return the pitch classes of a key such as D minor, of minor keys the leading tone too.
-
-    Raise InputError for a name that is not a key.
-    """
-    return frozenset(np.flatnonzero(np.isfinite(key_profile(name))).tolist())
-
-
 def key_profile(name: str) -> np.ndarray:
     """Return how central each pitch class is in a key, float [12], as Krumhansl measured it.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from midilstm.fileio import InputError, read_json, write_atomically
-from midilstm.generation.network import Network, from_arrays, read_weights
+from midilstm.generation.network import Network, load
 from midilstm.model_dir import MATCH_MODEL, VOCABULARY, load_settings, select_checkpoint
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import Config, from_json, setting, to_json
@@ -35,7 +34,6 @@ class LoadedModel:
     vocabulary: Vocabulary
     pedal: bool = True  # whether the training data was read with the sustain pedal
     match_weights: MatchWeights | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)  # of the checkpoint's epoch
 
 
 def open_model(model_dir: Path, which: str | None) -> LoadedModel:
@@ -44,31 +42,23 @@ def open_model(model_dir: Path, which: str | None) -> LoadedModel:
     While training runs, the selected checkpoint may be replaced or removed between selecting and
     opening it: then the selection is made once more.
     """
-    checkpoint_path = select_checkpoint(model_dir, which)  # or there is nothing to read
+    path = select_checkpoint(model_dir, which)  # or there is nothing to read
     settings = load_settings(model_dir)
     size = settings.dataset.vocabulary_size
     vocabulary = Vocabulary.load_for(model_dir / VOCABULARY, size)
     try:
-        contents = read_weights(checkpoint_path, settings.model, size)
+        network = load(path, settings.model, size)
     except InputError:
-        if (checkpoint_path := select_checkpoint(model_dir, which)).exists():
-            contents = read_weights(checkpoint_path, settings.model, size)
-        else:
+        if not (path := select_checkpoint(model_dir, which)).exists():
             raise
+        network = load(path, settings.model, size)
     match_weights, _ = read_match_model(model_dir / MATCH_MODEL)
-    return LoadedModel(
-        checkpoint_path,
-        from_arrays(contents.arrays, settings.model),
-        vocabulary,
-        settings.data.pedal,
-        match_weights,
-        contents.metrics,
-    )
+    return LoadedModel(path, network, vocabulary, settings.data.pedal, match_weights)
 
 
 def write_match_model(path: Path, weights: MatchWeights, fitted_on: FittedOn) -> None:
     """Write the match model's weights, and what they were fitted on, as JSON."""
-    body = {"weights": weights.to_json(), "fitted_on": to_json(fitted_on)}
+    body = {"weights": to_json(weights), "fitted_on": to_json(fitted_on)}
     write_atomically(path, json.dumps(body, indent=2) + "\n")
 
 
@@ -78,7 +68,7 @@ def read_match_model(path: Path) -> tuple[MatchWeights | None, FittedOn | None]:
         body = read_json(path, 2**16)
         if set(body) != {"weights", "fitted_on"}:
             raise ValueError("expected weights and fitted_on")
-        return MatchWeights.from_json(body["weights"]), from_json(FittedOn, body["fitted_on"])
+        return from_json(MatchWeights, body["weights"]), from_json(FittedOn, body["fitted_on"])
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, AttributeError) as error:

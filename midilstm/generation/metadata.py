@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -16,9 +16,9 @@ from typing import Any
 from midilstm import tokenizers
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, read_json, write_atomically
-from midilstm.generation.generate import GROUP
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
+from midilstm.generation.sampler import GROUP
 from midilstm.midi import program_of
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import from_json, specs, to_json
@@ -38,7 +38,7 @@ NAMED = {
 class RecordedPiece:
     """What a piece's JSON says that drawing it again needs.
 
-    `rng_batch` holds the seeds of the pieces that were drawn together, on which its bytes depend.
+    `rng_batch` holds the seeds of the pieces that must be drawn together.
     """
 
     config: SamplingConfig
@@ -49,19 +49,22 @@ class RecordedPiece:
 
 
 def build_metadata(
-    command: str, config: SamplingConfig, model: LoadedModel, primer: list[str]
+    command: str,
+    config: SamplingConfig,
+    model: LoadedModel,
+    match_weights: MatchWeights | None,
+    primer: Sequence[str],
 ) -> dict[str, Any]:
     """Return what the JSON files of all pieces of a call have in common."""
-    weights = model.match_weights
     checkpoint = model.checkpoint_path.stem.removeprefix("epoch-").lstrip("0")
     return {
         "command": command,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         **to_json(replace(config, checkpoint=checkpoint)),
         "weights_sha256": model.network.digest,
-        "epoch": model.metrics.get("epoch"),
-        "val_loss": model.metrics.get("val_loss"),
-        "memory_weights": weights.to_json() if weights else None,
+        "epoch": model.network.metrics.get("epoch"),
+        "val_loss": model.network.metrics.get("val_loss"),
+        "memory_weights": to_json(match_weights) if match_weights else None,
         "encoding": model.vocabulary.encoding_name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
         "primer": str(config.primer) if config.primer else None,
@@ -79,26 +82,14 @@ def read_metadata(path: Path) -> RecordedPiece:
         primer, weights = body["primer_tokens"], body["memory_weights"]
         if not isinstance(primer, list) or not all(isinstance(token, str) for token in primer):
             raise ValueError("primer_tokens is not a list of tokens")
-        return RecordedPiece(
-            config,
-            primer,
-            str(body["weights_sha256"]),
-            None if weights is None else MatchWeights.from_json(weights),
-            _read_batch(body["rng_batch"], config.seed),
-        )
+        match_weights = None if weights is None else from_json(MatchWeights, weights)
+        batch = _read_rng_batch(body["rng_batch"], config.seed)
+        return RecordedPiece(config, primer, str(body["weights_sha256"]), match_weights, batch)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} does not describe a piece ({error}); "
             "--reproduce takes the .json that sample.py writes beside a piece"
         ) from error
-
-
-def _read_batch(batch: object, seed: int | None) -> range:
-    match batch:
-        case {"seed": int(first), "count": int(size)} if first >= 0 and 1 <= size <= GROUP:
-            if seed in range(first, first + size):
-                return range(first, first + size)
-    raise ValueError("rng_batch does not hold the seed")
 
 
 def select_match_weights(
@@ -119,11 +110,23 @@ def select_match_weights(
     return weights if strength else None
 
 
-def rng_batch_of(seed: int, seeds: range) -> range:
-    """Return the seeds on which a piece's bytes depend: of a small group its own alone."""
-    start = (seed - seeds.start) // GROUP * GROUP
-    group = seeds[start : start + GROUP]
-    return range(seed, seed + 1) if len(group) <= ROW_BY_ROW else group
+def rng_batch(seed: int, seeds: range) -> dict[str, int]:
+    """Return which of the pieces drawn with it must be drawn to get a piece's bytes again.
+
+    In a small group each piece depends on its own seed alone.
+    """
+    group = seeds[(seed - seeds.start) // GROUP * GROUP :][:GROUP]
+    is_alone = len(group) <= ROW_BY_ROW
+    return {"seed": seed if is_alone else group.start, "count": 1 if is_alone else len(group)}
+
+
+def _read_rng_batch(batch: object, seed: int | None) -> range:
+    """Return the seeds of what `rng_batch` returned; raise ValueError unless `seed` is in them."""
+    match batch:
+        case {"seed": int(first), "count": int(size)} if first >= 0 and 1 <= size <= GROUP:
+            if seed in range(first, first + size):
+                return range(first, first + size)
+    raise ValueError("rng_batch does not hold the seed")
 
 
 def default_stem(checkpoint: Path, config: SamplingConfig) -> str:
@@ -139,25 +142,25 @@ def default_stem(checkpoint: Path, config: SamplingConfig) -> str:
 
 
 def write_piece(
-    folder: Path, stem: str, metadata: Mapping[str, Any], tokens: Sequence[str]
+    config: SamplingConfig, model: LoadedModel, metadata: dict[str, Any], tokens: Sequence[str]
 ) -> tuple[Path, int]:
     """Write a piece and its JSON under a free name, or neither.
 
     Return the path of the .mid and how many tokens were left out because they are no valid music.
     """
-    path, instrument = _claim(folder, stem), metadata["instrument"]
+    path = _claim(config.output_dir, default_stem(model.checkpoint_path, config))
     try:
-        program = None if instrument is None else program_of(instrument)
-        encoding, bpm = metadata["encoding"], metadata["bpm"]
-        n_invalid = tokenizers.write(tokens, path, encoding, bpm=bpm, instrument=program)
-        body = {**metadata, "tokens": list(tokens), "n_invalid_tokens": n_invalid}
+        program = None if config.instrument is None else program_of(config.instrument)
+        encoding = model.vocabulary.encoding_name
+        n_invalid = tokenizers.write(tokens, path, encoding, bpm=config.bpm, instrument=program)
+        body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
         text = json.dumps(body, indent=2, ensure_ascii=False)
         write_atomically(path.with_suffix(".json"), text + "\n")
     except BaseException as error:  # Ctrl-C too: no JSON stays without its piece
         path.unlink(missing_ok=True)
         path.with_suffix(".json").unlink()
         if isinstance(error, ValueError) and not isinstance(error, InputError):
-            raise InputError(f"seed {metadata['seed']} cannot be written: {error}") from error
+            raise InputError(f"seed {config.seed} cannot be written: {error}") from error
         raise
     return path, n_invalid
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from midilstm.checkpoint import CheckpointContents, CheckpointError, read_checkpoint
+from midilstm.checkpoint import CheckpointError, read_checkpoint
 from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
 
@@ -24,6 +24,7 @@ class Network:
     [2U, 4U], for input and previous output side by side; biases [4U]; head [U, V], head_bias [V].
     Gates are ordered input, forget, output, candidate, and the first three are halved:
     sigmoid(x) = tanh(x / 2) / 2 + 1 / 2, so that one tanh serves all four. Halving is exact.
+    `digest` is the SHA-256 of the weights, and `metrics` are those of the checkpoint's epoch.
     """
 
     table: np.ndarray
@@ -32,6 +33,7 @@ class Network:
     head: np.ndarray
     head_bias: np.ndarray
     digest: str
+    metrics: Mapping[str, float]
 
     def initial_state(self, rows: int = 1) -> RNNState:
         """Return the state of `rows` pieces that have not begun."""
@@ -99,16 +101,22 @@ def layer_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, list[tu
     return shapes | {"next_token": [(units, vocabulary_size), (vocabulary_size,)]}
 
 
-def from_arrays(arrays: Mapping[str, Sequence[np.ndarray]], config: ModelConfig) -> Network:
-    """Return the network of a checkpoint's arrays, which have the shapes of `layer_shapes`."""
-    units = config.units
+def load(path: Path, config: ModelConfig, vocabulary_size: int) -> Network:
+    """Read the network of a checkpoint; raise InputError where it is damaged or another one."""
+    try:
+        checkpoint = read_checkpoint(path, layer_shapes(config, vocabulary_size))
+    except CheckpointError as error:
+        raise InputError(
+            f"{path} is damaged or not of the network in the settings beside it ({error}); "
+            "name another one with --checkpoint"
+        ) from error
+    arrays, units = checkpoint.arrays, config.units
     order = np.r_[: 2 * units, 3 * units : 4 * units, 2 * units : 3 * units]  # Keras: i, f, c, o
     halves = np.repeat(np.array([0.5, 1], np.float32), [3 * units, units])
-
-    def gates(array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array[..., order] * halves)
-
-    cells = [[gates(a) for a in arrays[f"lstm_{layer}"]] for layer in range(1, config.layers + 1)]
+    cells = [
+        [np.ascontiguousarray(array[..., order] * halves) for array in arrays[f"lstm_{layer}"]]
+        for layer in range(1, config.layers + 1)
+    ]
     kernel, recurrent, bias = cells[0]
     return Network(
         table=arrays["embedding"][0] @ kernel + bias,
@@ -117,23 +125,8 @@ def from_arrays(arrays: Mapping[str, Sequence[np.ndarray]], config: ModelConfig)
         head=arrays["next_token"][0],
         head_bias=arrays["next_token"][1],
         digest=_digest(arrays),
+        metrics=checkpoint.metrics,
     )
-
-
-def load(path: Path, config: ModelConfig, vocabulary_size: int) -> Network:
-    """Read the network of a checkpoint; raise InputError where it is damaged or another one."""
-    return from_arrays(read_weights(path, config, vocabulary_size).arrays, config)
-
-
-def read_weights(path: Path, config: ModelConfig, vocabulary_size: int) -> CheckpointContents:
-    """Read a checkpoint's arrays and metrics; raise InputError for those of another network."""
-    try:
-        return read_checkpoint(path, layer_shapes(config, vocabulary_size))
-    except CheckpointError as error:
-        raise InputError(
-            f"{path} is damaged or not of the network in the settings beside it ({error}); "
-            "name another one with --checkpoint"
-        ) from error
 
 
 def _digest(arrays: Mapping[str, Sequence[np.ndarray]]) -> str:

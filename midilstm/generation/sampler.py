@@ -1,14 +1,205 @@
-"""Draw one id per row from log probabilities."""
+"""Draw pieces from a network, many side by side, one id per piece and step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from midilstm.config import SamplingConfig
+from midilstm.fileio import warn
+from midilstm.generation.constraints import PieceState, parse_constraints
+from midilstm.generation.length import PieceLength
+from midilstm.generation.network import Network, RNNState
+from midilstm.generation.primer import encode_primer
+from midilstm.repetition.match_model import (
+    MatchModel,
+    MatchWeights,
+    add_match_bias,
+    bars_per_token,
+)
+from midilstm.tokenizers.base import Clock
+from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
+GROUP = 32  # pieces side by side: they share matrix products, and cores share the groups
 WINDOW = 64  # tokens that the repetition penalty looks back on
+
+
+class GeneratedPiece(NamedTuple):
+    """New music: the ids as drawn, their tokens up to the length, and the constraints' report."""
+
+    ids: tuple[int, ...]
+    tokens: list[str]
+    constraint_report: dict[str, str] | None  # None without constraints
+
+
+@dataclass
+class _Piece:
+    """A piece while it is drawn."""
+
+    ids: list[int]  # END, the primer, and the new ids
+    rng: np.random.Generator
+    clock: Clock | None  # of the length
+    grammar_state: Any
+    constraints: PieceState | None
+    is_over: bool = False
+
+
+class Sampler:
+    """A network and all that changes its probabilities.
+
+    The network is fed END, the primer, and each new id. Its log probabilities are changed, in this
+    order, by the match model; by the constraints; by excluding END, unless `stop_at_end` is set and
+    the piece has begun; by the grammar, which the primer may violate; and by the sampling settings.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        config: SamplingConfig,
+        match_weights: MatchWeights | None = None,
+        primer: Sequence[str] = (),
+    ) -> None:
+        """Encode the primer's tokens; raise InputError for constraints that cannot be followed."""
+        self.network, self.vocabulary, self.config = network, vocabulary, config
+        self.match_weights = match_weights if config.memory else None
+        self.primer_ids = encode_primer(primer, vocabulary)
+        encoded = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
+        self.constraints = parse_constraints(vocabulary, config, encoded)
+        self.grammar = vocabulary.grammar() if config.strict_grammar else None
+        self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
+        self.length = PieceLength(config, vocabulary, primer)
+
+    def draw(
+        self, seeds: Sequence[int], progress: Callable[[int], object] | None = None
+    ) -> list[GeneratedPiece]:
+        """Draw a piece for each seed.
+
+        The same seeds give the same pieces whatever the number of cores. Of up to
+        network.ROW_BY_ROW pieces, each depends on its own seed alone. `progress` is called with the
+        number of ids drawn since its last call; without it a progress bar is shown.
+        """
+        rnn_state, match_model = self.network.initial_state(), None
+        if self.match_weights:
+            bars = bars_per_token(self.vocabulary)
+            match_model = MatchModel.begin(bars, self.match_weights, self.config.memory)
+        for token_id in [END_ID, *self.primer_ids][:-1]:
+            rnn_state.step(np.array([token_id]))
+            if match_model:
+                match_model.update(np.array([token_id]))
+        total = len(seeds) * self.length.max_tokens if self.length.is_exact else None
+        hidden = True if progress else None  # None: hidden where nothing can be drawn
+        groups = [seeds[start : start + GROUP] for start in range(0, len(seeds), GROUP)]
+        stopped = Event()
+        with (
+            tqdm(total=total, delay=0.5, unit="token", leave=False, disable=hidden) as bar,
+            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ):
+
+            def draw_group(group: Sequence[int]) -> list[_Piece]:
+                return self._draw_group(
+                    group, rnn_state, match_model, stopped, progress or bar.update
+                )
+
+            try:
+                drawn = [piece for pieces in pool.map(draw_group, groups) for piece in pieces]
+            except BaseException:  # Ctrl-C reaches this thread only, and leaving waits for others
+                stopped.set()
+                raise
+        n_cut = 0 if self.length.is_exact else sum(not piece.is_over for piece in drawn)
+        if n_cut:
+            warn(
+                f"{n_cut} of {len(seeds)} pieces were cut off at {self.length.max_tokens} tokens, "
+                f"before {self.length}: the model does not advance in time"
+            )
+        return [self._finish(piece.ids[1 + len(self.primer_ids) :]) for piece in drawn]
+
+    def _draw_group(
+        self,
+        seeds: Sequence[int],
+        rnn_state: RNNState,
+        match_model: MatchModel | None,
+        stopped: Event,
+        progress: Callable[[int], object],
+    ) -> list[_Piece]:
+        """Draw pieces that begin in states of one row, until all are over or `stopped` is set."""
+        drawn = pieces = [self._begin(seed) for seed in seeds]
+        rnn_state = rnn_state.select_rows([0] * len(seeds))
+        match_model = match_model and match_model.select_rows([0] * len(seeds))
+        for step in range(self.length.max_tokens):
+            log_probs = self._log_probs(pieces, rnn_state, match_model, is_first=step == 0)
+            noise = gumbel_noise([piece.rng for piece in pieces], log_probs.shape[1])
+            ids = sample_tokens(log_probs, noise, self.config, [piece.ids for piece in pieces])
+            for piece, token_id in zip(pieces, ids.tolist(), strict=True):
+                self._append(piece, token_id, is_first=step == 0)
+            rows = [row for row, piece in enumerate(pieces) if not piece.is_over]
+            progress(len(rows))
+            if not rows or stopped.is_set():
+                break
+            if len(rows) < len(pieces):
+                pieces, rnn_state = [pieces[row] for row in rows], rnn_state.select_rows(rows)
+                match_model = match_model and match_model.select_rows(rows)
+        return drawn
+
+    def _begin(self, seed: int) -> _Piece:
+        """Return a piece that holds the primer alone."""
+        return _Piece(
+            ids=[END_ID, *self.primer_ids],
+            rng=np.random.default_rng(seed),
+            clock=self.length.begin(),
+            grammar_state=self.grammar_state,
+            constraints=self.constraints.begin() if self.constraints else None,
+        )
+
+    def _finish(self, ids: Sequence[int]) -> GeneratedPiece:
+        """Return the piece of newly drawn ids."""
+        tokens = self.length.cut(ids)
+        report = self.constraints.report(tokens) if self.constraints else None
+        return GeneratedPiece(tuple(ids), tokens, report)
+
+    def _log_probs(
+        self,
+        pieces: Sequence[_Piece],
+        rnn_state: RNNState,
+        match_model: MatchModel | None,
+        *,
+        is_first: bool,
+    ) -> np.ndarray:
+        """Feed each piece's last id; return the log probabilities of the next, float32 [B, V]."""
+        last_ids = np.array([piece.ids[-1] for piece in pieces])
+        log_probs, may_end = rnn_state.step(last_ids), self.config.stop_at_end and not is_first
+        if match_model:
+            match_model.update(last_ids)
+            add_match_bias(log_probs, match_model)
+        for piece, row in zip(pieces, log_probs, strict=True):
+            if piece.constraints:
+                piece.constraints.adjust_logits(row)
+        if not may_end:
+            log_probs[:, END_ID] = -np.inf
+        if self.grammar:
+            states = [piece.grammar_state for piece in pieces]
+            log_probs += self.grammar.mask(states, may_end=may_end)
+        return log_probs
+
+    def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:
+        """Append an id to a piece, unless the id is END or beyond the length and ends the piece."""
+        token = self.vocabulary.tokens[token_id]
+        # The first id stays whatever its length, so that no piece is empty.
+        if token_id == END_ID or (self.length.is_beyond(piece.clock, token) and not is_first):
+            piece.is_over = True
+            return
+        piece.ids.append(token_id)
+        if self.grammar:
+            (piece.grammar_state,) = self.grammar.advance([piece.grammar_state], [token_id])
+        if piece.constraints:
+            piece.constraints.add_token(token)
 
 
 def gumbel_noise(rngs: Sequence[np.random.Generator], size: int) -> np.ndarray:

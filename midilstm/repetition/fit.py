@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from midilstm.repetition.match_model import MIN_LOG_PROB, History, MatchWeights, features
+from midilstm.repetition.match_model import History, MatchWeights, features
 from midilstm.repetition.metrics import repeat_lags
 
 MIN_LAG_BARS = 1.0
@@ -54,15 +54,13 @@ def collect_examples(
         history, predictions = History(bars, min_lag_bars), predict(piece)
         for token_id, prediction in zip(piece.tolist(), predictions, strict=True):
             if candidates := history.candidates():
-                known = [float(prediction[candidate.token_id]) for candidate in candidates]
-                row = [
-                    (*features(candidate), max(log_prob, MIN_LOG_PROB))
-                    for candidate, log_prob in zip(candidates, known, strict=True)
-                ]
-                missing = 2 - len(candidates)
-                rows.append(row + [(0.0,) * 7] * missing)
-                log_probs.append(known + [-math.inf] * missing)
-                ids = [candidate.token_id for candidate in candidates]
+                ids, row, known = [], np.zeros((2, 7)), np.full(2, -np.inf)
+                for index, candidate in enumerate(candidates):
+                    ids.append(candidate.token_id)
+                    known[index] = prediction[candidate.token_id]
+                    row[index] = features(candidate, known[index])
+                rows.append(row)
+                log_probs.append(known)
                 labels.append(ids.index(token_id) + 1 if token_id in ids else 0)
             history.update(token_id)
     shaped = np.array(rows, float).reshape(-1, 2, 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 LOOP_BARS = 2.0  # the longest period that counts as a loop; longer ones are musical form
@@ -37,11 +39,8 @@ def repeated_mask(ids: np.ndarray, span: int) -> np.ndarray:
 
 def longest_repeat(ids: np.ndarray) -> int:
     """Return the length of the longest span that came earlier in the piece."""
-    low, high = 0, max(0, len(ids) - 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if repeat_lags(ids, middle).any() else (low, middle - 1)
-    return low
+    spans = range(1, max(1, len(ids)))
+    return bisect_left(spans, True, key=lambda span: not repeat_lags(ids, span).any())
 
 
 def longest_loop(ids: np.ndarray, ends: np.ndarray) -> int:

@@ -11,8 +11,7 @@ from midilstm import tokenizers
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation.constraints import NEVER, Constraints, parse_constraints
-from midilstm.generation.length import PieceLength
-from midilstm.generation.piece_sampler import Sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.base import TimedNote
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
@@ -30,9 +29,11 @@ BANDS = pytest.mark.parametrize("vocabulary", [TSD, REMI, MERGED], ids=[*"trm"])
 MAJOR = {0, 2, 4, 5, 7, 9, 11}
 
 
-def constraints_of(vocabulary: Vocabulary, **settings: Any) -> Constraints:
+def constraints_of(
+    vocabulary: Vocabulary, primer: tuple[str, ...] = (), **settings: Any
+) -> Constraints:
     config = SamplingConfig(**{"control_strength": 4.0, **settings})
-    constraints = parse_constraints(vocabulary, config)
+    constraints = parse_constraints(vocabulary, config, primer)
     assert constraints is not None
     return constraints
 
@@ -45,12 +46,9 @@ def draw(
     **settings: Any,
 ) -> list[str]:
     """Return the tokens of a piece drawn under constraints."""
-    constraints = constraints_of(vocabulary, **settings) if settings else None
-    config = SamplingConfig(chars=length)
+    config = SamplingConfig(**{"chars": length, "control_strength": 4.0, **settings})
     network = network or Uniform(len(vocabulary))
-    sampler = Sampler(network, vocabulary, config, None, constraints)
-    ids = [vocabulary.token_ids[token] for token in primer]
-    return sampler.draw([5], PieceLength.of(config, vocabulary), ids)[0].tokens
+    return Sampler(network, vocabulary, config, None, primer).draw([5])[0].tokens
 
 
 def notes_of(vocabulary: Vocabulary, tokens: list[str]) -> list[TimedNote]:
@@ -147,10 +145,10 @@ def test_an_unknown_instrument_is_refused(vocabulary: Vocabulary, names: str, me
 
 @ALL
 def test_adjusted_rows_stay_distributions(vocabulary: Vocabulary) -> None:
-    instruments = {} if vocabulary is NOTES else {"instruments": "piano"}
+    instruments: dict[str, Any] = {} if vocabulary is NOTES else {"instruments": "piano"}
     state = constraints_of(vocabulary, key="C major", chords="C F", **instruments).begin()
     for token_id in (3, 7, 9):
-        state.update(token_id)
+        state.add_token(vocabulary.tokens[token_id])
         row = Uniform(len(vocabulary)).step(np.zeros(1))[0]
         state.adjust_logits(row)
         assert np.exp(row.astype(float)).sum() == pytest.approx(1, abs=1e-5)
@@ -161,7 +159,7 @@ def test_adjusted_rows_stay_distributions(vocabulary: Vocabulary) -> None:
 def test_auto_takes_the_key_of_the_primer_or_of_the_first_notes() -> None:
     constraints = constraints_of(NOTES, key="auto")
     scale = ("D4", "E4", "F#4", "G4", "A4", "B4", "C#4", "D4", "A4", "D4")
-    assert constraints.begin(scale).key == "D major"
+    assert constraints_of(NOTES, scale, key="auto").begin().key == "D major"
     state = constraints.begin()
     for token in (scale * 4)[:31]:
         state.add_token(token)

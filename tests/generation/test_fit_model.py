@@ -4,18 +4,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from fake_network import SIZE, FakeNetwork
+from fake_network import SIZE, VOCABULARY, FakeNetwork
 
 from midilstm.config import SamplingConfig
 from midilstm.generation.fit_model import fit_match_weights
-from midilstm.generation.length import PieceLength
-from midilstm.generation.piece_sampler import Sampler
+from midilstm.generation.sampler import Sampler
 from midilstm.repetition.fit import PRIOR_MEAN
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
-from midilstm.tokenizers.vocabulary import END, Vocabulary
 
-VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "A4"))
 NETWORK = cast(Any, FakeNetwork())
 
 
@@ -39,10 +36,8 @@ def repeated_in_last_fifth(pieces: list[np.ndarray]) -> float:
 
 
 def draw(count: int, length: int, weights: MatchWeights | None) -> list[np.ndarray]:
-    config = SamplingConfig(chars=length)
-    sampler = Sampler(NETWORK, VOCABULARY, config, weights)
-    pieces = sampler.draw(range(count), PieceLength.of(config, VOCABULARY))
-    return [np.array(piece.ids) for piece in pieces]
+    sampler = Sampler(NETWORK, VOCABULARY, SamplingConfig(chars=length), weights)
+    return [np.array(piece.ids) for piece in sampler.draw(range(count))]
 
 
 def test_a_fit_is_reproducible_and_new_pieces_repeat_as_the_reference() -> None:
@@ -58,4 +53,4 @@ def test_a_fit_is_reproducible_and_new_pieces_repeat_as_the_reference() -> None:
 
 def test_a_piece_of_one_id_can_be_fitted() -> None:
     weights = fit_match_weights(NETWORK, VOCABULARY, [np.array([1, 0])], seed=0)
-    assert weights == MatchWeights(1.0, 0, 0, 0, 0, 0, PRIOR_MEAN[5], 0)
+    assert weights == MatchWeights(log_lag_sq=PRIOR_MEAN[5])

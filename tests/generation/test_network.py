@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 import model
+from midilstm import tokenizers
 from midilstm.config import ModelConfig, SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.generate import Drawn, generate
 from midilstm.generation.network import ROW_BY_ROW, Network, load
+from midilstm.generation.sampler import Sampler
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 CONFIG = ModelConfig(embedding_size=6, units=16, layers=3, dropout=0.2, input_dropout=0)
-SIZE = 23  # of the vocabulary
+TOKENS = sorted({tokenizers.get("notes").transpose("C4", key) for key in range(-11, 11)})
+VOCABULARY = Vocabulary((END, *TOKENS))
+SIZE = len(VOCABULARY)
 
 
 def build(rows: int = 1, steps: int = 1, config: ModelConfig = CONFIG) -> Any:
@@ -75,9 +79,8 @@ def test_selected_rows_keep_their_state(network: Network) -> None:
     [{}, {"temperature": 0.8, "top_k": 9, "top_p": 0.9, "repetition_penalty": 1.2}],
 )
 def test_batches_of_any_size_are_reproducible(network: Network, settings: Any) -> None:
-    def draw(seeds: range) -> list[Drawn]:
-        return generate(network, seeds, 50, SamplingConfig(stop_at_end=bool(settings), **settings))
-
+    config = SamplingConfig(chars=50, stop_at_end=bool(settings), **settings)
+    draw = Sampler(network, VOCABULARY, config).draw
     alone = [draw(range(seed, seed + 1))[0] for seed in range(8)]
     for count in (2, 8):
         assert draw(range(count)) == alone[:count]

@@ -14,7 +14,7 @@ from midilstm.data.dataset import Dataset, ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
-from midilstm.generation.network import read_weights
+from midilstm.generation.network import Network, load
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.schema import to_json
@@ -50,16 +50,16 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_selected_again(
 ) -> None:
     newest = model_dir / "epoch-0002.keras"
 
-    def remove_and_read(path: Path, config: ModelConfig, vocabulary_size: int) -> Any:
+    def remove_and_load(path: Path, config: ModelConfig, vocabulary_size: int) -> Network:
         newest.unlink(missing_ok=True)
-        return read_weights(path, config, vocabulary_size)
+        return load(path, config, vocabulary_size)
 
-    monkeypatch.setattr(loaded_model, "read_weights", remove_and_read)
+    monkeypatch.setattr(loaded_model, "load", remove_and_load)
     model = loaded_model.open_model(model_dir, "latest")
     assert model.checkpoint_path.stem == "epoch-0001"
-    assert model.metrics == {"val_loss": 0.25}
+    assert model.network.metrics == {"val_loss": 0.25}
     newest.symlink_to("nowhere")
-    monkeypatch.setattr(loaded_model, "read_weights", read_weights)
+    monkeypatch.setattr(loaded_model, "load", load)
     with pytest.raises(InputError, match="damaged"):
         loaded_model.open_model(model_dir, "latest")
 
@@ -75,7 +75,7 @@ def test_a_stronger_match_model_makes_a_piece_repeat_itself_more(
     off, weak, default, strong = (run(*flags, f"--memory={x}")[0] for x in (0, 0.5, 1, 2))
     assert off["path"].stem.endswith("_memory-0_chars-300")
     assert (off["memory"], off["memory_weights"]) == (0, None)
-    assert (default["memory"], default["memory_weights"]) == (1, match_model.to_json())
+    assert (default["memory"], default["memory_weights"]) == (1, to_json(match_model))
     assert default["path"].stem == "epoch-0002_seed-5_temperature-1_chars-300"
     shares = [repeated_share(piece) for piece in (off, weak, default, strong)]
     assert shares == sorted({*shares})
@@ -92,7 +92,7 @@ def test_a_damaged_match_model_is_refused_and_a_missing_one_cannot_be_strong(
     for content in ("", "[]", "{}", '{"weights": {}, "fitted_on": {}}'):
         path.write_text(content)
         assert "model/match_model.json is not a match model that train.py wrote" in refusal(capsys)
-    weights, fitted_on = match_model.to_json(), to_json(loaded_model.FittedOn())
+    weights, fitted_on = to_json(match_model), to_json(loaded_model.FittedOn())
     path.write_text(json.dumps({"weights": {**weights, "bias": "1"}, "fitted_on": fitted_on}))
     assert "bias is '1', expected a number" in refusal(capsys)
     path.unlink()

@@ -109,4 +109,4 @@ def test_a_wrong_or_missing_value_is_refused(
     (tmp_path / "wrong.json").write_text(json.dumps(piece))
     error = refusal(capsys, "--reproduce=wrong.json")
     assert "wrong.json" in error
-    assert ("min_lag_bars, bias" if name == "memory_weights" else name) in error
+    assert ("is_alternate, log_lag" if name == "memory_weights" else name) in error
