@@ -50,8 +50,9 @@ def best_ngram(dataset: Dataset) -> dict[str, Any]:
 
     training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
     tables = [dataset.vocabulary.transposed(semitones) for semitones in KEYS]
-    best, _ = baseline.best_ngram(baseline.score_ngrams(training, held_out, tables))
-    return {"best": best.summary.nll_per_token, "kind": f"{best.summary.title}, Kneser-Ney"}
+    *_, ngrams = baseline.find_best_ngram(training, held_out, tables)
+    best = min(ngrams, key=lambda ngram: ngram.nll_per_token)
+    return {"best": best.nll_per_token, "kind": f"{best.title}, Kneser-Ney"}
 
 
 def train_recipe(dataset: Dataset, name: str, seed: int, steps: int) -> dict[str, Any]:

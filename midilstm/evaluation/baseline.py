@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,15 +47,6 @@ class NGramSummary:
 
 
 @dataclass(frozen=True)
-class ScoredNGram:
-    """An n-gram and its predictions of the held-out pieces."""
-
-    summary: NGramSummary
-    ngram: NGram
-    predictions: Predictions
-
-
-@dataclass(frozen=True)
 class Comparison:
     """The likelihood of the best n-gram, and how many nats per token the network needs more."""
 
@@ -82,36 +73,25 @@ class PredictionStats:
     by_section: Sections | None = None
 
 
-def score_ngrams(
+def find_best_ngram(
     training: Sequence[np.ndarray], held_out: Sequence[np.ndarray], tables: Sequence[np.ndarray]
-) -> Iterator[ScoredNGram]:
-    """Yield n-grams of all orders with their predictions of the held-out pieces.
+) -> tuple[NGram, Predictions, list[NGramSummary]]:
+    """Return the n-gram with the lowest held-out loss, its predictions, and summaries of all.
 
-    Training pieces are counted as written and then by each table, int [V], of transposed ids.
+    Training pieces are counted as written and then by each table, int [V], of transposed ids. The
+    choice by the held-out pieces themselves makes the baseline as strong as it can be.
     """
-    size = len(tables[0])
+    size, summaries = len(tables[0]), list[NGramSummary]()
     for keys in ([np.arange(size)], tables):
         pieces = [table[ids] for table in keys for ids in training]
         for order, ngram in enumerate(count_ngrams(pieces, size, ORDER), 1):
             name = "unigram" if order == 1 else f"{order}-gram"
-            predictions = score_ngram(ngram, held_out, label=f"{name}, {len(keys)} keys")
-            nll = float(nll_per_piece(predictions, 0).sum() / sum(map(len, held_out)))
-            yield ScoredNGram(NGramSummary(name, order, len(keys), nll), ngram, predictions)
-
-
-def best_ngram(ngrams: Iterable[ScoredNGram]) -> tuple[ScoredNGram, list[NGramSummary]]:
-    """Return the n-gram with the lowest held-out loss, and the summaries of all.
-
-    The choice by the held-out pieces themselves makes the baseline as strong as it can be.
-    """
-    summaries: list[NGramSummary] = []
-    best = None
-    for ngram in ngrams:
-        summaries.append(ngram.summary)
-        if not best or ngram.summary.nll_per_token < best.summary.nll_per_token:
-            best = ngram
-    assert best
-    return best, summaries
+            (predictions,) = score_ngram(ngram, held_out, label=f"{name}, {len(keys)} keys")
+            nll = float(nll_per_piece(predictions).sum() / sum(map(len, held_out)))
+            summaries.append(NGramSummary(name, order, len(keys), nll))
+            if summaries[-1] is min(summaries, key=lambda summary: summary.nll_per_token):
+                best = ngram, predictions
+    return *best, summaries
 
 
 def fit_ngram_weights(
@@ -148,62 +128,59 @@ def measure_prediction(
     """Return a network's likelihood of the dataset, with `weights` also with the match model."""
     memory = MatchModel.begin(bars_per_token(vocabulary), weights) if weights else None
     scores: dict[str, Likelihood] = {}
+    of_network: list[Predictions] = []
     training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
-    predictions: Predictions = []
     for name, pieces in (("training", training), ("held_out", dataset.held_out)):
         if pieces:
             label = f"Scoring {name.replace('_', '-')} pieces"
-            predictions = score_network(network, list(pieces.values()), memory, label)
-            scores[name] = summarize(predictions, 0, pieces, dataset, rng)
-            if memory:
-                with_memory = summarize(predictions, 1, pieces, dataset, rng)
-                scores[name] = replace(scores[name], with_memory=with_memory)
+            of_network = score_network(network, list(pieces.values()), memory, label)
+            scores[name], *rest = (summarize(p, pieces, dataset, rng) for p in of_network)
+            if rest:
+                scores[name] = replace(scores[name], with_memory=rest[0])
     if not dataset.held_out:
         return PredictionStats(scores)
-    predictors = {"network": (predictions, 0)}
-    if memory:
-        predictors["network_with_memory"] = predictions, 1
+    predictors = dict(zip(("network", "network_with_memory"), of_network, strict=False))
     baseline = None
     if dataset.training:
-        baseline, of_ngram = _measure_baseline(predictions, dataset, vocabulary, rng, weights)
-        predictors |= of_ngram
-    held_out = list(dataset.held_out.values())
-    return PredictionStats(scores, baseline, by_section(held_out, predictors))
+        baseline, of_ngram = _measure_baseline(of_network, dataset, vocabulary, rng, weights)
+        predictors |= zip(("ngram", "ngram_with_memory"), of_ngram, strict=False)
+    return PredictionStats(
+        scores, baseline, by_section(list(dataset.held_out.values()), predictors)
+    )
 
 
 def _measure_baseline(
-    predictions: Predictions,
+    of_network: Sequence[Predictions],
     dataset: Dataset,
     vocabulary: Vocabulary,
     rng: np.random.Generator,
     weights: MatchWeights | None,
-) -> tuple[BaselineStats, dict[str, tuple[Predictions, int]]]:
-    """Return the best n-gram beside the network, and its predictions by name, with variants."""
+) -> tuple[BaselineStats, list[Predictions]]:
+    """Return the best n-gram beside the network, and its predictions, as those of the network."""
     training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
     tables = [vocabulary.transposed(shift) for shift in KEYS]
     tokens = [len(ids) for ids in held_out]
 
-    def compare(of_ngram: Predictions, variant: int) -> tuple[Likelihood, Estimate]:
-        best = summarize(of_ngram, variant, dataset.held_out, dataset, rng)
-        difference = nll_per_piece(predictions, variant) - nll_per_piece(of_ngram, variant)
-        return best, estimate_mean(difference, tokens, rng=rng)
+    def compare(variant: int, weights: MatchWeights | None = None) -> Comparison:
+        likelihood = summarize(of_ngram[variant], dataset.held_out, dataset, rng)
+        difference = nll_per_piece(of_network[variant]) - nll_per_piece(of_ngram[variant])
+        return Comparison(likelihood, estimate_mean(difference, tokens, rng=rng), weights)
 
-    chosen, summaries = best_ngram(score_ngrams(training, held_out, tables))
-    likelihood, difference = compare(chosen.predictions, 0)
-    predictors, with_memory = {"ngram": (chosen.predictions, 0)}, None
+    ngram, predictions, summaries = find_best_ngram(training, held_out, tables)
+    best = min(summaries, key=lambda summary: summary.nll_per_token)
+    of_ngram, with_memory = [predictions], None
+    without = compare(0)
     if weights and len(training) > 1:
-        keys = tables if chosen.summary.keys > 1 else [np.arange(len(vocabulary))]
-        bars, order = bars_per_token(vocabulary), chosen.summary.order
-        fitted = fit_ngram_weights(training, keys, order, bars, weights.min_lag_bars)
+        keys = tables if best.keys > 1 else [np.arange(len(vocabulary))]
+        bars = bars_per_token(vocabulary)
+        fitted = fit_ngram_weights(training, keys, best.order, bars, weights.min_lag_bars)
         memory = MatchModel.begin(bars, fitted)
-        remembering = score_ngram(chosen.ngram, held_out, memory, "N-gram with memory")
-        predictors["ngram_with_memory"] = remembering, 1
-        with_memory = Comparison(*compare(remembering, 1), weights=fitted)
-    stats = BaselineStats(
-        best=likelihood,
-        model_minus_baseline=difference,
+        of_ngram = score_ngram(ngram, held_out, memory, "N-gram with memory")
+        with_memory = compare(1, fitted)
+    return BaselineStats(
+        best=without.best,
+        model_minus_baseline=without.model_minus_baseline,
         all=tuple(summaries),
-        best_ngram=chosen.summary,
+        best_ngram=best,
         with_memory=with_memory,
-    )
-    return stats, predictors
+    ), of_ngram

@@ -19,6 +19,14 @@ class Estimate:
     value: float | None = None
     interval: tuple[float, float] | None = None
 
+    def exp(self) -> Estimate:
+        """Return the exponential of the value and of the interval."""
+        value = None if self.value is None else float(np.exp(self.value))
+        if not self.interval:
+            return Estimate(value)
+        low, high = np.exp(self.interval).tolist()
+        return Estimate(value, (low, high))
+
     def format(self, pattern: str) -> str:
         """Return the value with its interval, a dash for none."""
         if self.value is None:

@@ -23,16 +23,29 @@ GROUP = 64  # pieces that the network reads side by side
 THIRDS = ("first third", "second third", "last third")
 REPEATS = (8, 32)  # tokens of the verbatim repeats that sections are made of
 
-# Per piece float32 [1 or 2, 2, n]: without and, where there is one, with the match model; the
-# negative log likelihood in nats and the number of more likely ids; per id.
-Predictions = list[np.ndarray]
+# Per piece float32 [2, n]: each id's negative log likelihood in nats, and the more likely ids.
+Predictions = Sequence[np.ndarray]
 Sections = Mapping[str, Mapping[str, float | None]]
 
 
-def _measure(log_probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the targets' nats and the number of more likely ids, float [2, B], of [B, V]."""
-    of_targets = log_probs[np.arange(len(log_probs)), targets, None]
-    return np.stack([-of_targets[:, 0], (log_probs > of_targets).sum(axis=1)])
+def _measure(
+    log_probs: np.ndarray, inputs: np.ndarray, targets: np.ndarray, memory: MatchModel | None
+) -> np.ndarray:
+    """Return the targets' nats and the number of more likely ids, float [1 or 2, 2, B], of [B, V].
+
+    The second row is with the match model, which changes `log_probs`.
+    """
+
+    def measure() -> np.ndarray:
+        of_targets = log_probs[np.arange(len(log_probs)), targets, None]
+        return np.stack([-of_targets[:, 0], (log_probs > of_targets).sum(axis=1)])
+
+    rows = [measure()]
+    if memory:
+        memory.update(inputs)
+        add_match_bias(log_probs, memory)
+        rows.append(measure())
+    return np.stack(rows)
 
 
 def score_network(
@@ -40,14 +53,15 @@ def score_network(
     pieces: Sequence[np.ndarray],
     match_model: MatchModel | None = None,
     label: str = "Scoring",
-) -> Predictions:
-    """Predict pieces int [n], each from a state of zeros, by groups of about the same length.
+) -> list[Predictions]:
+    """Predict pieces int [n], each from a state of zeros, without and with the match model.
 
-    `match_model` is that of one piece, not begun.
+    `match_model` is that of one piece, not begun. Pieces of about the same length are grouped.
     """
     results = [np.empty(0)] * len(pieces)
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
-    for group in tqdm(np.split(order, range(GROUP, len(order), GROUP)), label, **_bar()):
+    groups = np.split(order, range(GROUP, len(order), GROUP))
+    for group in tqdm(groups, label, delay=1, leave=False, disable=None):
         lengths = np.array([len(pieces[index]) for index in group])
         ids = np.full((lengths[0] + 1, len(group)), END_ID)
         for row, index in enumerate(group):
@@ -59,15 +73,11 @@ def score_network(
             if (n_longer := int(np.count_nonzero(lengths > step))) < n_rows:
                 state, n_rows = state.select_rows(range(n_longer)), n_longer
                 memory = memory and replace(memory, histories=memory.histories[:n_longer])
-            log_probs = state.step(inputs[:n_rows])
-            output[0, :, step, :n_rows] = _measure(log_probs, targets[:n_rows])
-            if memory:
-                memory.update(inputs[:n_rows])
-                add_match_bias(log_probs, memory)
-                output[1, :, step, :n_rows] = _measure(log_probs, targets[:n_rows])
+            inputs, targets = inputs[:n_rows], targets[:n_rows]
+            output[:, :, step, :n_rows] = _measure(state.step(inputs), inputs, targets, memory)
         for row, index in enumerate(group):
             results[index] = output[:, :, : lengths[row], row]
-    return results
+    return list(zip(*results, strict=True))
 
 
 def score_ngram(
@@ -75,32 +85,25 @@ def score_ngram(
     pieces: Sequence[np.ndarray],
     match_model: MatchModel | None = None,
     label: str = "Scoring",
-) -> Predictions:
+) -> list[Predictions]:
     """Predict pieces int [n] by an n-gram, as `score_network` does by a network."""
     results = []
-    for ids in tqdm(pieces, label, **_bar()):
-        output, start = np.zeros((2 if match_model else 1, 2, len(ids)), np.float32), 0
+    for ids in tqdm(pieces, label, delay=1, leave=False, disable=None):
         memory, inputs = match_model and match_model.select_rows([0]), np.append(END_ID, ids[:-1])
+        outputs, start = [], 0
         for log_probs in map(np.log, ngram.probabilities(ids)):
-            part = slice(start, start + len(log_probs))
-            output[0, :, part] = _measure(log_probs, ids[part])
-            if memory:
-                for row in range(len(log_probs)):
-                    memory.update(inputs[start + row :][:1])
-                    add_match_bias(log_probs[row : row + 1], memory)
-                output[1, :, part] = _measure(log_probs, ids[part])
-            start = part.stop
-        results.append(output)
-    return results
+            size = 1 if memory else len(log_probs)  # a match model reads one id after another
+            for rows in np.split(log_probs, range(size, len(log_probs), size)):
+                part = slice(start, start + size)
+                outputs.append(_measure(rows, inputs[part], ids[part], memory))
+                start = part.stop
+        results.append(np.concatenate(outputs, axis=2, dtype=np.float32))
+    return list(zip(*results, strict=True))
 
 
-def _bar() -> dict[str, object]:
-    return {"delay": 1, "leave": False, "disable": None}
-
-
-def nll_per_piece(predictions: Predictions, variant: int) -> np.ndarray:
-    """Return each piece's nats, float [pieces]; `variant` 1 is with the match model."""
-    return np.array([prediction[variant, 0].sum(dtype=float) for prediction in predictions])
+def nll_per_piece(predictions: Predictions) -> np.ndarray:
+    """Return each piece's nats, float [pieces]."""
+    return np.array([nll.sum(dtype=float) for nll, _ in predictions])
 
 
 @dataclass(frozen=True)
@@ -120,31 +123,22 @@ class Likelihood:
 
 
 def summarize(
-    predictions: Predictions,
-    variant: int,
-    pieces: Pieces,
-    dataset: Dataset,
-    rng: np.random.Generator,
+    predictions: Predictions, pieces: Pieces, dataset: Dataset, rng: np.random.Generator
 ) -> Likelihood:
-    """Return the likelihood of pieces of a dataset; `variant` 1 is with the match model."""
+    """Return the likelihood of some training pieces or of the held-out pieces of a dataset."""
     is_training = next(iter(pieces)) in dataset.training
-    nll, ranks = nll_per_piece(predictions, variant), [row[variant, 1] for row in predictions]
-    tokens = np.array([len(ids) for ids in pieces.values()])
+    nll, ranks = nll_per_piece(predictions), [ranks for _, ranks in predictions]
+    tokens = [len(ids) for ids in pieces.values()]
     sizes = [dataset.pieces[name] for name in pieces]
-    notes, quarters = np.array([(size.notes, size.quarters) for size in sizes]).T
     per_token = estimate_mean(nll, tokens, rng=rng)
-    low_high = per_token.interval and np.exp(per_token.interval)
     return Likelihood(
         pieces=len(tokens),
         n_available=len(dataset.training if is_training else dataset.held_out),
-        tokens=int(tokens.sum()),
+        tokens=sum(tokens),
         nll_per_token=per_token,
-        nll_per_note=estimate_mean(nll, notes, rng=rng),
-        nll_per_quarter=estimate_mean(nll, quarters, rng=rng),
-        perplexity=Estimate(
-            float(np.exp(per_token.value or 0)),
-            None if low_high is None else (float(low_high[0]), float(low_high[1])),
-        ),
+        nll_per_note=estimate_mean(nll, [size.notes for size in sizes], rng=rng),
+        nll_per_quarter=estimate_mean(nll, [size.quarters for size in sizes], rng=rng),
+        perplexity=per_token.exp(),
         accuracy=estimate_mean([(rank == 0).sum() for rank in ranks], tokens, rng=rng),
         top_5=estimate_mean([(rank < TOP).sum() for rank in ranks], tokens, rng=rng),
     )
@@ -161,22 +155,21 @@ def section_masks(ids: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def by_section(
-    pieces: Sequence[np.ndarray], predictors: Mapping[str, tuple[Predictions, int]]
-) -> Sections:
+    pieces: Sequence[np.ndarray], predictors: Mapping[str, Predictions]
+) -> dict[str, dict[str, float | None]]:
     """Return each section's `share` of all tokens and its nats per token by each predictor.
 
-    `predictors` maps a name to predictions and their variant. None stands for an empty section.
+    None stands for an empty section.
     """
     masks = [section_masks(ids) for ids in pieces]
     total = sum(map(len, pieces))
     sections: dict[str, dict[str, float | None]] = {}
     for section in masks[0]:
-        size = sum(int(mask[section].sum()) for mask in masks)
+        chosen = [mask[section] for mask in masks]
+        size = sum(int(mask.sum()) for mask in chosen)
         sections[section] = {"share": size / total}
-        for name, (predictions, variant) in predictors.items():
-            nll = sum(
-                float(prediction[variant, 0, mask[section]].sum(dtype=float))
-                for prediction, mask in zip(predictions, masks, strict=True)
-            )
+        for name, predictions in predictors.items():
+            pairs = zip(predictions, chosen, strict=True)
+            nll = sum(float(nats[mask].sum(dtype=float)) for (nats, _), mask in pairs)
             sections[section][name] = nll / size if size else None
     return sections

@@ -53,8 +53,8 @@ def measure_pieces(pieces: Sequence[np.ndarray], model: LoadedModel) -> list[np.
     memory = None
     if model.match_weights:
         memory = MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
-    predictions = score_network(model.network, pieces, memory, "Measuring pieces")
-    return [prediction[-1, 0] for prediction in predictions]
+    *_, predictions = score_network(model.network, pieces, memory, "Measuring pieces")
+    return [nats for nats, _ in predictions]
 
 
 def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Metrics:

@@ -82,6 +82,6 @@ def test_the_match_model_of_an_ngram_is_fitted_on_pieces_that_were_not_counted()
     for training in (pieces, in_both_halves):
         weights = baseline.fit_ngram_weights(training, [np.arange(9)], 6, BAR, 1.0)
         assert weights.min_lag_bars == 1
-        predictions = score_ngram(ngram, new, MatchModel.begin(BAR, weights))
-        nll.append(sum(prediction[1, 0].sum() for prediction in predictions))
+        _, predictions = score_ngram(ngram, new, MatchModel.begin(BAR, weights))
+        nll.append(sum(nats.sum() for nats, _ in predictions))
     assert nll[0] < 0.9 * nll[1]

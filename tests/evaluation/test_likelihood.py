@@ -39,19 +39,19 @@ def test_each_piece_is_predicted_as_keras_predicts_it_alone(
     loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     for group in (1, 3, 64):
         monkeypatch.setattr(likelihood, "GROUP", group)
-        predictions = likelihood.score_network(loaded, pieces)
+        (predictions,) = likelihood.score_network(loaded, pieces)
         for prediction, (nll, ranks) in zip(predictions, expected, strict=True):
-            np.testing.assert_allclose(prediction[0, 0], nll, atol=1e-4)
-            np.testing.assert_array_equal(prediction[0, 1], ranks)
+            np.testing.assert_allclose(prediction[0], nll, atol=1e-4)
+            np.testing.assert_array_equal(prediction[1], ranks)
 
 
 def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
     dataset = corpus([], some_pieces(2, 8))
     predictions = [
-        np.array([[[3.0, 1], [0, 4]]]),
-        np.array([[[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]]),
+        np.array([[3.0, 1], [0, 4]]),
+        np.array([[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]),
     ]
-    total = likelihood.summarize(predictions, 0, dataset.held_out, dataset, RNG)
+    total = likelihood.summarize(predictions, dataset.held_out, dataset, RNG)
     assert total.nll_per_token == Estimate(1, (0.75, 2))
     assert total.nll_per_note.value == 0.5
     assert total.nll_per_quarter.value == 2
@@ -81,13 +81,13 @@ def test_a_match_model_changes_a_network_as_row_by_row(
     loaded = network.load(tmp_path / "a.keras", CONFIG, 9)
     monkeypatch.setattr(likelihood, "GROUP", group)
     pieces = [*strains(2), *some_pieces(30, 3), np.tile([3, 5, 7, 4, 1], 9)]
-    plain = likelihood.score_network(loaded, pieces)
-    remembering = likelihood.score_network(loaded, pieces, MEMORY)
-    for ids, without, prediction in zip(pieces, plain, remembering, strict=True):
+    (alone,) = likelihood.score_network(loaded, pieces)
+    without, remembering = likelihood.score_network(loaded, pieces, MEMORY)
+    np.testing.assert_equal(without, alone)
+    for ids, prediction in zip(pieces, remembering, strict=True):
         state, inputs = loaded.initial_state(), np.append(0, ids[:-1])
         rows = np.concatenate([state.step(np.array([token_id])) for token_id in inputs])
-        np.testing.assert_allclose(prediction[1], apply_row_by_row(rows, ids), atol=1e-4)
-        np.testing.assert_array_equal(prediction[0], without[0])
+        np.testing.assert_allclose(prediction, apply_row_by_row(rows, ids), atol=1e-4)
 
 
 @pytest.mark.parametrize("cells", [ngram.CELLS, 50], ids=["in one part", "in several parts"])
@@ -97,27 +97,25 @@ def test_a_match_model_changes_an_ngram_as_row_by_row(
     *_, trigram = ngram.count_ngrams(some_pieces(20, 30), 9, 3)
     monkeypatch.setattr(ngram, "CELLS", cells)
     pieces = [*strains(1), *some_pieces(9)]
-    predictions = likelihood.score_ngram(trigram, pieces, MEMORY)
-    for ids, prediction in zip(pieces, predictions, strict=True):
+    without, remembering = likelihood.score_ngram(trigram, pieces, MEMORY)
+    for ids, (nll, _), prediction in zip(pieces, without, remembering, strict=True):
         rows = np.log(np.concatenate(list(trigram.probabilities(ids))))
-        np.testing.assert_allclose(prediction[1], apply_row_by_row(rows, ids), rtol=1e-5)
-        np.testing.assert_allclose(prediction[0, 0], -rows[np.arange(len(ids)), ids], rtol=1e-5)
+        np.testing.assert_allclose(prediction, apply_row_by_row(rows, ids), rtol=1e-5)
+        np.testing.assert_allclose(nll, -rows[np.arange(len(ids)), ids], rtol=1e-5)
 
 
 def test_a_match_model_helps_in_repeats_only() -> None:
-    ids, uniform = strains(1)[0], Uniform(9)
-    network: Any = uniform
-    predictions = likelihood.score_network(network, [ids], MEMORY)
-    sections: Any = likelihood.by_section(
-        [ids], {"without": (predictions, 0), "with": (predictions, 1)}
-    )
+    ids = strains(1)[0]
+    network: Any = Uniform(9)
+    without, remembering = likelihood.score_network(network, [ids], MEMORY)
+    sections: Any = likelihood.by_section([ids], {"without": without, "with": remembering})
     assert sections["first third"]["with"] > 0.9 * np.log(9)
     assert sections["last third"]["with"] < 0.5 * np.log(9)
     inside, outside = sections["in repeats of 8"], sections["outside repeats of 8"]
     assert (inside["share"], outside["share"]) == (16 / 37, 21 / 37)
     assert inside["with"] < 0.3 * np.log(9) < 0.9 * np.log(9) < outside["with"]
     mean = inside["share"] * inside["with"] + outside["share"] * outside["with"]
-    assert mean == pytest.approx(predictions[0][1, 0].mean())
+    assert mean == pytest.approx(remembering[0][0].mean())
     assert sections["in repeats of 32"] == {"share": 0, "without": None, "with": None}
 
 
