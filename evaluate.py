@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from midilstm import cli
 from midilstm.config import EvaluationConfig
@@ -33,7 +34,7 @@ def evaluate(config: EvaluationConfig) -> None:
     result = evaluate_model(config)
     show(result)
     if config.json:
-        text = json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(asdict(result), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(config.json, text + "\n")
         print(printable(f"Wrote {config.json}"))
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.midi import DRUMS
+from midilstm.repetition.metrics import repeat_lags
 
 STEPS = 24  # per quarter note, as in MusPy: eighths and twelfths of a quarter are whole steps
 BAR = 4 * STEPS
@@ -94,12 +95,6 @@ def scale_consistency(notes: NoteArray) -> float:
     return float(largest / (counts.sum() or np.nan))
 
 
-def repeated_ngrams(notes: NoteArray, length: int = 4) -> float:
-    """Return the share of runs of `length` ids that came earlier in the piece."""
-    runs = list(zip(*(notes.ids[offset:].tolist() for offset in range(length)), strict=False))
-    return 1 - len(set(runs)) / (len(runs) or np.nan)
-
-
 def inter_onsets(notes: NoteArray) -> np.ndarray:
     """Return the steps between neighbouring onsets, int [onsets - 1]; a chord is one onset."""
     return np.diff(np.unique(notes.start))
@@ -146,7 +141,7 @@ PITCH_FEATURES: dict[str, Feature] = {
     "scale consistency": scale_consistency,
     "notes per quarter": lambda notes: len(notes.start) * STEPS / (notes.end or np.nan),
     "repeated tokens": lambda notes: mean(notes.ids[1:] == notes.ids[:-1]),
-    "repeated 4-grams": repeated_ngrams,
+    "repeated 4-grams": lambda notes: mean(repeat_lags(notes.ids, 4) > 0),
 }
 RHYTHM_FEATURES: dict[str, Feature] = {  # for encodings that keep the rhythm
     "inter-onset (quarters)": lambda notes: mean(inter_onsets(notes)) / STEPS,

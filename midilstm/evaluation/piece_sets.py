@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,11 @@ def subsample(pieces: Pieces, size: int, rng: np.random.Generator) -> Pieces:
     return {name: ids for index, (name, ids) in enumerate(pieces.items()) if index in chosen}
 
 
+def reading_flags(config: ReadingConfig) -> dict[str, Any]:
+    """Return where MIDI files are and how they are read."""
+    return {flag.name: getattr(config, flag.name) for flag in fields(ReadingConfig)}
+
+
 def load_music(
     config: DataConfig, settings: RunSettings | None, vocabulary: Vocabulary
 ) -> tuple[Dataset, list[str]]:
@@ -41,8 +47,7 @@ def load_music(
     if settings is None:
         other = replace(config, validation=0, transpose=False)
         return convert_to_vocabulary(load_dataset(other, merges=merges), vocabulary)
-    reading = {item.name: getattr(config, item.name) for item in fields(ReadingConfig)}
-    dataset = load_dataset(replace(settings.data, **reading), merges=merges)
+    dataset = load_dataset(replace(settings.data, **reading_flags(config)), merges=merges)
     if dataset.fingerprint() == settings.dataset.sha256:
         return dataset, []
     raise InputError(

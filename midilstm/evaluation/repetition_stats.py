@@ -19,12 +19,10 @@ SPANS = (4, 8, 16, 32)
 class SpanStats:
     """How many runs of some tokens came earlier in their piece, and how long before.
 
-    Shares are means over pieces, in all and in each third of a piece; distances in tokens and in
-    bars are medians over all runs.
+    The share is the mean over pieces; distances in tokens and in bars are medians over all runs.
     """
 
     share: Estimate
-    thirds: tuple[float, ...]
     tokens: Estimate
     bars: Estimate
 
@@ -57,12 +55,8 @@ def _measure_spans(
         np.round(start[repeat] - start[repeat - lag[repeat]], 6)
         for start, repeat, lag in zip(starts, repeats, lags, strict=True)
     ]
-    thirds = [np.array_split(lag > 0, 3) for lag in lags if len(lag) >= 3]
     return SpanStats(
         estimate_mean([np.mean(lag > 0) for lag in lags if len(lag)], rng=rng),
-        tuple(
-            float(np.mean([np.mean(part) for part in third])) for third in zip(*thirds, strict=True)
-        ),
         estimate_median([lag[repeat] for lag, repeat in zip(lags, repeats, strict=True)], rng),
         estimate_median(bars, rng),
     )

@@ -1,14 +1,16 @@
-"""Print the result of an evaluation as tables, and summarise it in one sentence."""
+"""Print the result of an evaluation as tables, and summarise it in one sentence.
+
+The rows have the names of the keys of the JSON, which docs/evaluation.md explains.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING
 
-from midilstm.evaluation.copying import CopyStats, SetCopies
+from midilstm.evaluation.copying import CopyStats
 from midilstm.evaluation.estimates import Estimate
-from midilstm.evaluation.features import Statistics
-from midilstm.evaluation.likelihood import Sections
 from midilstm.evaluation.repetition_stats import RepetitionStats
 from midilstm.evaluation.similarity import Similarity
 from midilstm.fileio import printable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from midilstm.evaluation.result import EvaluationResult
 
 SPAN = "8"  # tokens of the repeated runs that the summary is about
-LAG_SPANS = ("8", "16")  # tokens of the repeated runs whose distances are shown
 COPY_LENGTH = "12"  # tokens of the copied runs that the summary is about
 MIN_PIECES = 5  # for an interval over pieces that is worth reading
 MIN_COPIED = 0.1  # share of copied runs below which a model counts as not overfitted
@@ -102,142 +103,77 @@ def summarize_copying(stats: CopyStats) -> str:
 def show(result: EvaluationResult) -> None:
     """Print the whole result."""
     print(printable(f"Evaluation of {result.checkpoint}"))
-    show_prediction(result)
+    columns = dict(result.scores)
+    if baseline := result.ngram_baseline:
+        both = baseline.with_memory
+        best = replace(baseline.best, with_memory=both.best if both else None)
+        columns[f"best n-gram: {baseline.best_ngram.title}"] = best
+    _show_table("Prediction", {k: replace(x, with_memory=None) for k, x in columns.items()})
+    _show_table("Prediction with memory", {k: x.with_memory for k, x in columns.items()})
     if result.memory and result.by_section:
-        show_sections(result.by_section)
+        _show_table("Held-out nats per token by section", _transpose(result.by_section))
     if generated := result.generated:
-        source = f"drawn with --memory={generated.memory or 0:g}"
-        source = "read from files" if generated.memory is None else source
-        print(f"\nGenerated: {generated.pieces} pieces of {generated.length} tokens, {source}")
-    if result.repetition:
-        show_repetition(result.repetition)
-    if result.copying:
-        show_copying(result.copying)
-    if result.statistics:
-        show_statistics(result.statistics)
-    if result.similarity:
-        show_similarity(result.similarity)
+        memory = generated["memory"]
+        source = "read from files" if memory is None else f"drawn with --memory={memory:g}"
+        size = f"{generated['pieces']} pieces of {generated['length']} tokens"
+        print(f"\nGenerated: {size}, {source}")
+    _show_table("Repetition", result.repetition or {})
+    if copying := result.copying:
+        title = f"Found in the {copying.n_training:,} training pieces"
+        _show_table(title, {"generated": copying.generated, "held_out": copying.held_out})
+    if statistics := result.statistics:
+        rows = {"pieces": statistics.pieces, **statistics.values}
+        _show_table("Music: means over pieces", _transpose(rows))
+    if similarity := result.similarity:
+        _show_similarity(similarity)
     print("", *map(printable, (*result.warnings, result.summary)), sep="\n")
 
 
-def table(
-    title: str, heads: Iterable[str], rows: Mapping[str, Sequence[str]], width: int = 32
-) -> None:
-    """Print a table; a cell beyond the heads is a note on its row."""
-    heads = [f"{head.replace('_', ' '):>{width}}" for head in heads]
-    print(f"\n{title}\n{'':32}{''.join(heads)}")
-    for label, cells in rows.items():
-        columns = "".join(f"{cell:>{width}}" for cell in cells[: len(heads)])
-        print(f"  {label:30}{columns}  {' '.join(cells[len(heads) :])}".rstrip())
-
-
-def show_prediction(result: EvaluationResult) -> None:
-    """Print the likelihoods of training and held-out pieces, and of the best n-gram."""
-    columns = {f"{k} ({v.pieces} of {v.n_available})": v for k, v in result.scores.items()}
-    remembering = [likelihood.with_memory for likelihood in columns.values()]
-    if baseline := result.ngram_baseline:
-        columns[f"best n-gram: {baseline.best_ngram.title}"] = baseline.best
-        remembering.append(baseline.with_memory.best if baseline.with_memory else None)
-    rows = {"tokens": [f"{column.tokens:,}" for column in columns.values()]}
-    rows["nats per token"] = [x.nll_per_token.format(".3f") for x in columns.values()]
-    rows["nats per note"] = [x.nll_per_note.format(".3f") for x in columns.values()]
-    rows["nats per quarter note"] = [x.nll_per_quarter.format(".3f") for x in columns.values()]
-    rows["perplexity"] = [x.perplexity.format(".1f") for x in columns.values()]
-    rows["accuracy"] = [x.accuracy.format(".1%") for x in columns.values()]
-    rows["top 5"] = [x.top_5.format(".1%") for x in columns.values()]
-    if any(remembering):
-        cells = [x.nll_per_token.format(".3f") if x else "–" for x in remembering]
-        rows["nats per token with memory"] = cells
-    table("Prediction", columns, rows)
-
-
-def show_sections(sections: Sections) -> None:
-    """Print the held-out loss by section of the pieces."""
-    heads = list(next(iter(sections.values())))
-    rows = {
-        name: [f"{row['share']:.0%}", *(_cell(row[head], ".3f") for head in heads[1:])]
-        for name, row in sections.items()
-    }
-    table("Held-out nats per token by section of the pieces", heads, rows, width=22)
-
-
-def _cell(value: float | None, pattern: str) -> str:
-    return "–" if value is None else format(value, pattern)
-
-
-def show_repetition(sets: Mapping[str, RepetitionStats]) -> None:
-    """Print how much sets of pieces repeat themselves, and from how far."""
-    columns, rows = list(sets.values()), {}
-    for span in columns[0].spans:
-        rows[f"repeated runs of {span}"] = [x.spans[span].share.format(".1%") for x in columns]
-    for span in LAG_SPANS:
-        rows[f"tokens since, runs of {span}"] = [
-            x.spans[span].tokens.format(".4g") for x in columns
-        ]
-        rows[f"bars since, runs of {span}"] = [x.spans[span].bars.format(".4g") for x in columns]
-    for label, extents in (
-        ("longest repeat (tokens)", [x.longest_repeat for x in columns]),
-        ("longest loop (tokens)", [x.longest_loop for x in columns]),
-    ):
-        rows[label] = [f"{extent.format('.0f')}, at most {extent.max}" for extent in extents]
-    rows["pieces that end in a loop"] = [str(x.n_ending_in_loop) for x in columns]
-    heads = [f"{group} ({stats.pieces})" for group, stats in sets.items()]
-    table("Repetition: means and medians", heads, rows)
-
-
-def show_copying(stats: CopyStats) -> None:
-    """Print what generated and held-out pieces share with training pieces."""
-    sets: dict[str, SetCopies] = {"generated": stats.generated}
-    sets |= {"held_out": stats.held_out} if stats.held_out else {}
-    rows, columns = {}, list(sets.values())
-    grams = stats.generated.grams
-    for length in grams:
-        rows[f"runs of {length}, verbatim"] = [x.grams[length].exact.format(".1%") for x in columns]
-    for length in grams:
-        cells = [x.grams[length].transposed.format(".1%") for x in columns]
-        rows[f"runs of {length}, in any key"] = cells
-    heads = [f"{name} ({copies.pieces})" for name, copies in sets.items()]
-    table(f"Found in the {stats.n_training:,} training pieces", heads, rows)
-    for name, copies in sets.items():
-        for words, run in (
-            ("verbatim", copies.longest),
-            ("in any key", copies.longest_transposed),
-        ):
-            shift = f", {run.semitones:+d} semitones" if run.semitones else ""
-            line = f"  longest {words}, {name.replace('_', ' ')}: {run.length} tokens of "
-            line += f"{run.piece} (from token {run.piece_start + 1}{shift}) in {run.name} "
-            print(printable(line + f"(from token {run.start + 1})"))
-
-
-def show_statistics(statistics: Statistics) -> None:
-    """Print the means of musical features of each set."""
-    rows = {}
-    for label, row in statistics.values.items():
-        skipped = _skipped({group: feature.n_skipped for group, feature in row.items()})
-        rows[label] = [*(feature.format(".2f") for feature in row.values()), skipped]
-    heads = [f"{group} ({count})" for group, count in statistics.pieces.items()]
-    table("Music: means over pieces", heads, rows)
-
-
-def _skipped(counts: Mapping[str, int]) -> str:
-    parts = [f"{count} {group.replace('_', ' ')}" for group, count in counts.items() if count]
-    return f"skipped: {', '.join(parts)}" if parts else ""
-
-
-def show_similarity(similarity: Similarity) -> None:
+def _show_similarity(similarity: Similarity) -> None:
     """Print the overlaps of generated with reference pieces, beside those of training pieces."""
-    group, mean = similarity.reference_set, similarity.mean_overlap
-    rows = {
-        name: [_cell(overlap.value, ".2f"), _cell(overlap.reference, ".2f")]
-        for name, overlap in similarity.features.items()
-    }
-    rows[f"mean of {mean.features}"] = [mean.format(".2f"), mean.reference.format(".2f")]
-    for name, overlap in similarity.distributions.items():
-        cells = [_cell(overlap.value, ".2f"), _cell(overlap.reference, ".2f")]
-        rows[name] = [*cells, _skipped(overlap.n_skipped)]
-    sizes = similarity.pieces
-    title = f"Similarity of {sizes['generated']} generated to {sizes[group]} "
-    title += f"{group.replace('_', ' ')} pieces: 1 = the same"
-    table(title, ["generated", "training pieces"], rows)
+    mean, rows = similarity.mean_overlap, {**similarity.features, **similarity.distributions}
+    generated: dict[str, object] = {name: row.value for name, row in rows.items()}
+    training: dict[str, object] = {name: row.reference for name, row in rows.items()}
+    name = f"mean of {mean.features} features"
+    generated[name], training[name] = Estimate(mean.value, mean.interval), mean.reference
+    title = f"Similarity to {similarity.reference_set.replace('_', ' ')} pieces: 1 = the same"
+    _show_table(title, {"generated": generated, "training": training})
     if similarity.skipped_features:
         print("  Features of rhythm and instruments are skipped: the encoding does not keep them.")
+
+
+def _transpose(rows: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    """Return the columns of a table of rows."""
+    heads = next(iter(rows.values()))
+    return {head: {label: row[head] for label, row in rows.items()} for head in heads}
+
+
+def _to_cells(stats: object, prefix: str = "") -> dict[str, str]:
+    """Return the values of nested statistics as text, by the names that lead to them."""
+    cells: dict[str, str] = {}
+    for key, value in (stats if isinstance(stats, Mapping) else vars(stats)).items():
+        label = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Estimate):
+            counts = [(name, x) for name, x in vars(value).items() if isinstance(x, int) and x]
+            notes = [f"{name.removeprefix('n_')} {count}" for name, count in counts]
+            cells[label] = ", ".join([value.format(".4g"), *notes])
+        elif isinstance(value, Mapping) or is_dataclass(value):
+            cells |= _to_cells(value, f"{label} ")
+        elif value is not None:
+            cells[label] = format(value, ".4g" if isinstance(value, float) else "")
+    return cells
+
+
+def _show_table(title: str, columns: Mapping[str, object]) -> None:
+    """Print nested statistics, a column for each that is not None; a dash is a missing value."""
+    texts = {head.replace("_", " "): _to_cells(stats) for head, stats in columns.items() if stats}
+    if not texts:
+        return
+    lines = [["", *texts]]
+    for label in dict.fromkeys(label for cells in texts.values() for label in cells):
+        lines.append([label, *(cells.get(label, "–") for cells in texts.values())])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for label, *cells in lines:
+        row = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        print(printable(f"  {label:{widths[0]}}{row}"))

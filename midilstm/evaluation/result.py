@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from midilstm.config import DataConfig, EvaluationConfig, SamplingConfig
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation import piece_sets, report
-from midilstm.evaluation.baseline import BaselineStats, measure_prediction
+from midilstm.evaluation.baseline import PredictionStats, measure_prediction
 from midilstm.evaluation.copying import CopyStats, compare_copying, write_copies
 from midilstm.evaluation.features import Statistics
-from midilstm.evaluation.likelihood import Likelihood, Sections
 from midilstm.evaluation.repetition_stats import RepetitionStats, compare_repetition
 from midilstm.evaluation.similarity import Similarity, compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
@@ -23,63 +21,32 @@ from midilstm.model_dir import load_settings
 from midilstm.repetition.match_model import MatchWeights, bars_per_token
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The music that a model is evaluated on."""
-
-    folder: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class GeneratedSet:
-    """The generated pieces, their length in tokens, and the match model's strength.
-
-    The strength is None for pieces that were read from files.
-    """
-
-    pieces: int
-    length: int
-    memory: float | None
-
-
 @dataclass(frozen=True, kw_only=True)
-class EvaluationResult:
-    """What an evaluation measured; None for what could not be."""
+class EvaluationResult(PredictionStats):
+    """What an evaluation measured, as `--json` writes it; None for what could not be measured."""
 
     checkpoint: str
     encoding: str
-    corpus: Corpus
+    corpus: Mapping[str, str]
     other_corpus: bool
     seed: int
     temperature: float
     top_p: float
     memory: MatchWeights | None
-    scores: Mapping[str, Likelihood]
-    ngram_baseline: BaselineStats | None
-    by_section: Sections | None
     warnings: tuple[str, ...]
-    generated: GeneratedSet | None = None
+    generated: Mapping[str, float | None] | None = None
     repetition: Mapping[str, RepetitionStats] | None = None
     statistics: Statistics | None = None
     similarity: Similarity | None = None
     copying: CopyStats | None = None
     summary: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as `--json` writes it."""
-        return asdict(self)
-
 
 def evaluate_model(config: EvaluationConfig) -> EvaluationResult:
     """Evaluate a checkpoint on the training run's dataset or on other music, and its new pieces."""
     model = open_model(config.model_dir, config.checkpoint)
     reading = DataConfig(
-        data_dir=config.data_dir,
-        jobs=config.jobs,
-        max_file_seconds=config.max_file_seconds,
-        scheduler=config.scheduler,
-        cache=config.cache,
+        **piece_sets.reading_flags(config),
         min_notes=config.min_notes,
         encoding=model.vocabulary.encoding_name,
         pedal=model.pedal,
@@ -93,16 +60,14 @@ def evaluate_model(config: EvaluationConfig) -> EvaluationResult:
     result = EvaluationResult(
         checkpoint=str(model.checkpoint_path),
         encoding=model.vocabulary.encoding_name,
-        corpus=Corpus(str(config.data_dir), dataset.fingerprint()),
+        corpus={"folder": str(config.data_dir), "sha256": dataset.fingerprint()},
         other_corpus=config.other_corpus,
         seed=config.seed,
         temperature=config.temperature,
         top_p=config.top_p,
         memory=model.match_weights,
-        scores=prediction.scores,
-        ngram_baseline=prediction.ngram_baseline,
-        by_section=prediction.by_section,
         warnings=tuple(warnings),
+        **vars(prediction),
     )
     if config.generated or config.samples:
         result = _compare_generated(result, config, reading, model, dataset)
@@ -138,7 +103,7 @@ def _compare_generated(
     statistics, similarity = compare_music(sets, vocabulary, rng)
     return replace(
         result,
-        generated=GeneratedSet(len(generated), length, memory),
+        generated={"pieces": len(generated), "length": length, "memory": memory},
         repetition=compare_repetition(sets, bars_per_token(vocabulary), repetition_rng),
         statistics=statistics,
         similarity=similarity,

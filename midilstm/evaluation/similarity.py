@@ -15,13 +15,7 @@ import numpy as np
 from midilstm.evaluation import features as statistics
 from midilstm.evaluation import mgeval
 from midilstm.evaluation.estimates import Estimate, percentile_interval
-from midilstm.evaluation.features import (
-    Feature,
-    NoteArray,
-    Statistics,
-    compare_features,
-    feature_matrix,
-)
+from midilstm.evaluation.features import Feature, NoteArray, Statistics, feature_matrix
 from midilstm.evaluation.piece_sets import Pieces, to_note_arrays
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -46,13 +40,6 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class DistributionOverlap(Overlap):
-    """The overlap of two histograms, and the number of pieces per set that lack a value."""
-
-    n_skipped: Mapping[str, int]
-
-
-@dataclass(frozen=True)
 class MeanOverlap(Estimate):
     """The mean overlap over so many features, and that of other reference pieces."""
 
@@ -68,7 +55,7 @@ class Similarity:
     pieces: Mapping[str, int]
     features: Mapping[str, Overlap]
     mean_overlap: MeanOverlap
-    distributions: Mapping[str, DistributionOverlap]
+    distributions: Mapping[str, Overlap]
     skipped_features: tuple[str, ...]
 
 
@@ -107,20 +94,16 @@ def kde_overlap(
     return np.minimum(p, q).sum(1)
 
 
-def _finite(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pieces have a value, bool [pieces], and the vectors of those."""
-    vectors = matrix if matrix.ndim > 1 else matrix[:, None]
-    is_finite = np.isfinite(vectors).all(1)
-    return is_finite, vectors[is_finite]
-
-
 def distance_overlaps(reference: np.ndarray, others: np.ndarray, draws: Draws) -> np.ndarray:
     """Return the overlap of distances within the reference and to other pieces, float [draws].
 
-    A piece that was drawn twice is not compared with itself. The result is empty for fewer than
-    three reference pieces or two others.
+    Both are a feature's values, float [pieces] or [pieces, size]; pieces with NaN are left out. A
+    piece that was drawn twice is not compared with itself. The result is empty for fewer than three
+    reference pieces or two others.
     """
-    (in_reference, reference), (in_others, others) = _finite(reference), _finite(others)
+    reference, others = (x if x.ndim > 1 else x[:, None] for x in (reference, others))
+    in_reference, in_others = np.isfinite(reference).all(1), np.isfinite(others).all(1)
+    reference, others = reference[in_reference], others[in_others]
     if len(reference) < 3 or len(others) < 2:
         return np.empty(0)
     weights, other_weights = draws[0][:, in_reference], draws[1][:, in_others]
@@ -150,26 +133,15 @@ def _draw(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws]
     return (reference, generated), (np.ones((n_subsets, n_reference)), np.array(peers, float))
 
 
-def _mean(values: np.ndarray) -> float | None:
+def _finite_mean(values: np.ndarray) -> float | None:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
 
 
-def _mean_overlap(overlaps: list[np.ndarray], references: list[np.ndarray]) -> MeanOverlap:
-    """Return the mean over features of overlaps and of reference overlaps, float [draws] each.
-
-    Resampled sets share pieces and are less similar than they should be, so the interval is moved
-    to lie around the value of the whole sets.
-    """
-    peers = np.mean(references, axis=0) if references else np.empty(0)
-    reference = Estimate(_mean(peers), percentile_interval(peers))
-    if not overlaps:
-        return MeanOverlap(reference=reference)
-    means, interval = np.mean(overlaps, axis=0), None
-    if len(means) > 1 and (spread := percentile_interval(means[1:] - np.nanmean(means[1:]))):
-        low, high = np.clip(means[0] + np.array(spread), 0, 1).tolist()
-        interval = low, high
-    return MeanOverlap(float(means[0]), interval, reference, len(overlaps))
+def _average_features(overlaps: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Return the mean over the features that have overlaps, float [draws], and their number."""
+    present = [draws for draws in overlaps if len(draws)]
+    return np.mean(present, axis=0) if present else np.empty(0), len(present)
 
 
 def compare_distances(
@@ -177,36 +149,37 @@ def compare_distances(
 ) -> tuple[dict[str, Overlap], MeanOverlap]:
     """Return the overlap of distances by feature, and its mean.
 
-    `sets` are the reference, the generated pieces, and peers: other human-written pieces.
+    `sets` are the reference, the generated pieces, and peers: other human-written pieces. Resampled
+    sets share pieces and are less similar than they should be, so the interval of the mean is moved
+    to lie around the value of the whole sets.
     """
     reference, generated, peers = (feature_matrix(features, pieces) for pieces in sets)
     draws, peer_draws = _draw([len(pieces) for pieces in sets], rng)
-    rows, overlaps, references = {}, [], []
-    for name in features:
-        overlap = distance_overlaps(reference[name], generated[name], draws)
-        of_peers = distance_overlaps(reference[name], peers[name], peer_draws)
-        overlaps += [overlap] if len(overlap) else []
-        references += [of_peers] if len(of_peers) else []
-        rows[name] = Overlap(float(overlap[0]) if len(overlap) else None, _mean(of_peers))
-    return rows, _mean_overlap(overlaps, references)
+    overlaps = [distance_overlaps(reference[x], generated[x], draws) for x in features]
+    of_peers = [distance_overlaps(reference[x], peers[x], peer_draws) for x in features]
+    rows = {
+        name: Overlap(_finite_mean(overlap[:1]), _finite_mean(of_peer))
+        for name, overlap, of_peer in zip(features, overlaps, of_peers, strict=True)
+    }
+    means, n_features = _average_features(overlaps)
+    peer_means, _ = _average_features(of_peers)
+    interval = None
+    if len(means) > 1 and (spread := percentile_interval(means[1:] - np.nanmean(means[1:]))):
+        low, high = np.clip(means[0] + np.array(spread), 0, 1).tolist()
+        interval = low, high
+    of_others = Estimate(_finite_mean(peer_means), percentile_interval(peer_means))
+    return rows, MeanOverlap(_finite_mean(means[:1]), interval, of_others, n_features)
 
 
-def compare_distribution(
-    sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
-) -> DistributionOverlap:
+def compare_distribution(sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator) -> Overlap:
     """Return the common part of the histograms of the reference and the generated pieces.
 
     `sets` are as in `compare_distances`, each piece's values int [n]. A set's histogram is the mean
-    of those of its pieces.
+    of those of its pieces that have values.
     """
     present = [[piece for piece in pieces if len(piece)] for pieces in sets]
-    sizes = [len(pieces) for pieces in present]
-    n_skipped = {
-        "generated": len(sets[1]) - sizes[1],
-        "reference": len(sets[0]) - sizes[0],
-    }
-    if not sizes[0] or not sizes[1]:
-        return DistributionOverlap(None, None, n_skipped)
+    if not present[0] or not present[1]:
+        return Overlap(None, None)
     values = np.unique(np.concatenate([piece for pieces in present for piece in pieces]))
     reference, generated, peers = (  # float [pieces, values], each row summing to 1
         np.array(
@@ -215,12 +188,11 @@ def compare_distribution(
         for part in present
     )
     overlap = float(np.minimum(reference.mean(0), generated.mean(0)).sum())
-    if not sizes[2]:
-        return DistributionOverlap(overlap, None, n_skipped)
-    _, (_, weights) = _draw(sizes, rng)
+    if not len(peers):
+        return Overlap(overlap, None)
+    _, (_, weights) = _draw([len(pieces) for pieces in present], rng)
     means = weights @ peers / weights.sum(1, keepdims=True)
-    of_peers = np.minimum(reference.mean(0), means).sum(1)
-    return DistributionOverlap(overlap, _mean(of_peers), n_skipped)
+    return Overlap(overlap, _finite_mean(np.minimum(reference.mean(0), means).sum(1)))
 
 
 def measure_similarity(
@@ -264,4 +236,4 @@ def compare_music(
         group: to_note_arrays(pieces, vocabulary, similarity_rng) for group, pieces in sets.items()
     }
     similarity = measure_similarity(notes, similarity_rng, has_rhythm=has_rhythm)
-    return compare_features(notes, features, rng), similarity
+    return statistics.compare_features(notes, features, rng), similarity

@@ -42,12 +42,6 @@ def test_bars_are_sums_of_the_advances_of_ids() -> None:
     assert (stats.tokens.value, stats.bars.value) == (5, 1.5)
 
 
-def test_a_repeat_counts_in_the_third_where_it_stands() -> None:
-    ids = np.append(np.arange(100), np.arange(20))
-    thirds = measure_repetition([ids], [0.25] * 100, RNG).spans["8"].thirds
-    assert thirds == pytest.approx([0, 0, 13 / 37])
-
-
 def test_longest_repeats_and_loops_have_a_mean_and_a_maximum() -> None:
     new = np.arange(8) + 1
     looping = np.concatenate([new, np.tile([3, 5, 7], 8)])  # 24 ids: six bars of a loop
