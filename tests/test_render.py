@@ -2,12 +2,14 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from midi_bytes import notes, smf
 
 import render
+from midilstm.rendering import MARK, write_marked
 from midilstm.rendering.timeline import TimedPiece
 
 A4 = smf(notes((0, 8, 69)))
@@ -18,6 +20,7 @@ OUTPUTS = {
     "--musicxml": "x.musicxml",
     "--page": "index.html",
 }
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(params=OUTPUTS)
@@ -40,22 +43,23 @@ def write_by_age(folder: Path, *names: str) -> None:
 
 
 def test_without_files_the_newest_readable_piece_is_rendered(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: Capture
 ) -> None:
-    write_by_age(tmp_path, "b.mid", "c.mid", "a.mid")
+    write_by_age(tmp_path, ".hidden.mid", "b.mid", "c.mid", "a.mid")
     (tmp_path / "broken.mid").write_bytes(b"not music")
     assert render.main(["--piano-roll", "--output-dir", str(tmp_path)]) == 0
     assert [path.name for path in tmp_path.glob("*.png")] == ["b.png"]
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'b.png'}\n"
-    assert "broken.mid" in printed.err
+    assert_one_sentence(printed.err, "broken.mid")
 
 
 def test_the_page_lists_readable_pieces_newest_first_and_warns_of_all_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: Capture
 ) -> None:
-    write_by_age(tmp_path, "new.mid", "middle.MID", "old.midi")
+    write_by_age(tmp_path, "new.mid", ".hidden.mid", "middle.MID", "old.midi")
     (tmp_path / "bad.mid").write_bytes(b"not music")
+    (tmp_path / ".partial-bad.mid").write_bytes(b"MThd")
     (tmp_path / "dangling.mid").symlink_to(tmp_path / "nowhere")
     (tmp_path / "endless.mid").symlink_to("/dev/zero")
     (tmp_path / "itself.mid").symlink_to("itself.mid")
@@ -67,9 +71,9 @@ def test_the_page_lists_readable_pieces_newest_first_and_warns_of_all_others(
     page, lines = (tmp_path / "index.html").read_text(), capsys.readouterr().err.splitlines()
     offsets = [page.find(f'"{name}"') for name in ("new.mid", "middle.MID", "old.midi")]
     assert -1 < offsets[0] < offsets[1] < offsets[2]
+    assert page.count('.mid"') == 1
     skipped = [f"{name}.mid" for name in ("bad", "dangling", "endless", "itself", "folder", "pipe")]
     for name in skipped:
-        assert f'"{name}"' not in page
         assert [name in line for line in lines].count(True) == 1
     assert len(lines) == len(skipped)
 
@@ -80,7 +84,7 @@ NAMES = ("a" * 251, "\x1b[31mred\nline\x07", "<img src=x onerror=alert(1)>", "ca
 
 @pytest.mark.parametrize("name", NAMES, ids=["long", "escapes", "html", "latin-1"])
 def test_any_file_name_is_printed_as_plain_text(
-    name: str, flag: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str, flag: str, tmp_path: Path, capfd: Capture
 ) -> None:
     path = tmp_path / f"{name}.mid"
     path.write_bytes(A4)
@@ -94,7 +98,7 @@ def test_any_file_name_is_printed_as_plain_text(
 
 
 def test_ctrl_c_stops_with_one_word_and_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(piece: TimedPiece) -> bytes:
         signal.raise_signal(signal.SIGINT)
@@ -119,7 +123,7 @@ def test_ctrl_c_stops_with_one_word_and_writes_nothing(
     ids=["missing", "empty", "html", "no-notes", "too-long"],
 )
 def test_an_unreadable_file_is_reported_in_one_sentence(
-    content: bytes | None, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: bytes | None, expected: str, tmp_path: Path, capsys: Capture
 ) -> None:
     if content is not None:
         (tmp_path / "x.mid").write_bytes(content)
@@ -132,14 +136,15 @@ def test_an_unreadable_file_is_reported_in_one_sentence(
     [([], "--musicxml or --page"), (["--piano-roll"], "sample.py"), (["--page"], "sample.py")],
 )
 def test_missing_flags_or_pieces_are_reported_in_one_sentence(
-    flags: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: list[str], expected: str, tmp_path: Path, capsys: Capture
 ) -> None:
-    assert render.main([*flags, "--output-dir", str(tmp_path / "nowhere")]) == 2
+    (tmp_path / ".hidden.mid").write_bytes(A4)
+    assert render.main([*flags, "--output-dir", str(tmp_path)]) == 2
     assert_one_sentence(capsys.readouterr().err, expected)
 
 
 def test_an_earlier_output_is_replaced_and_a_users_file_is_kept(
-    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flag: str, tmp_path: Path, capsys: Capture
 ) -> None:
     path, result = tmp_path / "x.mid", tmp_path / OUTPUTS[flag]
     command = [str(path), flag, "--output-dir", str(tmp_path)]
@@ -158,3 +163,12 @@ def test_an_earlier_output_is_replaced_and_a_users_file_is_kept(
     os.mkfifo(result)
     assert render.main(command) == 2
     assert_one_sentence(capsys.readouterr().err, result.name)
+
+
+def test_writers_of_one_file_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    outputs = [MARK.encode() + bytes([index]) * 10**6 for index in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(write_marked, outputs, [path] * 16)) == {str(path)}
+    assert path.read_bytes() in outputs
+    assert [*tmp_path.iterdir()] == [path]
