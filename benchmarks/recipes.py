@@ -204,7 +204,7 @@ def train_network(
     """
     import numpy as np
 
-    from midilstm.data import batches
+    from midilstm.data import batches, report
     from midilstm.training import weights
     from midilstm.training.heldout import HeldOutEvaluator
 
@@ -212,7 +212,9 @@ def train_network(
     if recipe.transpose:
         keys = np.array([vocabulary.transposed(semitones) for semitones in KEYS])
     pieces, held_out = list(dataset.training.values()), list(dataset.held_out.values())
-    count = batches.batch_count(sum(map(len, pieces)), BATCH_SIZE, SEQUENCE_LENGTH)
+    n_tokens = sum(map(len, pieces))
+    report.require_batch(n_tokens, BATCH_SIZE, SEQUENCE_LENGTH)
+    count = batches.batch_count(n_tokens, BATCH_SIZE, SEQUENCE_LENGTH)
     evaluator = HeldOutEvaluator(network)
     curve: list[EpochMetrics] = []
     for epoch in range(math.ceil(steps / count)):

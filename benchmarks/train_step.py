@@ -1,4 +1,6 @@
-"""Time one training step of the classic network: this project's LSTM, stock Keras and PyTorch.
+"""Time a training step of the classic network with this project's LSTM, stock Keras and PyTorch.
+
+    python benchmarks/train_step.py --quick
 
 All run in one process, one step each in turn, so that a busy machine slows all of them alike.
 """
@@ -17,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-# The layer lies one folder up, and a script's own folder is all that Python looks in.
+# The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.results import markdown_head, markdown_row
 
 EMBEDDING = 512
 DROPOUT = 0.2
@@ -51,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=15, help="timed steps of each contender")
+    parser.add_argument("--rounds", type=int, default=15, help="timed steps per implementation")
     parser.add_argument(
         "--patience",
         type=float,
@@ -124,7 +127,7 @@ def make_torch_step(size: Size, ids: Any, targets: Any) -> Callable[[], float]:
 
 
 def make_steps(size: Size) -> dict[str, Callable[[], Any]]:
-    """Return, by name, what takes one step; PyTorch is left out where it is not installed."""
+    """Return functions that take one step, by name; PyTorch only where it is installed."""
     import keras
     import tensorflow as tf
 
@@ -166,7 +169,7 @@ def read_busy_seconds() -> float:
 def time_rounds(
     steps: dict[str, Callable[[], Any]], rounds: int, patience: float
 ) -> tuple[list[dict[str, float]], float]:
-    """Return seconds by contender for each round, and other programs' mean share of the machine.
+    """Return seconds by name for each round, and other programs' mean share of the machine.
 
     Rounds in which others took over a tenth of the machine are left out and repeated, for at most
     `patience` seconds; if fewer than three quiet ones come, all rounds are returned.
@@ -188,7 +191,7 @@ def time_rounds(
 
 
 def time_steps(size: Size, rounds: int, patience: float) -> dict[str, Any]:
-    """Return median seconds by contender, first-step seconds, ratios and the machine's peak."""
+    """Return median seconds by name, first-step seconds, ratios and the machine's peak."""
     steps = make_steps(size)
     first: dict[str, float] = {}
     for name, step in steps.items():
@@ -230,7 +233,7 @@ def format_row(result: dict[str, Any]) -> str:
         for name in map("/".join, RATIOS)
     ]
     shares = [f"{result['share_of_peak']:.0%}", f"{result['others']:.0%}"]
-    return "| " + " | ".join([*sizes, *times, *ratios, *shares]) + " |"
+    return markdown_row([*sizes, *times, *ratios, *shares])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -239,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     columns = [*asdict(Size()), "stock ms", "ours ms", "ours, jit ms", "torch ms"]
     columns += ["stock/ours", "stock/jit", "jit/torch", "jit of peak", "others"]
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    print(*markdown_head(columns), sep="\n")
     results = []
     for size in get_sizes(quick=args.quick):
         results.append(time_steps(size, 5 if args.quick else args.rounds, args.patience))
