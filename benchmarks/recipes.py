@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import train
-from midilstm.config import DataConfig, ModelConfig
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.tokenizers.vocabulary import KEYS
 
@@ -17,16 +16,16 @@ BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is built and trained."""
+    """How a network is built and trained; the defaults are those of train.py."""
 
-    layers: int
-    units: int
-    dropout: float
-    input_dropout: float
-    learning_rate: float
-    ema: float
-    transpose: bool
-    shuffle: bool
+    layers: int = ModelConfig.layers
+    units: int = ModelConfig.units
+    dropout: float = ModelConfig.dropout
+    input_dropout: float = ModelConfig.input_dropout
+    learning_rate: float = TrainConfig.learning_rate
+    ema: float = TrainConfig.ema
+    transpose: bool = DataConfig.transpose
+    shuffle: bool = TrainConfig.shuffle
     clip: float = 0.0  # largest norm of a gradient (0 = off)
     warm_up: int = 1  # steps in which the learning rate rises
     has_decay: bool = False  # whether the learning rate falls to 0 as a cosine
@@ -52,23 +51,10 @@ class Recipe:
         return rate * (1 + math.cos(math.pi * step / steps)) / 2 if self.has_decay else rate
 
 
-def recipe_of(*flags: str) -> Recipe:
-    """Return the recipe of train.py with these flags."""
-    config = train.parse_args(flags)
-    network, training = config.model, config.train
-    return Recipe(
-        layers=network.layers,
-        units=network.units,
-        dropout=network.dropout,
-        input_dropout=network.input_dropout,
-        learning_rate=training.learning_rate,
-        ema=training.ema,
-        transpose=config.data.transpose,
-        shuffle=training.shuffle,
-    )
-
-
-RECIPE, CLASSIC = recipe_of(), recipe_of("--classic")
+RECIPE = Recipe()
+# The usual recipe of programs of this kind, as train.py --classic has it.
+CLASSIC = replace(RECIPE, layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
+CLASSIC = replace(CLASSIC, ema=0.0, transpose=False, shuffle=False)
 LARGE = replace(RECIPE, units=512, dropout=0.5, input_dropout=0.5)
 RECIPES = {
     "recipe": RECIPE,

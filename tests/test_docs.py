@@ -1,4 +1,4 @@
-"""README and docs: commands run, flags, links, files and functions exist, JSON keys are defined."""
+"""In README and docs, commands run, links, flags and functions exist, JSON keys are defined."""
 
 import importlib
 import os
@@ -66,12 +66,12 @@ def test_all_other_commands_run_and_their_json_keys_are_defined(
 
 
 def test_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for script in QUICK:
+    for script in (*QUICK, "benchmarks.fuzz", "benchmarks.soak"):
         with pytest.raises(SystemExit):
             importlib.import_module(script).parse_args(["--help"])
     flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
     for page in (README, *DOCS, ROOT / "docs" / "robustness.md"):
-        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", read(page))) <= flags | {"--minutes"}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", read(page))) <= flags
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
