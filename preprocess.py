@@ -41,14 +41,15 @@ def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
 def run(config: ReportConfig) -> None:
     """Read the folder, split its pieces, cut them into batches, and print the result."""
     from midilstm.data.dataset import load_dataset
-    from midilstm.data.report import build_report, print_report
+    from midilstm.data.report import print_report, report_to_json
     from midilstm.fileio import write_atomically
 
     dataset = load_dataset(config.data)
-    report = build_report(dataset, config.batch.batch_size, config.batch.seq_length)
-    print_report(report)
+    batch_shape = config.batch.batch_size, config.batch.seq_length
+    print_report(dataset, *batch_shape)
     if config.report:
-        write_atomically(config.report, json.dumps(report.to_json(), indent=2) + "\n")
+        report = report_to_json(dataset, *batch_shape)
+        write_atomically(config.report, json.dumps(report, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -137,10 +137,10 @@ def test_files_that_were_read_in_part_are_reported(
     dataset.pieces["piece5.mid"] = replace(
         piece, hanging_notes=3, inexact_meta=2, warnings=("cut short",)
     )
-    data_report = report.build_report(dataset, 2, 8)
-    assert (data_report.hanging_notes, data_report.inexact_meta) == (3, 2)
-    assert data_report.truncated == {"piece5.mid": ("cut short",)}
-    report.print_report(data_report)
+    as_json = report.report_to_json(dataset, 2, 8)
+    assert (as_json["hanging_notes"], as_json["inexact_meta"]) == (3, 2)
+    assert as_json["truncated"] == {"piece5.mid": ("cut short",)}
+    report.print_report(dataset, 2, 8)
     printed = capsys.readouterr().out
     assert "hanging notes   3, which never end" in printed
     assert "inexact meta    2 tempos and time signatures" in printed

@@ -11,9 +11,10 @@ from typing import Any
 
 import platformdirs
 
+from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult
+
 MAX_BYTES = 2**30  # of the database file; the oldest entries are deleted first
 LOCK_TIMEOUT = 5.0  # seconds to wait for the transaction of another run
-TABLE = "CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, body BLOB)"
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -29,7 +30,7 @@ def default_path() -> Path:
 
 
 class Cache:
-    """Store JSON objects by key, as a context manager; several runs may share the database.
+    """Store results by key, as a context manager; several runs may share the database.
 
     Without a path, or where the database cannot be opened, is locked or damaged, nothing is stored
     and nothing is found. A damaged database is deleted.
@@ -47,7 +48,7 @@ class Cache:
                     self._path, timeout=LOCK_TIMEOUT, isolation_level=None
                 )
             self._execute("PRAGMA synchronous = OFF")  # a power cut costs at most the database
-            self._execute(TABLE)
+            self._execute("CREATE TABLE IF NOT EXISTS entry (key TEXT PRIMARY KEY, body BLOB)")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,18 +56,19 @@ class Cache:
             self._connection.close()
             self._connection = None
 
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return the object stored under `key`, or None."""
+    def get(self, key: str) -> ParseResult | None:
+        """Return the result stored under `key`, or None."""
         row = self._execute("SELECT body FROM entry WHERE key = ?", key)
         try:
-            value = json.loads(zlib.decompress(row[0])) if row else None
-        except (ValueError, TypeError, zlib.error):
+            values = json.loads(zlib.decompress(row[0])) if row else {}
+            values = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
+            return ParseError(**values) if "reason" in values else ParsedPiece(**values)
+        except (ValueError, TypeError, AttributeError, zlib.error):  # no result, or another's
             return None
-        return value if isinstance(value, dict) else None
 
-    def put(self, key: str, value: dict[str, Any]) -> None:
-        """Store an object under `key`; delete old entries from a database that is too large."""
-        body = zlib.compress(json.dumps(value).encode(), 1)
+    def put(self, key: str, result: ParseResult) -> None:
+        """Store a result under `key`; delete old entries from a database that is too large."""
+        body = zlib.compress(json.dumps(vars(result)).encode(), 1)
         self._execute("INSERT OR REPLACE INTO entry VALUES (?, ?)", key, body)
         row = self._execute(SIZE)
         if row and row[0] > MAX_BYTES:

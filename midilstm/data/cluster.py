@@ -7,30 +7,31 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from pebble import ProcessPool
+
 from midilstm.config import DataConfig
 from midilstm.data import parsing
-from midilstm.data.parsing import ParseError, ParseResult, PendingResult, Submit
+from midilstm.data.parsing import ParseError, ParseResult, Source
 from midilstm.fileio import InputError
 
 BATCH_SIZE = 50  # files per task: a scheduler handles a few hundred tasks per second
-WINDOW = 40 * BATCH_SIZE  # files submitted at once
+WINDOW = 40  # tasks whose files are in memory at once
 TIMEOUT = 10.0  # seconds for a scheduler to answer and to have a worker
 PACKAGE = Path(parsing.__file__).parent.parent
 INSTALL = "pip install -r requirements-dask.txt"
 CRASHED = ParseError("crashed the reader", "ended the Dask worker that read it", False)
 
 
-@contextmanager
-def dask_cluster(config: DataConfig) -> Iterator[Submit]:
-    """Parse on the workers of a Dask scheduler.
+def parse(sources: Iterable[Source], config: DataConfig) -> Generator[ParseResult]:
+    """Parse files on the workers of a Dask scheduler; yield the results in order.
 
     Raise InputError where no scheduler answers, it has no workers, or one lacks a library.
     """
@@ -43,9 +44,27 @@ def dask_cluster(config: DataConfig) -> Iterator[Submit]:
     except (OSError, ValueError) as error:
         start = "start one with 'dask scheduler', workers with 'dask worker' and what it prints"
         raise InputError(f"no Dask scheduler answers at {config.scheduler}: {start}") from error
+
     with client:
+        _require_worker(client)
         _send_package(client)
-        yield _Batches(client, config).submit
+        pending: deque[tuple[list[Source], Any]] = deque()
+        for batch in iter(lambda: list(islice(sources, BATCH_SIZE)), []):
+            pending.append((batch, _submit(client, batch, config)))
+            if len(pending) == WINDOW:
+                yield from _results(client, *pending.popleft(), config)
+        for batch, future in pending:
+            yield from _results(client, batch, future, config)
+
+
+def _require_worker(client: Any) -> None:
+    """Wait for a worker; raise InputError where there is none in time."""
+    try:
+        client.wait_for_workers(1, timeout=TIMEOUT)
+    except TimeoutError as error:
+        address = client.scheduler.address
+        start = f"start some with 'dask worker {address}'"
+        raise InputError(f"the Dask scheduler at {address} has no workers: {start}") from error
 
 
 def _send_package(client: Any) -> None:
@@ -55,111 +74,61 @@ def _send_package(client: Any) -> None:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE.name]:
             del sys.modules[name]
 
-    def missing_library() -> str | None:
-        try:
-            importlib.import_module("midilstm.data.parsing")
-        except ImportError as error:
-            return error.name
-        return None
+    def import_package() -> None:
+        importlib.import_module("midilstm.data.parsing")
 
-    try:
-        client.wait_for_workers(1, timeout=TIMEOUT)
-    except TimeoutError as error:
-        raise _no_workers(client) from error
     with tempfile.TemporaryDirectory(prefix=f"{PACKAGE.name}-") as folder:
         # Python caches what a zip file contains, so each one needs another name.
         name = str(Path(folder, Path(folder).name))
         archive = shutil.make_archive(name, "zip", PACKAGE.parent, PACKAGE.name)
         client.run(forget_package)
         client.upload_file(archive)
-    for worker, library in client.run(missing_library).items():
-        if library:
-            raise InputError(f"the Dask worker at {worker} lacks {library}: there, {INSTALL}")
+    for worker, error in client.run(import_package, on_error="return").items():
+        if isinstance(error, ImportError):
+            raise InputError(f"the Dask worker at {worker} lacks {error.name}: there, {INSTALL}")
 
 
-def _no_workers(client: Any) -> InputError:
-    address = client.scheduler.address
-    start = f"start some with 'dask worker {address}'"
-    return InputError(f"the Dask scheduler at {address} has no workers: {start}")
+def _submit(client: Any, sources: list[Source], config: DataConfig) -> Any:
+    return client.submit(parse_on_worker, sources, config, pure=False)
 
 
-@dataclass(eq=False)
-class _Batch:
-    sources: list[bytes | Path] = field(default_factory=list)
-    future: Any = None
-    results: list[ParseResult] = field(default_factory=list)
+def _results(
+    client: Any, sources: list[Source], future: Any, config: DataConfig
+) -> list[ParseResult]:
+    """Wait for the results of a task; if it ended its workers, send each file again on its own.
 
+    Raise InputError where the cluster has no workers, or one that joined later lacks a library.
+    """
+    from distributed import KilledWorker
 
-class _Batches:
-    """Send files in batches; send those of a batch that ended its workers again, one by one."""
-
-    def __init__(self, client: Any, config: DataConfig) -> None:
-        self._client, self._config, self._open = client, config, _Batch()
-
-    def submit(self, source: bytes | Path) -> PendingResult:
-        batch = self._open
-        batch.sources.append(source)
-        if len(batch.sources) == BATCH_SIZE:
-            self._close_batch()
-        return partial(self._wait, batch, len(batch.sources) - 1)
-
-    def _close_batch(self) -> None:
-        self._open.future = self._send(self._open.sources)
-        self._open = _Batch()
-
-    def _send(self, sources: list[bytes | Path]) -> Any:
-        return self._client.submit(parse_on_worker, sources, self._config, pure=False)
-
-    def _wait(self, batch: _Batch, index: int) -> ParseResult:
-        if batch is self._open:
-            self._close_batch()
-        if not batch.results:
-            batch.results = self._results(batch.future)
-            if batch.results == [CRASHED] and len(batch.sources) > 1:
-                futures = [self._send([source]) for source in batch.sources]
-                batch.results = [self._results(future)[0] for future in futures]
-        return batch.results[index]
-
-    def _results(self, future: Any) -> list[ParseResult]:
-        """Return the results of a task, only CRASHED where it ended its workers.
-
-        Raise InputError where the cluster has had no workers for TIMEOUT seconds, or one that
-        joined later lacks a library.
-        """
-        from distributed import KilledWorker
-
-        alone_since = None
-        while True:
-            try:
-                return cast(list[ParseResult], future.result(timeout=1))
-            except TimeoutError:
-                if self._client.scheduler_info(n_workers=-1)["workers"]:
-                    alone_since = None
-                    continue
-                alone_since = alone_since or time.monotonic()
-                if time.monotonic() - alone_since > TIMEOUT:
-                    raise _no_workers(self._client) from None
-            except KilledWorker:
+    while True:
+        try:
+            return cast(list[ParseResult], future.result(timeout=TIMEOUT))
+        except TimeoutError:
+            _require_worker(client)
+        except KilledWorker:
+            if len(sources) == 1:
                 return [CRASHED]
-            except ImportError as error:
-                raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
+            futures = [_submit(client, [source], config) for source in sources]
+            each = zip(sources, futures, strict=True)
+            return [_results(client, [source], future, config)[0] for source, future in each]
+        except ImportError as error:
+            raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
 
 
-def parse_on_worker(sources: list[bytes | Path], config: DataConfig) -> list[ParseResult]:
+def parse_on_worker(sources: list[Source], config: DataConfig) -> list[ParseResult]:
     """Parse the bytes of files, and files behind a URL, in child processes of a worker."""
     from distributed import get_worker
 
-    submit = _worker_pool(config, get_worker().state.nthreads)
-    return [wait() for wait in [submit(source) for source in sources]]
+    return list(parsing.parse_in(_worker_pool(get_worker().state.nthreads), sources, config))
 
 
-_POOLS: list[Any] = []
+_stack = ExitStack()
 
 
-@lru_cache(maxsize=2)
-def _worker_pool(config: DataConfig, jobs: int) -> Submit:
+@lru_cache(maxsize=1)
+def _worker_pool(jobs: int) -> ProcessPool:
     """Return this worker's pool, which lives as long as the worker."""
     # A worker under a nanny is a daemon, which may not have child processes.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
-    _POOLS.append(parsing.local_pool(parsing.parser(config), jobs, config.max_file_seconds))
-    return _POOLS[-1].__enter__()
+    return _stack.enter_context(parsing.process_pool(jobs))

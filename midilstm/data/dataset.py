@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from midilstm import midi, tokenizers
+from midilstm import tokenizers
 from midilstm.config import DataConfig
-from midilstm.data import cluster, duplicates, parsing
-from midilstm.data.cache import Cache, default_path
-from midilstm.data.files import FolderListing, describe_unsupported, list_folder
-from midilstm.data.parsing import ParsedFile, ParsedPiece, ParseError
+from midilstm.data import duplicates
+from midilstm.data.files import list_folder
+from midilstm.data.parsing import ParsedPiece
+from midilstm.data.reading import ReadReport, read_files
 from midilstm.fileio import InputError
 from midilstm.tokenizers.base import Encoding
 from midilstm.tokenizers.bpe import Merges, learn
 from midilstm.tokenizers.vocabulary import END, Vocabulary
-
-
-@dataclass(frozen=True)
-class ReadReport:
-    """What became of the files of a folder."""
-
-    found: int
-    unsupported: dict[str, list[Path]]  # music in other formats, by kind
-    skipped: list[tuple[Path, ParseError]] = field(default_factory=list)
-    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the file that is used
-    from_cache: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +34,12 @@ class Dataset:
     @property
     def n_tokens(self) -> int:
         """Return the number of ids in all pieces, ends included."""
-        return sum(map(len, (*self.training.values(), *self.held_out.values())))
+        return self.n_training_tokens + sum(map(len, self.held_out.values()))
+
+    @property
+    def n_training_tokens(self) -> int:
+        """Return the number of ids in the training pieces, ends included."""
+        return sum(map(len, self.training.values()))
 
     def fingerprint(self) -> str:
         """Return a hash of the vocabulary and of the training and held-out ids, in order."""
@@ -71,14 +59,12 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
     encoding = tokenizers.get(config.encoding)
     if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
         raise InputError(f"--bpe has nothing to merge in --encoding={config.encoding}")
-    listing = list_folder(config.data_dir)
-    if not listing.midi_files:
-        raise _no_midi_files(config.data_dir, listing)
-    tokens, pieces, report = _collect(_parse(config, encoding, listing), config, listing)
+    pieces, report = read_files(list_folder(config.data_dir), config)
     melodies = {name: piece.melody_hashes for name, piece in pieces.items()}
     groups = duplicates.duplicate_groups(melodies) if config.group_versions else []
     hashes = {name: piece.music_hash for name, piece in pieces.items()}
     held_out = select_held_out(hashes, config.validation, config.seed, groups)
+    tokens = {name: piece.tokens for name, piece in pieces.items()}
     if merges is None:
         training = [piece for name, piece in tokens.items() if name not in held_out]
         merges = learn(training, config.bpe, encoding.is_mergeable) if config.bpe else ()
@@ -89,67 +75,9 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
         {name: ids[name] for name in tokens if name not in held_out},
         {name: ids[name] for name in tokens if name in held_out},
         report,
-        pieces,
+        {name: replace(piece, tokens=()) for name, piece in pieces.items()},
         groups,
     )
-
-
-def _no_midi_files(data_dir: Path, listing: FolderListing) -> InputError:
-    kinds = [describe_unsupported(kind, len(x)) for kind, x in listing.unsupported.items()]
-    others = f", only {', '.join(kinds)}" if kinds else ""
-    return InputError(
-        f"no MIDI files in {data_dir}{others}: put some .mid files there, name another folder "
-        "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
-    )
-
-
-def _parse(config: DataConfig, encoding: Encoding, listing: FolderListing) -> Iterable[ParsedFile]:
-    """Parse the files on a cluster or in processes of this machine."""
-    pool: parsing.Pool = partial(cluster.dask_cluster, config)
-    if not config.scheduler:
-        jobs = min(config.jobs, len(listing.midi_files))
-        parse = parsing.parser(config)
-        pool = partial(parsing.local_pool, parse, jobs, config.max_file_seconds)
-    pedal = config.pedal and encoding.keeps_rhythm
-    versions = f"{encoding.version} {midi.VERSION} {duplicates.VERSION}"
-    return parsing.parse_files(
-        listing,
-        cache=Cache(default_path() if config.cache else None),
-        key_suffix=f"{config.encoding} {versions} {pedal}",
-        pool=pool,
-        window=cluster.WINDOW if config.scheduler else 64,
-    )
-
-
-def _collect(
-    parsed_files: Iterable[ParsedFile], config: DataConfig, listing: FolderListing
-) -> tuple[dict[str, tuple[str, ...]], dict[str, ParsedPiece], ReadReport]:
-    """Return each piece's tokens and its other properties, by file name, and a report."""
-    began = time.perf_counter()
-    report = ReadReport(len(listing.midi_files), listing.unsupported)
-    tokens, pieces, from_cache = {}, {}, 0
-    bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
-    for path, result, is_cached in tqdm(parsed_files, "Reading MIDI", report.found, **bar):
-        if isinstance(result, ParsedPiece) and result.notes < config.min_notes:
-            detail = f"too few notes ({result.notes}, less than --min-notes={config.min_notes})"
-            result = ParseError("too few notes", detail)
-        if isinstance(result, ParseError):
-            report.skipped.append((path, result))
-        elif isinstance(result, Path):
-            report.duplicates.append((path, result))
-        else:
-            name = path.relative_to(config.data_dir).as_posix()
-            tokens[name] = tuple(map(sys.intern, result.tokens))
-            pieces[name] = replace(result, tokens=())
-            from_cache += is_cached
-    if not tokens:
-        path, error = report.skipped[0]
-        raise InputError(
-            f"none of the {report.found} MIDI files in {config.data_dir} could be used; "
-            f"the first, {path.name}: {error.detail}"
-        )
-    seconds = time.perf_counter() - began
-    return tokens, pieces, replace(report, from_cache=from_cache, seconds=seconds)
 
 
 def select_held_out(

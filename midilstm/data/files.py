@@ -60,6 +60,13 @@ def list_folder(folder: Path) -> FolderListing:
         if kind := _KINDS.get(path.suffix.lower()):
             unsupported.setdefault(kind, []).append(path)
     midi_files = [path for path in paths if path.suffix.lower() in MIDI]
+    if not midi_files:
+        kinds = [describe_unsupported(kind, len(x)) for kind, x in unsupported.items()]
+        others = f", only {', '.join(kinds)}" if kinds else ""
+        raise InputError(
+            f"no MIDI files in {folder}{others}: put some .mid files there, name another folder "
+            "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
+        )
     return FolderListing(midi_files, unsupported, versions)
 
 

@@ -1,28 +1,27 @@
-"""Parse MIDI files in several processes with a time limit per file, and cache the results."""
+"""Parse MIDI files in several processes, with limits of time and memory per file."""
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from pebble import ProcessExpired, ProcessPool
 
 from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import duplicates, files
-from midilstm.data.cache import Cache
 from midilstm.fileio import InputError
 from midilstm.tokenizers.notes import onset_tokens
 
 MEMORY_LIMIT = 2 * 1024**3  # bytes of address space for each parsing process
+WINDOW = 64  # files that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,16 @@ class ParseError:
 
 
 ParseResult = ParsedPiece | ParseError
-Parse = Callable[[bytes], ParseResult]
-PendingResult = Callable[[], ParseResult]  # waits for the result
-Submit = Callable[[bytes | Path], PendingResult]  # starts to parse bytes or a remote file
-Pool = Callable[[], AbstractContextManager[Submit]]
+Source = bytes | Path  # the bytes of a file, or the path of a remote file
 
 
-class ParsedFile(NamedTuple):
-    """A file with its result, which is a path where that earlier file holds the same music."""
-
-    path: Path
-    result: ParseResult | Path
-    is_cached: bool
+def parse(sources: Iterable[Source], config: DataConfig) -> Generator[ParseResult]:
+    """Parse files in processes of this machine; yield the results in order."""
+    with process_pool(config.jobs) as pool:
+        yield from parse_in(pool, sources, config)
 
 
-def parse_bytes(data: bytes, *, encoding_name: str, pedal: bool = True) -> ParseResult:
+def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
     """Parse a MIDI file's bytes into the tokens of an encoding."""
     encoding = tokenizers.get(encoding_name)
     try:
@@ -80,7 +74,7 @@ def parse_bytes(data: bytes, *, encoding_name: str, pedal: bool = True) -> Parse
             instruments=score.instruments,
             notes=len(score.notes),
             quarters=score.quarters,
-            music_hash=sha256("\n".join(onsets).encode()),
+            music_hash=sha256("\n".join(onsets).encode()).hexdigest(),
             melody_hashes=duplicates.melody_hashes(unpedalled),
             hanging_notes=score.hanging_notes,
             inexact_meta=encoding.count_inexact(score),
@@ -90,16 +84,6 @@ def parse_bytes(data: bytes, *, encoding_name: str, pedal: bool = True) -> Parse
         return ParseError(error.reason, str(error))
     except MemoryError:
         return ParseError("out of memory", f"needs more than {MEMORY_LIMIT // 1024**2} MB", False)
-
-
-def parser(config: DataConfig) -> Parse:
-    """Return a function that parses bytes as the config says, for other processes."""
-    return partial(parse_bytes, encoding_name=config.encoding, pedal=config.pedal)
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 hash of bytes in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def read_file(path: Path) -> bytes | ParseError:
@@ -113,35 +97,47 @@ def read_file(path: Path) -> bytes | ParseError:
 
 
 @contextmanager
-def local_pool(parse: Parse, jobs: int, max_seconds: float) -> Iterator[Submit]:
-    """Parse in `jobs` processes, for at most `max_seconds` per file; a dead one is replaced."""
+def process_pool(jobs: int) -> Iterator[ProcessPool]:
+    """Provide `jobs` processes, which are started when they are needed; stop them at the end."""
     # A fork of a process that holds TensorFlow's threads may hang.
     pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
-
-    def submit(source: bytes | Path) -> PendingResult:
-        data = read_file(source) if isinstance(source, Path) else source
-        if isinstance(data, ParseError):
-            return partial(replace, data)
-        try:
-            with block_interrupts():
-                future = pool.submit(parse, max_seconds, data)
-        except RuntimeError as error:  # such as a limit on the number of processes
-            raise InputError(f"no process can be started that reads files ({error})") from error
-        return partial(_wait, future, max_seconds)
-
     try:
-        yield submit
+        yield pool
     finally:
         pool.stop()
         pool.join()
 
 
-def _wait(future: Any, max_seconds: float) -> ParseResult:
+def parse_in(
+    pool: ProcessPool,
+    sources: Iterable[Source],
+    config: DataConfig,
+    parse_one: Callable[[bytes, str, bool], ParseResult] = parse_bytes,
+) -> Iterator[ParseResult]:
+    """Parse files in a pool, with a time limit per file; yield the results in order."""
+    pending: deque[Any] = deque()  # futures and errors
+    try:
+        for source in sources:
+            data = read_file(source) if isinstance(source, Path) else source
+            if isinstance(data, bytes):
+                settings = config.encoding, config.pedal
+                with block_interrupts():
+                    data = pool.submit(parse_one, config.max_file_seconds, data, *settings)
+            pending.append(data)
+            if len(pending) == WINDOW:
+                yield _wait(pending.popleft(), config.max_file_seconds)
+        for future in pending:
+            yield _wait(future, config.max_file_seconds)
+    except RuntimeError as error:  # such as a limit on the number of processes
+        raise InputError(f"no process can be started that reads files ({error})") from error
+
+
+def _wait(future: Any, seconds: float) -> ParseResult:
     """Return the result of a process, or an error where it took too long or died."""
     try:
-        return cast(ParseResult, future.result())
+        return cast(ParseResult, future if isinstance(future, ParseError) else future.result())
     except TimeoutError:
-        return ParseError("took too long", f"takes longer than {max_seconds:g} seconds", False)
+        return ParseError("took too long", f"takes longer than {seconds:g} seconds", False)
     except ProcessExpired as error:
         return ParseError("crashed the reader", f"ended the process that read it ({error})", False)
 
@@ -166,56 +162,3 @@ def block_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _from_cache(entry: dict[str, Any] | None) -> ParseResult | None:
-    """Return the result stored as a cache entry; None for another entry."""
-    values: dict[str, Any] = {
-        name: tuple(x) if isinstance(x, list) else x for name, x in (entry or {}).items()
-    }
-    try:
-        return ParseError(**values) if "reason" in values else ParsedPiece(**values)
-    except TypeError:
-        return None
-
-
-def parse_files(
-    listing: files.FolderListing, *, cache: Cache, key_suffix: str, pool: Pool, window: int = 64
-) -> Iterator[ParsedFile]:
-    """Yield the files of a folder in order, parsed or from the cache, which is opened meanwhile.
-
-    At most `window` files are in memory. `key_suffix` is all that shapes a piece beside its bytes.
-    """
-    first_paths: dict[str, Path] = {}  # hash of a file's bytes or tokens → the first such file
-    pending: deque[tuple[Path, str, ParseResult | Path | PendingResult]] = deque()
-
-    def finish(path: Path, key: str, result: ParseResult | Path | PendingResult) -> ParsedFile:
-        is_cached = not callable(result)
-        if callable(result):
-            result = result()
-            if isinstance(result, ParsedPiece) or result.is_cacheable:
-                cache.put(f"{key} {key_suffix}", vars(result))
-        if isinstance(result, ParsedPiece):
-            tokens_hash = "tokens " + sha256(" ".join(result.tokens).encode())
-            first_path = first_paths.setdefault(tokens_hash, path)
-            result = result if first_path == path else first_path
-        return ParsedFile(path, result, is_cached)
-
-    with cache, ExitStack() as stack:
-        submit: Submit | None = None
-        for path in listing.midi_files:
-            version = listing.versions.get(path)  # of a remote file, which is not read here
-            data = version.encode() if version else read_file(path)
-            if isinstance(data, ParseError):
-                pending.append((path, "", data))
-            elif (first_path := first_paths.setdefault(key := sha256(data), path)) != path:
-                pending.append((path, key, first_path))
-            elif known := _from_cache(cache.get(f"{key} {key_suffix}")):
-                pending.append((path, key, known))
-            else:
-                submit = submit or stack.enter_context(pool())
-                pending.append((path, key, submit(path if version else data)))
-            if len(pending) >= window:
-                yield finish(*pending.popleft())
-        while pending:
-            yield finish(*pending.popleft())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from midilstm.data import batches
+from midilstm.data.batches import batch_count
 from midilstm.data.dataset import Dataset
 from midilstm.data.files import count_noun, describe_unsupported
 from midilstm.fileio import InputError, printable
@@ -16,106 +15,86 @@ from midilstm.tokenizers.vocabulary import END_ID
 N_FREQUENT = 10
 
 
-@dataclass(frozen=True)
-class DataReport:
-    """What was found, parsed and skipped, and what training sees; files are given by path."""
-
-    found: int
-    parsed: int
-    from_cache: int
-    seconds: float
-    files_per_second: float
-    duplicates: list[dict[str, str]]  # path and the original that is used
-    skipped: dict[str, list[dict[str, str]]]  # by reason: path and detail
-    unsupported: dict[str, list[str]]  # by kind
-    duplicate_groups: list[list[str]]
-    truncated: dict[str, tuple[str, ...]]  # by file, its warnings
-    hanging_notes: int
-    inexact_meta: int
-    pieces: dict[str, int]  # training, held_out
-    notes: int
-    quarters: float
-    tokens: dict[str, int]  # all, training
-    vocabulary: int
-    most_frequent: list[tuple[str, int]]
-    instruments: dict[str, int]  # in how many pieces each plays
-    batches_per_epoch: int
-
-    def to_json(self) -> dict[str, object]:
-        """Return the report as JSON values."""
-        return asdict(self)
-
-
-def build_report(dataset: Dataset, batch_size: int, sequence_length: int) -> DataReport:
-    """Return the report of a dataset that is cut into batches [B, T]."""
+def report_to_json(dataset: Dataset, batch_size: int, sequence_length: int) -> dict[str, object]:
+    """Return what was found, parsed and skipped, and what training on batches [B, T] sees."""
     report, pieces = dataset.report, dataset.pieces.values()
-    n_training = sum(map(len, dataset.training.values()))
     skipped: dict[str, list[dict[str, str]]] = {}
     for path, error in report.skipped:
         row = {"path": str(path), "detail": error.detail}
         skipped.setdefault(error.reason, []).append(row)
-    instruments = Counter(name for piece in pieces for name in piece.instruments)
-    ids = np.concatenate([*dataset.training.values(), *dataset.held_out.values()])
-    counts = np.bincount(ids[ids != END_ID])
-    frequent = np.argsort(-counts, kind="stable")[: min(N_FREQUENT, np.count_nonzero(counts))]
-    return DataReport(
-        found=report.found,
-        parsed=len(pieces),
-        from_cache=report.from_cache,
-        seconds=round(report.seconds, 3),
-        files_per_second=round(report.found / max(report.seconds, 1e-9), 1),
-        duplicates=[{"path": str(a), "original": str(b)} for a, b in report.duplicates],
-        skipped=skipped,
-        unsupported={kind: list(map(str, paths)) for kind, paths in report.unsupported.items()},
-        duplicate_groups=dataset.duplicate_groups,
-        truncated={name: x.warnings for name, x in dataset.pieces.items() if x.warnings},
-        hanging_notes=sum(piece.hanging_notes for piece in pieces),
-        inexact_meta=sum(piece.inexact_meta for piece in pieces),
-        pieces={"training": len(dataset.training), "held_out": len(dataset.held_out)},
-        notes=sum(piece.notes for piece in pieces),
-        quarters=round(sum(piece.quarters for piece in pieces), 3),
-        tokens={"all": dataset.n_tokens, "training": n_training},
-        vocabulary=len(dataset.vocabulary),
-        most_frequent=[(dataset.vocabulary.tokens[i], int(counts[i])) for i in frequent],
-        instruments=dict(instruments.most_common()),
-        batches_per_epoch=batches.batch_count(n_training, batch_size, sequence_length),
-    )
+    return {
+        "found": report.found,
+        "parsed": len(pieces),
+        "from_cache": report.from_cache,
+        "seconds": round(report.seconds, 3),
+        "files_per_second": round(report.files_per_second, 1),
+        "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
+        "skipped": skipped,
+        "unsupported": {kind: list(map(str, x)) for kind, x in report.unsupported.items()},
+        "duplicate_groups": dataset.duplicate_groups,
+        "truncated": {name: x.warnings for name, x in dataset.pieces.items() if x.warnings},
+        "hanging_notes": sum(piece.hanging_notes for piece in pieces),
+        "inexact_meta": sum(piece.inexact_meta for piece in pieces),
+        "pieces": {"training": len(dataset.training), "held_out": len(dataset.held_out)},
+        "notes": sum(piece.notes for piece in pieces),
+        "quarters": round(sum(piece.quarters for piece in pieces), 3),
+        "tokens": {"all": dataset.n_tokens, "training": dataset.n_training_tokens},
+        "vocabulary": len(dataset.vocabulary),
+        "most_frequent": _most_frequent(dataset),
+        "instruments": _instruments(dataset),
+        "batches_per_epoch": batch_count(dataset.n_training_tokens, batch_size, sequence_length),
+    }
 
 
-def print_report(report: DataReport) -> None:
-    """Print a report as a table, without the rows that count nothing."""
+def print_report(dataset: Dataset, batch_size: int, sequence_length: int) -> None:
+    """Print the report as a table, without the rows that count nothing."""
 
     def show(name: str, text: str, *rows: str) -> None:
         print(f"{name:16}{printable(text)}", *map(printable, rows), sep="\n  ")
 
+    report, pieces = dataset.report, dataset.pieces.values()
     speed = f"{report.seconds:.1f} s, {report.files_per_second:,.0f} files per second"
     show("found", f"{count_noun(report.found, 'MIDI file')} ({speed})")
-    show("parsed", f"{report.parsed:,} ({report.from_cache:,} from the cache)")
-    if same := [f"{row['path']}: same music as {row['original']}" for row in report.duplicates]:
+    show("parsed", f"{len(pieces):,} ({report.from_cache:,} from the cache)")
+    if same := [f"{path}: same music as {original}" for path, original in report.duplicates]:
         show("duplicates", f"{len(same):,}, each piece of music is used once", *same)
-    for reason, files in report.skipped.items():
-        rows = [f"{row['path']}: {row['detail']}" for row in files]
+    for reason in dict.fromkeys(error.reason for _, error in report.skipped):
+        rows = [f"{path}: {x.detail}" for path, x in report.skipped if x.reason == reason]
         show("skipped", f"{count_noun(len(rows), 'file')} ({reason})", *rows)
     for kind, paths in report.unsupported.items():
-        show("unsupported", describe_unsupported(kind, len(paths)), *paths)
-    if groups := report.duplicate_groups:
-        show("duplicate groups", describe_groups(groups), *map(", ".join, groups))
-    if cut := [f"{name}: {', '.join(texts)}" for name, texts in report.truncated.items()]:
+        show("unsupported", describe_unsupported(kind, len(paths)), *map(str, paths))
+    if groups := dataset.duplicate_groups:
+        show("duplicate groups", _describe_groups(groups), *map(", ".join, groups))
+    if cut := [f"{x}: {', '.join(p.warnings)}" for x, p in dataset.pieces.items() if p.warnings]:
         show("truncated", f"{count_noun(len(cut), 'file')}, read as far as possible", *cut)
-    if report.hanging_notes:
-        show("hanging notes", f"{report.hanging_notes:,}, which never end and are left out")
-    if report.inexact_meta:
-        show("inexact meta", f"{report.inexact_meta:,} tempos and time signatures")
-    pieces, tokens = report.pieces, report.tokens
-    show("pieces", f"{pieces['training']:,} for training, {pieces['held_out']:,} held out")
-    show("tokens", f"{tokens['all']:,} ({tokens['training']:,} for training), ends included")
-    show("vocabulary", f"{report.vocabulary:,}")
-    show("most frequent", "  ".join(f"{token} {n:,}" for token, n in report.most_frequent))
-    show("instruments", ", ".join(f"{name} {n:,}" for name, n in report.instruments.items()))
-    show("batches", f"{report.batches_per_epoch:,} per epoch")
+    if hanging_notes := sum(piece.hanging_notes for piece in pieces):
+        show("hanging notes", f"{hanging_notes:,}, which never end and are left out")
+    if inexact_meta := sum(piece.inexact_meta for piece in pieces):
+        show("inexact meta", f"{inexact_meta:,} tempos and time signatures")
+    n_training = dataset.n_training_tokens
+    show("pieces", f"{len(dataset.training):,} for training, {len(dataset.held_out):,} held out")
+    show("tokens", f"{dataset.n_tokens:,} ({n_training:,} for training), ends included")
+    show("vocabulary", f"{len(dataset.vocabulary):,}")
+    show("most frequent", "  ".join(f"{token} {n:,}" for token, n in _most_frequent(dataset)))
+    show("instruments", ", ".join(f"{name} {n:,}" for name, n in _instruments(dataset).items()))
+    show("batches", f"{batch_count(n_training, batch_size, sequence_length):,} per epoch")
 
 
-def describe_groups(groups: list[list[str]]) -> str:
+def _most_frequent(dataset: Dataset) -> list[tuple[str, int]]:
+    """Return the most frequent tokens with their counts, ends not included."""
+    ids = np.concatenate([*dataset.training.values(), *dataset.held_out.values()])
+    counts = np.bincount(ids[ids != END_ID])
+    frequent = np.argsort(-counts, kind="stable")[:N_FREQUENT]
+    return [(dataset.vocabulary.tokens[i], int(counts[i])) for i in frequent if counts[i]]
+
+
+def _instruments(dataset: Dataset) -> dict[str, int]:
+    """Return in how many pieces each instrument plays, the most frequent first."""
+    names = (name for piece in dataset.pieces.values() for name in piece.instruments)
+    return dict(Counter(names).most_common())
+
+
+def _describe_groups(groups: list[list[str]]) -> str:
     """Return in a few words how many groups of versions there are."""
     versions = count_noun(sum(map(len, groups)), "version")
     return f"{count_noun(len(groups), 'tune')} in {versions}, each tune on one side of the split"
@@ -123,10 +102,11 @@ def describe_groups(groups: list[list[str]]) -> str:
 
 def summarize(dataset: Dataset) -> str:
     """Return in one line what was read and what was left out."""
-    report, n_training = dataset.report, sum(map(len, dataset.training.values()))
+    report = dataset.report
     parts = [
-        f"{count_noun(len(dataset.training), 'piece')} to train on ({n_training:,} tokens), "
-        f"{len(dataset.held_out):,} held out, vocabulary {len(dataset.vocabulary):,}"
+        f"{count_noun(len(dataset.training), 'piece')} to train on "
+        f"({dataset.n_training_tokens:,} tokens), {len(dataset.held_out):,} held out, "
+        f"vocabulary {len(dataset.vocabulary):,}"
     ]
     if report.skipped:
         path, error = report.skipped[0]
@@ -136,7 +116,7 @@ def summarize(dataset: Dataset) -> str:
         parts.append(f"left out {count_noun(len(report.duplicates), 'duplicate')}")
     parts += [describe_unsupported(kind, len(x)) for kind, x in report.unsupported.items()]
     if dataset.duplicate_groups:
-        parts.append(describe_groups(dataset.duplicate_groups))
+        parts.append(_describe_groups(dataset.duplicate_groups))
     return printable("; ".join(parts))
 
 

@@ -3,17 +3,20 @@
 import random
 import sqlite3
 import time
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from midi_bytes import band
 
 from midilstm.data import cache
 from midilstm.data.cache import Cache
+from midilstm.data.parsing import ParseError, ParseResult, parse_bytes
 
-ENTRIES = {str(n): {"tokens": ["C4", "Für"] * 500, "n": n} for n in range(40)}
+ENTRIES = {str(n): ParseError(f"Für {n}", "x" * 4000, is_cacheable=n % 2 > 0) for n in range(40)}
 
 
 @pytest.fixture
@@ -29,18 +32,27 @@ def store(path: Path | None) -> None:
             entries.put(key, value)
 
 
-def load(path: Path | None) -> dict[str, object]:
+def load(path: Path | None) -> dict[str, ParseResult]:
     with Cache(path) as entries:
         return {key: value for key in ENTRIES if (value := entries.get(key))}
 
 
 def test_stored_entries_are_returned(path: Path) -> None:
     assert load(path) == ENTRIES
+    piece = parse_bytes(band(1), "remi", True)
     with Cache(path) as entries:
-        assert entries.get("another") is None
+        assert entries.get("a piece") is None
+        entries.put("a piece", piece)
+        assert entries.get("a piece") == piece
 
 
-@pytest.mark.parametrize("body", ["substr(body, 1, 20)", "NULL", "'text'", "x'00'", "7"])
+OTHER_VALUES = ("{}", "[]", "7", '{"reason": ""}', '{"reason": "", "detail": "", "more": 1}')
+OTHER_BODIES = [f"x'{zlib.compress(value.encode()).hex()}'" for value in OTHER_VALUES]
+
+
+@pytest.mark.parametrize(
+    "body", ["substr(body, 1, 20)", "NULL", "'text'", "x'00'", "7", *OTHER_BODIES]
+)
 def test_a_damaged_entry_is_ignored_and_stored_again(path: Path, body: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"UPDATE entry SET body = {body}")
@@ -98,7 +110,7 @@ def test_a_database_of_the_largest_size_loses_its_oldest_entries(
     path = tmp_path / "x.sqlite"
     with Cache(path) as entries:
         for n in range(1000):
-            entries.put(str(n), {"random": random.randbytes(1000).hex()})
+            entries.put(str(n), ParseError("random", random.randbytes(1000).hex()))
         is_stored = [entries.get(str(n)) is not None for n in range(1000)]
     assert path.stat().st_size < 1_100_000
     assert is_stored == sorted(is_stored)

@@ -19,6 +19,7 @@ from midilstm.data import parsing
 from midilstm.data.cache import Cache
 from midilstm.data.cluster import PACKAGE
 from midilstm.data.dataset import load_dataset
+from midilstm.data.parsing import ParseResult
 from midilstm.fileio import InputError
 from midilstm.tokenizers.notes import NAMES
 
@@ -126,7 +127,7 @@ def test_a_killed_worker_and_a_file_that_hangs_or_crashes_cost_nothing_else(
     n_parsed = 0
     put = Cache.put
 
-    def kill_and_put(cache: Cache, key: str, result: dict[str, object]) -> None:
+    def kill_and_put(cache: Cache, key: str, result: ParseResult) -> None:
         nonlocal n_parsed
         n_parsed += 1
         if n_parsed == N_FILES // 4:

@@ -9,7 +9,8 @@ from midi_bytes import notes, smf, timed
 
 from midilstm import midi, tokenizers
 from midilstm.copies import load_copies
-from midilstm.data.dataset import Dataset, ReadReport
+from midilstm.data.dataset import Dataset
+from midilstm.data.reading import ReadReport
 from midilstm.evaluation import copying
 from midilstm.evaluation.copying import Match, SetCopies
 from midilstm.tokenizers.vocabulary import END, Vocabulary
@@ -36,7 +37,7 @@ def dataset_of(training: Any, held_out: Any = None, vocabulary: Vocabulary = VOC
         {name: np.append(ids, 0) for name, ids in part.items()}
         for part in (training, held_out or {})
     )
-    return Dataset(vocabulary, training, held_out, ReadReport(0, {}), {})
+    return Dataset(vocabulary, training, held_out, ReadReport(), {})
 
 
 def measure(ids: np.ndarray, training: dict[str, np.ndarray] = TRAINING) -> SetCopies:

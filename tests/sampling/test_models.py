@@ -10,7 +10,8 @@ from fake_network import FakeNetwork
 from sample_runs import TOKENS, midi_bytes, refusal, run
 
 from midilstm.config import ModelConfig
-from midilstm.data.dataset import Dataset, ReadReport
+from midilstm.data.dataset import Dataset
+from midilstm.data.reading import ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
@@ -179,7 +180,7 @@ def test_best_counts_long_copies_against_a_piece(
     copied_ids = vocabulary.ids_of(run(*flags)[0]["tokens"])[20:60]
     training = {"a.mid": np.append(copied_ids, 0)}
     training |= {f"{n}.mid": np.append(np.arange(n, n + 40) % 4 + 1, 0) for n in range(1, 8)}
-    dataset = Dataset(vocabulary, training, {}, ReadReport(0, {}), {})
+    dataset = Dataset(vocabulary, training, {}, ReadReport(), {})
     monkeypatch.setattr(copying, "load_music", lambda *_, **__: (dataset, []))
     ranking.write_reference(model_dir, list(training.values()))
     copied = run(*flags, "--best=2", "--data-dir=music")[0]["ranking"]

@@ -1,0 +1,131 @@
+"""Read all MIDI files of a folder, from the cache or in processes or on a cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import chain, islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from midilstm import midi, tokenizers
+from midilstm.config import DataConfig
+from midilstm.data import cluster, duplicates, parsing
+from midilstm.data.cache import Cache, default_path
+from midilstm.data.files import FolderListing
+from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult, Source
+from midilstm.fileio import InputError
+
+
+@dataclass(kw_only=True)
+class ReadReport:
+    """What became of the files of a folder."""
+
+    found: int = 0
+    unsupported: dict[str, list[Path]] = field(default_factory=dict)  # other formats, by kind
+    skipped: list[tuple[Path, ParseError]] = field(default_factory=list)
+    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the file that is used
+    from_cache: int = 0
+    seconds: float = 0.0
+
+    @property
+    def files_per_second(self) -> float:
+        """Return the speed of reading."""
+        return self.found / max(self.seconds, 1e-9)
+
+
+def read_files(
+    listing: FolderListing, config: DataConfig
+) -> tuple[dict[str, ParsedPiece], ReadReport]:
+    """Return each different piece, by file name, and a report; InputError where there is none."""
+    began = time.perf_counter()
+    report = ReadReport(found=len(listing.midi_files), unsupported=listing.unsupported)
+    results, cached = parse_files(listing, config)
+    pieces: dict[str, ParsedPiece] = {}
+    originals: dict[tuple[str, ...], Path] = {}  # tokens → the first file that holds them
+    for path in listing.midi_files:
+        result = results[path]
+        if isinstance(result, ParsedPiece):
+            original = originals.setdefault(result.tokens, path)
+            if original != path:
+                result = original
+            elif result.notes < config.min_notes:
+                less = f"{result.notes}, less than --min-notes={config.min_notes}"
+                result = ParseError("too few notes", f"too few notes ({less})")
+        if isinstance(result, ParseError):
+            report.skipped.append((path, result))
+        elif isinstance(result, Path):
+            report.duplicates.append((path, result))
+        else:
+            pieces[path.relative_to(config.data_dir).as_posix()] = result
+            report.from_cache += path in cached
+    if not pieces:
+        path, error = report.skipped[0]
+        raise InputError(
+            f"none of the {report.found} MIDI files in {config.data_dir} could be used; "
+            f"the first, {path.name}: {error.detail}"
+        )
+    report.seconds = time.perf_counter() - began
+    return pieces, report
+
+
+def parse_files(
+    listing: FolderListing, config: DataConfig
+) -> tuple[dict[Path, ParseResult | Path], set[Path]]:
+    """Parse each different file; return results by file, and the files whose result was cached.
+
+    The result of a file with the same bytes as an earlier one is that file.
+    """
+    encoding = tokenizers.get(config.encoding)
+    pedal = config.pedal and encoding.keeps_rhythm
+    versions = f"{encoding.version} {midi.VERSION} {duplicates.VERSION}"
+    results: dict[Path, ParseResult | Path] = {}
+    cached: set[Path] = set()
+    first_paths: dict[str, Path] = {}  # key → the first file that has it
+    new: deque[tuple[Path, str]] = deque()  # the files that are being parsed, with their keys
+
+    def new_sources() -> Iterator[Source]:
+        """Yield what must be parsed, and note all other results."""
+        bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
+        for path in tqdm(listing.midi_files, "Reading MIDI", **bar):
+            version = listing.versions.get(path)  # of a remote file, which is not read here
+            data = version.encode() if version else parsing.read_file(path)
+            if isinstance(data, ParseError):
+                results[path] = data
+                continue
+            # All that shapes a result is part of its key.
+            key = f"{sha256(data).hexdigest()} {config.encoding} {versions} {pedal}"
+            if (first_path := first_paths.setdefault(key, path)) != path:
+                results[path] = first_path
+            elif known := cache.get(key):
+                results[path] = _share_tokens(known)
+                cached.add(path)
+            else:
+                new.append((path, key))
+                yield path if version else data
+
+    with Cache(default_path() if config.cache else None) as cache:
+        sources = new_sources()
+        first = list(islice(sources, 1))  # none where all is cached: no process is started then
+        if first:
+            parse = cluster.parse if config.scheduler else parsing.parse
+            with closing(parse(chain(first, sources), config)) as parsed:  # ends its processes
+                for result in parsed:
+                    path, key = new.popleft()
+                    results[path] = _share_tokens(result)
+                    if isinstance(result, ParsedPiece) or result.is_cacheable:
+                        cache.put(key, result)
+    return results, cached
+
+
+def _share_tokens(result: ParseResult) -> ParseResult:
+    """Keep one object per different token, which all files share, to save memory."""
+    if isinstance(result, ParseError):
+        return result
+    return replace(result, tokens=tuple(map(sys.intern, result.tokens)))

@@ -1,0 +1,86 @@
+"""Files of a folder are parsed once, and taken from the cache when nothing has changed."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from midilstm import midi, tokenizers
+from midilstm.config import DataConfig
+from midilstm.data import parsing, reading
+from midilstm.data.files import list_folder
+from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult, parse_bytes
+
+
+@pytest.fixture(autouse=True)
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Parse in this process; return a list of all files that were parsed."""
+    sources: list[bytes] = []
+
+    def parse(some: Iterable[bytes], config: DataConfig) -> Iterator[ParseResult]:
+        for source in some:
+            sources.append(source)
+            yield parse_bytes(source, config.encoding, config.pedal)
+
+    monkeypatch.setattr(parsing, "parse", parse)
+    return sources
+
+
+def parse_folder(folder: Path) -> dict[Path, ParseResult | Path]:
+    config = DataConfig(data_dir=folder)
+    return reading.parse_files(list_folder(folder), config)[0]
+
+
+def reasons(folder: Path) -> list[str]:
+    results = [parse_folder(folder)[path] for path in list_folder(folder).midi_files]
+    return [result.reason for result in results if isinstance(result, ParseError)]
+
+
+def test_the_second_run_parses_nothing(music: Path, parsed: list[bytes]) -> None:
+    (music / "broken.mid").write_bytes(b"nonsense")
+    results = parse_folder(music)
+    assert len(parsed) == len(results) == 7
+    assert parse_folder(music) == results
+    assert reasons(music) == ["not a MIDI file"]
+    assert len(parsed) == 7
+    assert sorted(music.iterdir()) == sorted(music.glob("*.mid"))
+
+
+def test_changed_bytes_are_parsed_again(music: Path, parsed: list[bytes]) -> None:
+    parse_folder(music)
+    tokenizers.write(["C4"] * 7, music / "piece0.mid")
+    result = parse_folder(music)[music / "piece0.mid"]
+    assert isinstance(result, ParsedPiece)
+    assert result.tokens == ("C4",) * 7
+    assert len(parsed) == 7
+
+
+def test_results_that_another_machine_may_improve_are_not_stored(
+    music: Path, monkeypatch: pytest.MonkeyPatch, parsed: list[bytes]
+) -> None:
+    error = ParseError("took too long", "", is_cacheable=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(parsing, "parse", lambda sources, _: (error for _ in sources))
+        assert reasons(music) == ["took too long"] * 6
+    assert reasons(music) == []
+    assert len(parsed) == 6
+
+
+def test_files_with_the_same_bytes_or_tokens_are_used_once(music: Path) -> None:
+    tokens = tokenizers.read(music / "piece1.mid")
+    (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
+    tokenizers.write(tokens, music / "x-other-tempo.mid", bpm=90)
+    for _ in range(2):
+        _, report = reading.read_files(list_folder(music), DataConfig(data_dir=music))
+        names = ("x-copy.mid", "x-other-tempo.mid")
+        assert report.duplicates == [(music / name, music / "piece1.mid") for name in names]
+
+
+def test_a_huge_file_a_pipe_and_a_device_are_refused_unread(music: Path) -> None:
+    with (music / "big.mid").open("wb") as file:
+        file.truncate(midi.MAX_BYTES + 1)
+    os.mkfifo(music / "a-pipe.mid")
+    (music / "a-zero.mid").symlink_to("/dev/zero")
+    (music / "a-zz.mid").symlink_to(music / "nowhere")
+    assert reasons(music) == ["cannot be read"] * 3 + ["too large"]
