@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midilstm import cli
@@ -60,11 +61,12 @@ def parse_args(argv: Sequence[str] | None = None) -> RunConfig:
 
 
 def train(config: RunConfig) -> None:
-    """Load the dataset, begin or resume the run in the model folder, and train."""
+    """Load the dataset and train on it; of several workers the first alone writes files."""
     cli.use_one_thread()  # in NumPy, which draws pieces; TensorFlow has threads of its own
     from midilstm.data import demo, report
     from midilstm.data.dataset import load_dataset
     from midilstm.fileio import exclusive_lock
+    from midilstm.model_dir import DatasetSummary, RunSettings
 
     if config.train.demo:
         demo_dir = demo.write_demo(config.data.jobs, config.train.demo)
@@ -73,86 +75,6 @@ def train(config: RunConfig) -> None:
     n_tokens = sum(map(len, dataset.training.values()))
     report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
     print(report.summarize(dataset))
-    if config.worker.worker:  # only the first of several workers writes files
-        from midilstm.training import distributed
-
-        settings = settings_of_run(config, dataset)
-        distributed.run_worker(
-            settings, config.worker, dataset, lambda: build_network(config, settings, dataset, 0)
-        )
-    else:
-        with exclusive_lock(config.train.model_dir, config.train.log_dir):
-            run(config, dataset)
-
-
-def run(config: RunConfig, dataset: Dataset) -> None:
-    """Begin the run in the model folder, or go on with it, and write what sampling needs."""
-    from midilstm import model_dir as folder
-    from midilstm.evaluation.ranking import write_reference
-    from midilstm.generation.fit_model import fit_match_model
-    from midilstm.training import log, ram
-
-    settings, model_dir = settings_of_run(config, dataset), config.train.model_dir
-    if not config.train.force:
-        ram.check_ram(settings, config.worker.batch_rows(config.train.batch_size))
-    if config.train.fresh:
-        folder.archive_run(model_dir, folder.FILES)
-    epoch, settings = folder.begin_or_resume(model_dir, settings)
-    dataset.vocabulary.save(model_dir / folder.VOCABULARY)
-    training_log = log.resume(config.train.log_dir, epoch, folder.metric_history(model_dir))
-    if epoch < config.train.epochs:
-        train_epochs(config, settings, dataset, training_log, epoch)
-    else:
-        print(
-            f"Nothing left to train: {model_dir} holds epoch {epoch} of {config.train.epochs}. "
-            f"Go on with --epochs={2 * epoch}, or start again with --fresh."
-        )
-    if config.train.memory:
-        training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
-        fit_match_model(model_dir, training, held_out, config.data.seed)
-        write_reference(model_dir, [*held_out, *training])
-    length = "--bars=16" if dataset.vocabulary.encoding.keeps_rhythm else "--chars=100"
-    words = ["python", "sample.py", length]
-    words += [] if model_dir == TrainConfig().model_dir else [f"--model-dir={model_dir}"]
-    print(f"Done. Now: {shlex.join(words)}")
-
-
-def train_epochs(
-    config: RunConfig,
-    settings: RunSettings,
-    dataset: Dataset,
-    training_log: TrainingLog,
-    epoch: int,
-) -> None:
-    """Train the epochs after `epoch`, alone or together with other workers."""
-    from midilstm import model_dir as folder
-
-    if config.worker.workers:
-        from midilstm.training import rendezvous
-
-        best = folder.metrics(folder.checkpoint_path(config.train.model_dir, "best"))
-        rendezvous.wait_for_workers(config.worker, settings, {"epoch": epoch, "best": best})
-    print("Starting TensorFlow ...", flush=True)
-    import model  # noqa: F401 - imports TensorFlow without its messages, so it must come first
-    from midilstm.training import loop
-
-    if config.worker.workers:
-        from midilstm.training import distributed
-
-        group = distributed.connect(config.worker)
-        network = build_network(config, settings, dataset, epoch)
-        distributed.DistributedLoop(
-            settings, network, dataset, training_log, epoch, group=group
-        ).train()
-    else:
-        network = build_network(config, settings, dataset, epoch)
-        loop.TrainingLoop(settings, network, dataset, training_log, epoch).train()
-
-
-def settings_of_run(config: RunConfig, dataset: Dataset) -> RunSettings:
-    """Return the settings of a run on this dataset."""
-    from midilstm.model_dir import DatasetSummary, RunSettings
-
     summary = DatasetSummary(
         pieces=len(dataset.training) + len(dataset.held_out),
         held_out=tuple(sorted(dataset.held_out)),
@@ -160,34 +82,111 @@ def settings_of_run(config: RunConfig, dataset: Dataset) -> RunSettings:
         sha256=dataset.fingerprint(),
         vocabulary_size=len(dataset.vocabulary),
     )
-    return RunSettings(model=config.model, data=config.data, train=config.train, dataset=summary)
+    settings = RunSettings(
+        model=config.model, data=config.data, train=config.train, dataset=summary
+    )
+    if config.worker.worker:
+        train_network(settings, config.worker, dataset, None, 0)
+    else:
+        with exclusive_lock(config.train.model_dir, config.train.log_dir):
+            run(settings, config.worker, dataset)
+
+
+def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
+    """Begin the run in the model folder, or go on with it, and write what sampling needs."""
+    from midilstm import model_dir as folder
+    from midilstm.evaluation.ranking import write_reference
+    from midilstm.generation.fit_model import fit_match_model
+    from midilstm.training import log, ram
+
+    config, model_dir = settings.train, settings.train.model_dir
+    if not config.force:
+        ram.check_ram(settings, worker.batch_rows(config.batch_size))
+    if config.fresh:
+        folder.archive_run(model_dir, folder.FILES)
+    epoch, settings = folder.begin_or_resume(model_dir, settings)
+    dataset.vocabulary.save(model_dir / folder.VOCABULARY)
+    training_log = log.resume(config.log_dir, epoch, folder.metric_history(model_dir))
+    if epoch < config.epochs:
+        train_network(settings, worker, dataset, training_log, epoch)
+    else:
+        print(
+            f"Nothing left to train: {model_dir} holds epoch {epoch} of {config.epochs}. "
+            f"Go on with --epochs={2 * epoch}, or start again with --fresh."
+        )
+    if config.memory:
+        training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
+        fit_match_model(model_dir, training, held_out, settings.data.seed)
+        write_reference(model_dir, [*held_out, *training])
+    length = "--bars=16" if dataset.vocabulary.encoding.keeps_rhythm else "--chars=100"
+    words = ["python", "sample.py", length]
+    words += [] if model_dir == TrainConfig().model_dir else [f"--model-dir={model_dir}"]
+    print(f"Done. Now: {shlex.join(words)}")
+
+
+def train_network(
+    settings: RunSettings,
+    worker: WorkerConfig,
+    dataset: Dataset,
+    training_log: TrainingLog | None,
+    epoch: int,
+) -> None:
+    """Train the epochs after `epoch`, alone or together with other workers.
+
+    Of these the first has a log, and tells the others its epoch.
+    """
+    from midilstm.model_dir import checkpoint_path, metrics
+
+    best = metrics(checkpoint_path(settings.train.model_dir, "best")) if training_log else {}
+    first_epoch = epoch
+    if worker.workers:
+        from midilstm.training import rendezvous
+
+        first_epoch, best = rendezvous.wait_for_workers(worker, settings, epoch, best)
+    print("Starting TensorFlow ...", flush=True)
+    from midilstm.training import distributed, loop
+
+    add = distributed.connect(worker) if worker.workers else None
+    network = build_network(settings, worker, dataset, epoch)
+    training = loop.TrainingLoop(settings, network, dataset, training_log, first_epoch, best)
+    if add:
+        distributed.train_together(training, worker, add)
+    else:
+        training.train()
 
 
 def build_network(
-    config: RunConfig, settings: RunSettings, dataset: Dataset, epoch: int
+    settings: RunSettings, worker: WorkerConfig, dataset: Dataset, epoch: int
 ) -> keras.Model:
     """Build the network with the weights of `epoch`, of another model, or random ones."""
     import model
-    from midilstm.model_dir import checkpoint_path
+    from midilstm.model_dir import VOCABULARY, checkpoint_path
+    from midilstm.tokenizers.vocabulary import Vocabulary
     from midilstm.training import weights
 
-    weights.set_seed(config.data.seed)
-    rows = config.worker.batch_rows(config.train.batch_size)
-    shape = {"batch_size": rows, "sequence_length": config.train.seq_length}
-    network = model.build_model(config.model, len(dataset.vocabulary), **shape)
-    train = config.train
-    model.compile_for_training(network, train.learning_rate, ema=train.ema, jit=train.jit)
+    config, vocabulary = settings.train, dataset.vocabulary
+    rows = worker.batch_rows(config.batch_size)
+
+    def build(size: int) -> keras.Model:
+        return model.build_model(
+            settings.model, size, batch_size=rows, sequence_length=config.seq_length
+        )
+
+    weights.set_seed(settings.data.seed)
+    network = build(len(vocabulary))
+    model.compile_for_training(network, config.learning_rate, ema=config.ema, jit=config.jit)
     print(f"{network.count_params():,} parameters")
     if epoch:
-        path = checkpoint_path(train.model_dir, epoch)
+        path = checkpoint_path(config.model_dir, epoch)
         print(f"Going on from {path}")
         weights.load(network, path)
-    elif settings.initial_checkpoint:
-        print(
-            weights.transfer_weights(
-                network, dataset.vocabulary, settings, model.build_model, **shape
-            )
-        )
+    elif config.start_from and settings.initial_checkpoint:
+        other_vocabulary = Vocabulary.load(config.start_from / VOCABULARY)
+        other = build(len(other_vocabulary))
+        path = Path(settings.initial_checkpoint.checkpoint)
+        weights.load(other, path)
+        count = weights.copy_shared_tokens(network, vocabulary, other, other_vocabulary)
+        print(f"Took the weights of {path}: {count:,} of {len(vocabulary):,} tokens known")
     return network
 
 

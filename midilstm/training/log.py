@@ -17,7 +17,7 @@ FILES = ("training.csv", "training.png")
 
 @dataclass(frozen=True)
 class LogRow:
-    """One epoch in logs/training.csv; losses in nats a token, nan where nothing is held out."""
+    """One epoch in training.csv; losses in nats per token, nan where nothing is held out."""
 
     epoch: int
     loss: float
@@ -27,8 +27,11 @@ class LogRow:
     seconds: float
 
 
+NAMES = tuple(field.name for field in fields(LogRow))
+
+
 class TrainingLog:
-    """logs/training.csv and logs/training.png: one row an epoch, cut back when a run resumes."""
+    """The files training.csv and training.png, with one row per epoch."""
 
     def __init__(self, folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) -> None:
         """Keep the rows up to `epoch`, on disk too; later ones belong to lost work.
@@ -36,34 +39,38 @@ class TrainingLog:
         `known` are rows saved elsewhere, which stand in for those that the file has lost.
         """
         self._csv, self._png = (folder / name for name in FILES)
-        names = [field.name for field in fields(LogRow)][1:]
-        saved = [LogRow(int(row["epoch"]), *(row.get(n, math.nan) for n in names)) for row in known]
+        saved = [
+            LogRow(int(row["epoch"]), *(row.get(name, math.nan) for name in NAMES[1:]))
+            for row in known
+        ]
         rows = {row.epoch: row for row in (*saved, *read(self._csv)) if row.epoch <= epoch}
-        self.rows = [rows[number] for number in sorted(rows)]
+        self.rows = [row for _, row in sorted(rows.items())]
         self._write()
 
     def add(self, row: LogRow) -> None:
-        """Add an epoch's row as the epoch ends, in place of one that is there."""
+        """Add the row of an epoch, in place of an earlier row of that epoch."""
         self.rows = [other for other in self.rows if other.epoch < row.epoch] + [row]
         self._write()
 
     def _write(self) -> None:
-        head = ",".join(field.name for field in fields(LogRow))
         line = "{},{:.6f},{:.6f},{:.6f},{:.6f},{:.2f}"
         lines = [line.format(*astuple(row)) for row in self.rows]
-        write_atomically(self._csv, "\n".join([head, *lines, ""]))
+        write_atomically(self._csv, "\n".join([",".join(NAMES), *lines, ""]))
 
     def draw(self) -> None:
         """Draw loss and accuracy against epochs into training.png."""
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        epochs = [row.epoch for row in self.rows]
-        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            for label, field_name in (("training", name), ("held out", f"val_{name}")):
-                values = [getattr(row, field_name) for row in self.rows]
-                if any(value == value for value in values):  # not all nan
+        rows, epochs = self.rows, [row.epoch for row in self.rows]
+        panels = [
+            ("Loss", "nats per token", [(row.loss, row.val_loss) for row in rows]),
+            ("Accuracy", "fraction correct", [(row.accuracy, row.val_accuracy) for row in rows]),
+        ]
+        for axes, (title, unit, pairs) in zip(figure.subplots(1, 2), panels, strict=True):
+            curves = zip(("training", "held out"), zip(*pairs, strict=True), strict=True)
+            for label, values in curves:
+                if not all(map(math.isnan, values)):
                     axes.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
-            unit = "nats a token" if name == "loss" else "share right"
-            axes.set(title=name.capitalize(), xlabel="epoch", ylabel=unit)
+            axes.set(title=title, xlabel="epoch", ylabel=unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend(frameon=False)
@@ -72,20 +79,19 @@ class TrainingLog:
 
 
 def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> TrainingLog:
-    """Return the log of the run of `known` rows, up to `epoch`, drawn; move another run's aside."""
-    if not is_of(folder, known):
+    """Return the log of a run up to `epoch`, drawn; move another run's log aside.
+
+    `known` are the rows that the run's checkpoints hold; the run's log has one of them, or none.
+    """
+    logged = {(row.epoch, f"{row.loss:.6f}") for row in read(folder / FILES[0])}
+    if logged and logged.isdisjoint(
+        (int(row["epoch"]), f"{row.get('loss', math.nan):.6f}") for row in known
+    ):
         archive_run(folder, FILES)
     log = TrainingLog(folder, epoch, known)
     if log.rows:
         log.draw()  # as that run may have been stopped before it did
     return log
-
-
-def is_of(folder: Path, known: Iterable[Mapping[str, float]]) -> bool:
-    """Tell whether a folder's log is of the run of `known` rows: it shares one, or has none."""
-    here = {(row.epoch, f"{row.loss:.6f}") for row in read(folder / FILES[0])}
-    there = {(int(row["epoch"]), f"{row.get('loss', math.nan):.6f}") for row in known}
-    return not here or bool(here & there)
 
 
 def read(path: Path) -> list[LogRow]:
@@ -96,6 +102,6 @@ def read(path: Path) -> list[LogRow]:
             text = file.read(MAX_BYTES).decode(errors="replace")
     for line in text.splitlines():
         with suppress(TypeError, ValueError):  # the header, or a line that someone broke
-            epoch, *numbers = line.split(",")
-            rows.append(LogRow(int(epoch), *map(float, numbers)))
+            epoch, *values = line.split(",")
+            rows.append(LogRow(int(epoch), *map(float, values)))
     return rows

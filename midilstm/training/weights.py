@@ -3,7 +3,7 @@
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 from midilstm import model_dir
 from midilstm.checkpoint import METRICS, CheckpointError, open_checkpoint
 from midilstm.fileio import InputError, atomic_path
-from midilstm.model_dir import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 
@@ -34,15 +33,15 @@ def reseed(network: keras.Model, seed: int, epoch: int) -> None:
 
     Keras does not write them to .keras files.
     """
-    for number, layer in enumerate(network.layers):
+    for index, layer in enumerate(network.layers):
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
-            words = np.random.SeedSequence([seed % 2**63, epoch, number]).generate_state(2)
+            words = np.random.SeedSequence([seed % 2**63, epoch, index]).generate_state(2)
             layer.seed_generator.state.assign(words.astype(layer.seed_generator.state.dtype))
 
 
 @contextmanager
 def ema_weights(network: keras.Model) -> Iterator[None]:
-    """Put the averages in the place of the weights, and these in theirs, for a while."""
+    """Exchange the weights and their averages, where the optimizer keeps any, for a while."""
     _swap_averages(network)
     yield
     _swap_averages(network)
@@ -50,20 +49,20 @@ def ema_weights(network: keras.Model) -> Iterator[None]:
 
 def _swap_averages(network: keras.Model) -> None:
     if network.compiled and network.optimizer.use_ema:
-        kept = [v for v in network.optimizer.variables if v.path.endswith("_average")]
-        for weight, average in zip(network.trainable_variables, kept, strict=True):
+        averages = [v for v in network.optimizer.variables if v.path.endswith("_average")]
+        for weight, average in zip(network.trainable_variables, averages, strict=True):
             value = weight.numpy().copy()
             weight.assign(average)
             average.assign(value)
 
 
-def save(network: keras.Model, path: Path, scores: Mapping[str, float] | None = None) -> None:
-    """Write weights, optimizer state and the epoch's scores as a .keras file, atomically.
+def save(network: keras.Model, path: Path, metrics: Mapping[str, float] | None = None) -> None:
+    """Write weights, optimizer state and the epoch's metrics as a .keras file, atomically.
 
-    Where the optimizer keeps averages these are the file's weights, which whoever opens it reads;
-    the weights that training goes on from stand in their place, and `load` swaps them back.
+    Where the optimizer keeps averages these are the weights in the file, and the weights that
+    training continues from stand in the place of the averages; `load` swaps them back.
     """
-    finite = {name: value for name, value in (scores or {}).items() if np.isfinite(value)}
+    finite = {name: value for name, value in (metrics or {}).items() if np.isfinite(value)}
     with atomic_path(path) as partial:
         with ema_weights(network):
             network.save(partial)
@@ -91,8 +90,8 @@ def load(network: keras.Model, path: Path) -> None:
             warnings.filterwarnings("error", "Skipping variable loading")
             network.load_weights(path)
     except CheckpointError as error:
-        said = str(error).strip().split("\n\n")  # Keras has a preamble, then the reason
-        reason = said[min(1, len(said) - 1)].splitlines()[0].rstrip(". ")
+        paragraphs = str(error).strip().split("\n\n")[:2]  # Keras has a preamble, then the reason
+        reason = paragraphs[-1].splitlines()[0].rstrip(". ")
         raise InputError(
             f"{path} is damaged or from another run than the settings beside it ({reason}); "
             "move it away to go on from the checkpoint before it"
@@ -102,45 +101,27 @@ def load(network: keras.Model, path: Path) -> None:
     _swap_averages(network)
 
 
-def transfer_weights(
-    network: keras.Model,
-    vocabulary: Vocabulary,
-    settings: RunSettings,
-    build_model: Callable[..., keras.Model],
-    **shape: int,
-) -> str:
-    """Take the weights of the model that a run starts from; return a sentence that says so."""
-    assert settings.train.start_from
-    assert settings.initial_checkpoint
-    other = Vocabulary.load(settings.train.start_from / model_dir.VOCABULARY)
-    network_of_other = build_model(settings.model, len(other), **shape)
-    checkpoint = Path(settings.initial_checkpoint.checkpoint)
-    load(network_of_other, checkpoint)
-    known = copy_shared_tokens(network, vocabulary, network_of_other, other)
-    return f"Took the weights of {checkpoint}: {known:,} of {len(vocabulary):,} tokens known"
-
-
 def copy_shared_tokens(
-    network: keras.Model, ours: Vocabulary, other: keras.Model, theirs: Vocabulary
+    network: keras.Model, vocabulary: Vocabulary, other: keras.Model, other_vocabulary: Vocabulary
 ) -> int:
-    """Take another network's weights, token by token where these stand for tokens.
+    """Copy another network's weights, those of a token's row or column for shared tokens alone.
 
-    Return how many tokens of our vocabulary theirs has; the weights of the others stay.
+    Return how many tokens are in both vocabularies.
     """
-    both = [token for token in ours.tokens if token in theirs.token_ids]
-    rows, their_rows = ours.ids_of(both), theirs.ids_of(both)
+    shared = [token for token in vocabulary.tokens if token in other_vocabulary.token_ids]
+    ids, other_ids = vocabulary.ids_of(shared), other_vocabulary.ids_of(shared)
     for layer in network.layers:
-        values = other.get_layer(layer.name).trainable_variables
-        for variable, value in zip(layer.trainable_variables, values, strict=True):
-            mine, known = variable.numpy().copy(), value.numpy()
+        others = other.get_layer(layer.name).trainable_variables
+        for variable, other_variable in zip(layer.trainable_variables, others, strict=True):
+            values, other_values = variable.numpy().copy(), other_variable.numpy()
             if layer.name == "embedding":
-                mine[rows] = known[their_rows]
+                values[ids] = other_values[other_ids]
             elif layer.name == "next_token":
-                mine[..., rows] = known[..., their_rows]
+                values[..., ids] = other_values[..., other_ids]
             else:
-                mine[:] = known
-            variable.assign(mine)
-    return len(both)
+                values = other_values
+            variable.assign(values)
+    return len(shared)
 
 
 def snapshot(network: keras.Model) -> list[np.ndarray]:

@@ -27,28 +27,27 @@ FLAGS = [*SIZES, "--jobs=1", f"--epochs={EPOCHS}", "--freq=2", "--worker-timeout
 # Keeps what each worker ends with, or kills it after so many steps.
 DRIVER = """
 import os, signal, sys
-root, last, step = sys.argv[1:4]
+root, end, last_step = sys.argv[1:4]
 sys.argv = [sys.argv[0], *sys.argv[4:]]
 sys.path.insert(0, root)
 import numpy as np
 import train
-from midilstm.training import distributed as workers
-from midilstm.training import weights
+from midilstm.training import distributed, loop, weights
 
-def make_step(network, team, made=workers._make_step):
-    one, count = made(network, team), 0
+def make_step(*arguments, make=distributed.make_step):
+    step, count = make(*arguments), 0
     def counted(*arguments, **options):
         nonlocal count
         count += 1
-        count == int(step) and os.kill(os.getpid(), signal.SIGKILL)
-        return one(*arguments, **options)
+        count == int(last_step) and os.kill(os.getpid(), signal.SIGKILL)
+        return step(*arguments, **options)
     return counted
 
-def and_keep(loop, train=workers.DistributedLoop.train):
-    train(loop)
-    np.savez(last, *weights.snapshot(loop.network))
+def train_and_keep(self, train=loop.TrainingLoop.train):
+    train(self)
+    np.savez(end, *weights.snapshot(self.network))
 
-workers._make_step, workers.DistributedLoop.train = make_step, and_keep
+distributed.make_step, loop.TrainingLoop.train = make_step, train_and_keep
 sys.exit(train.main())
 """
 

@@ -1,12 +1,12 @@
-"""Workers that meet, each in a thread of its own, and those that do not."""
+"""Workers that find each other, each in a thread of its own, and workers that do not."""
 
 import socket
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
+from types import MappingProxyType
 
 import pytest
 
@@ -21,65 +21,64 @@ SETTINGS = RunSettings(
     train=TrainConfig(epochs=5),
     dataset=DatasetSummary(pieces=6, tokens=360, sha256="ab", vocabulary_size=9),
 )
+Reply = tuple[int, dict[str, float]] | str
 
 
 @pytest.fixture
 def addresses() -> tuple[str, ...]:
-    """Return three that nobody listens at."""
-    with (
-        closing(socket.socket()) as a,
-        closing(socket.socket()) as b,
-        closing(socket.socket()) as c,
-    ):
-        for each in (a, b, c):
-            each.bind(("127.0.0.1", 0))
-        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in (a, b, c))
+    """Return three addresses on which nobody listens."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        return tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in servers)
 
 
-def worker_config(workers: tuple[str, ...], worker: int, timeout: float = 3.0) -> WorkerConfig:
-    return WorkerConfig(workers=workers, worker=worker, worker_timeout=timeout)
+def meet(
+    workers: tuple[str, ...],
+    settings: Mapping[int, RunSettings] = MappingProxyType({}),
+    *,
+    started: tuple[int, ...] = (0, 1, 2),
+    timeout: float = 30.0,
+) -> list[Reply]:
+    """Return what each started worker receives, or the text of its error."""
 
-
-def meet_all(
-    workers: tuple[str, ...], *settings: RunSettings, started: int = 3, timeout: float = 3.0
-) -> list[Any]:
-    """Return what each of the first `started` workers receives, or its error's text."""
-
-    def meet(worker: int) -> dict[str, Any] | str:
-        state = {"epoch": 7} if worker == 0 else None
-        config = worker_config(workers, worker, timeout)
+    def start(worker: int) -> Reply:
+        config = WorkerConfig(workers=workers, worker=worker, worker_timeout=timeout)
+        progress = (7, {"val_loss": 1.5}) if worker == 0 else (0, {})
         try:
             return rendezvous.wait_for_workers(
-                config, settings[worker] if settings else SETTINGS, state
+                config, (settings or {}).get(worker, SETTINGS), *progress
             )
         except InputError as error:
             return str(error)
 
-    with ThreadPoolExecutor(started) as pool:
-        return [*pool.map(meet, range(started))]
+    with ThreadPoolExecutor(len(started)) as pool:
+        return [*pool.map(start, started)]
 
 
-def test_all_workers_receive_the_state_of_the_first(addresses: tuple[str, ...]) -> None:
-    assert meet_all(addresses, timeout=30.0) == [{"epoch": 7}] * 3
+def test_all_workers_receive_the_progress_of_the_first(addresses: tuple[str, ...]) -> None:
+    assert meet(addresses) == [(7, {"val_loss": 1.5})] * 3
 
 
-def test_who_is_missing_is_named(addresses: tuple[str, ...]) -> None:
-    threads = threading.active_count()
-    for message in meet_all(addresses, started=2, timeout=1.0):
-        assert f"worker 2 at {addresses[2]} did not answer within 1 seconds" in message
-        assert "worker 1" not in message
-    assert threading.active_count() == threads
-    assert meet_all(addresses, timeout=30.0) == [{"epoch": 7}] * 3  # on the same ports
+@pytest.mark.parametrize(("started", "missing"), [((0, 1), "worker 2 at"), ((1, 2), "worker 0 at")])
+def test_a_missing_worker_is_named_on_all_others_and_can_come_later(
+    addresses: tuple[str, ...], started: tuple[int, ...], missing: str
+) -> None:
+    for message in meet(addresses, started=started, timeout=1.0):
+        assert missing in str(message)
+        assert "did not answer within 1 seconds" in str(message)
+        assert "worker 1" not in str(message)
+    assert meet(addresses) == [(7, {"val_loss": 1.5})] * 3
 
 
-def test_what_differs_is_named_on_each(addresses: tuple[str, ...]) -> None:
-    other = replace(SETTINGS, model=ModelConfig(units=5))
-    messages = meet_all(addresses, SETTINGS, SETTINGS, other, timeout=30.0)
-    for number in (0, 1):
-        assert f"the worker at {addresses[2]} has begun differently" in messages[number]
-        assert "units is 4 here and 5 there" in messages[number]
-        assert "vocabulary" not in messages[number]
-    assert "units is 5 here and 4 there" in messages[2]
+def test_settings_and_music_that_differ_are_named_on_all_workers(
+    addresses: tuple[str, ...],
+) -> None:
+    dataset = replace(SETTINGS.dataset, sha256="cd")
+    other = replace(SETTINGS, model=ModelConfig(units=5), dataset=dataset)
+    for message in meet(addresses, {2: other}):
+        assert "units is 4 on worker 0 and 5 on worker 2" in str(message)
+        assert "sha256 is ab on worker 0 and cd on worker 2" in str(message)
+        assert "worker 1" not in str(message)
 
 
 def test_another_version_of_keras_is_named(
@@ -87,43 +86,53 @@ def test_another_version_of_keras_is_named(
 ) -> None:
     versions = iter(["3.15.1", "3.16.0"])
     monkeypatch.setattr(rendezvous, "version", lambda x: next(versions) if x == "keras" else "1")
-    for message in meet_all(addresses[:2], started=2, timeout=30.0):
-        assert "keras is 3.1" in message
-        assert "tensorflow" not in message
+    for message in meet(addresses[:2], started=(0, 1)):
+        assert "keras is 3.1" in str(message)
+        assert "tensorflow" not in str(message)
 
 
-def test_a_port_in_use_is_named(addresses: tuple[str, ...]) -> None:
-    taken = socket.create_server(("", int(addresses[1].rpartition(":")[2])))
-    with taken, pytest.raises(InputError, match=f"cannot listen on the port of {addresses[1]}"):
-        rendezvous.wait_for_workers(worker_config(addresses, 1), SETTINGS)
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_port_in_use_is_named(addresses: tuple[str, ...], worker: int) -> None:
+    with socket.create_server(("", int(addresses[worker].rpartition(":")[2]))):
+        (message,) = meet(addresses, started=(worker,))
+    assert f"cannot listen on the port of {addresses[worker]}" in str(message)
 
 
-def test_a_worker_at_anothers_address_is_refused(
-    addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+def test_a_worker_on_another_machine_than_its_address_is_missing(
+    addresses: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(rendezvous, "uuid4", lambda: SimpleNamespace(hex="the other"))
-    other = rendezvous._Desk(addresses[1], {"facts": {}, "state": {}, "nonce": "the real one"})
-    free = rendezvous._Desk.__init__
-
-    def elsewhere(desk: Any, address: str, reply: Any) -> None:
-        free(desk, addresses[2] if address == addresses[1] else address, reply)
-
-    monkeypatch.setattr(rendezvous._Desk, "__init__", elsewhere)
-    with other, pytest.raises(InputError, match=f"{addresses[1]} is another process than this"):
-        rendezvous.wait_for_workers(worker_config((addresses[1],), 0), SETTINGS)
+    config = WorkerConfig(workers=addresses[:2], worker=1, worker_timeout=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        chief = pool.submit(meet, addresses[:2], started=(0,), timeout=1.0)
+        with pytest.raises(InputError, match="worker 0 at"):  # it runs, but listens nowhere
+            rendezvous._report(config, rendezvous.shared_facts(config, SETTINGS))
+        assert f"worker 1 at {addresses[1]} did not answer" in str(chief.result())
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"[1]\n", b"{}\n"])
-def test_another_program_on_a_port_is_no_worker(addresses: tuple[str, ...], answer: bytes) -> None:
+def test_another_program_on_the_port_of_the_first_is_no_worker(
+    addresses: tuple[str, ...], answer: bytes
+) -> None:
     def serve(server: socket.socket) -> None:
-        line, _ = server.accept()
-        with line:
-            line.recv(64)
-            line.sendall(answer)
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as file:
+            file.readline()
+            connection.sendall(answer)
 
-    with socket.create_server(("127.0.0.1", int(addresses[1].rpartition(":")[2]))) as server:
+    with socket.create_server(("127.0.0.1", int(addresses[0].rpartition(":")[2]))) as server:
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        (message,) = meet_all(addresses[:2], started=1)
+        (message,) = meet(addresses[:2], started=(1,))
         thread.join()
-    assert f"what answers at {addresses[1]} is another program" in message
+    assert f"what answers at {addresses[0]} is another program" in str(message)
+
+
+def test_another_program_that_calls_the_first_is_ignored(addresses: tuple[str, ...]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        replies = pool.submit(meet, addresses)
+        for content in (b"GET / HTTP/1.1\r\n", b'{"worker": 9}\n', b'{"worker": 1, "facts": 3}\n'):
+            address = rendezvous.split_address(addresses[0])
+            # It may not listen yet, or no longer.
+            with suppress(OSError), socket.create_connection(address) as connection:
+                connection.sendall(content)
+        assert replies.result() == [(7, {"val_loss": 1.5})] * 3
