@@ -17,17 +17,17 @@ def build_model(
 
     It is an embedding, stateful LSTM layers each followed by dropout, and a dense softmax layer.
     """
-    # Keras's own 0.05 is so small that each LSTM halves what is left of it: the last layer then
-    # says nearly the same of every input, and learns note counts alone for tens of epochs.
+    # With Keras's own 0.05 the last layer outputs nearly the same for all inputs, and learns only
+    # how frequent the notes are for tens of epochs.
     spread = keras.initializers.RandomNormal(stddev=1.0)
     inputs = keras.Input(batch_shape=(batch_size, sequence_length), dtype="int32", name="ids")
     x = keras.layers.Embedding(vocabulary_size, config.embedding_size, spread, name="embedding")(
         inputs
     )
     x = keras.layers.Dropout(config.input_dropout, name="dropout_0")(x)
-    for number in range(1, config.layers + 1):
-        x = LSTM(config.units, return_sequences=True, stateful=True, name=f"lstm_{number}")(x)
-        x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+    for index in range(1, config.layers + 1):
+        x = LSTM(config.units, return_sequences=True, stateful=True, name=f"lstm_{index}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"dropout_{index}")(x)
     outputs = keras.layers.Dense(vocabulary_size, activation="softmax", name="next_token")(x)
     return keras.Model(inputs, outputs, name="music")
 
@@ -44,6 +44,6 @@ def compile_for_training(
         optimizer=keras.optimizers.Adam(learning_rate, use_ema=ema > 0, ema_momentum=ema),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # cuDNN's is no XLA
+        jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # XLA cannot call cuDNN
     )
     network.optimizer.build(network.trainable_variables)

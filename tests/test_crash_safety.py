@@ -1,20 +1,17 @@
-"""Runs killed at random moments, and sampled from meanwhile: nothing is lost, no bit is another."""
+"""Training runs that are killed at random moments, or sampled from while they train."""
 
-import csv
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from run_files import read_bits, read_log
 
 import sample
 import train
@@ -63,47 +60,31 @@ class Trainer:
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    said = tmp_path_factory.mktemp("said") / "stderr"
+    errors = tmp_path_factory.mktemp("errors") / "stderr"
     command, pipe = [sys.executable, "-c", SERVER], subprocess.PIPE
-    told = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     with (
-        said.open("w") as errors,
+        errors.open("w") as file,
         subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=told
+            command, stdin=pipe, stdout=pipe, stderr=file, text=True, env=env
         ) as server,
     ):
         yield Trainer(server)
-    assert said.read_text() == ""  # of all processes
-
-
-def arrays(checkpoint: Path) -> dict[str, bytes]:
-    """Return all arrays, the optimizer's too, read without Keras."""
-    found: dict[str, bytes] = {}
-
-    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node[()].tobytes()
-
-    with zipfile.ZipFile(checkpoint) as archive:
-        h5py.File(io.BytesIO(archive.read("model.weights.h5"))).visititems(visit)
-    return found
+    assert errors.read_text() == ""  # of all processes
 
 
 def result(folder: Path) -> dict[str, object]:
-    """Return all that a run has come to, but for the seconds that it took."""
-    with (folder / "logs" / "training.csv").open() as file:
-        log = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-    found: dict[str, object] = {"log": log}
+    """Return by file name all that a run has written, but for the seconds that it took."""
+    files: dict[str, object] = {"log": read_log(folder / "logs")}
     for path in (folder / "model").iterdir():
         if path.suffix == ".keras":
-            scores = {k: v for k, v in runs.metrics(path).items() if k != "seconds"}
-            found[path.name] = arrays(path), scores
+            files[path.name] = read_bits(path), runs.metrics(path) | {"seconds": 0}
         else:
-            found[path.name] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+            files[path.name] = json.loads(path.read_text(encoding="utf-8"))
+    return files
 
 
-def epochs(folder: Path) -> int:
+def count_epochs(folder: Path) -> int:
     log = folder / "logs" / "training.csv"
     return len(log.read_text().splitlines()) - 1 if log.exists() else 0
 
@@ -119,60 +100,53 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(
         folder.mkdir()
     trainer.start(straight, *flags)
     assert trainer.status() == 0
-    for number in range(kills):
-        training, before = trainer.start(killed, *flags), epochs(killed)
-        if number == 1:  # one while it starts
+    for kill in range(kills):
+        pid, before = trainer.start(killed, *flags), count_epochs(killed)
+        if kill == 1:  # one while it starts
             time.sleep(rng.uniform(0, 2))
         else:
             kept = max(runs.numbered_checkpoints(killed / "model"), default=0)
-            more = min(kept + int(rng.integers(1, 8)), epochs(straight) - 4)
-            while epochs(killed) == before or epochs(killed) < more:  # first it is cut back
+            until = min(kept + int(rng.integers(1, 8)), count_epochs(straight) - 4)
+            # First the log is cut back.
+            while count_epochs(killed) == before or count_epochs(killed) < until:
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.05))
-        os.kill(training, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         assert trainer.status() == -signal.SIGKILL
     trainer.start(killed, *flags)
     assert trainer.status() == 0
-    expected, found = result(straight), result(killed)
-    assert len(arrays(killed / "model" / "best.keras")) == 6 + 2 + 3 * 6
-    assert found.keys() == expected.keys()
-    assert [name for name in expected if found[name] != expected[name]] == []
+    expected, files = result(straight), result(killed)
+    assert len(read_bits(killed / "model" / "best.keras")) == 6 + 2 + 3 * 6  # the optimizer's too
+    assert files.keys() == expected.keys()
+    assert [name for name in expected if files[name] != expected[name]] == []
 
 
 def test_a_piece_drawn_while_training_names_its_own_weights_epoch_and_loss(
     music: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = sample_while_training(music, trainer, 20, monkeypatch.chdir)
-    assert drawn > 10
-
-
-def sample_while_training(
-    music: Path, trainer: Trainer, epochs: int, go: Callable[[Path], None]
-) -> int:
-    """Sample until a run ends, and hold what each JSON says against the checkpoints."""
     folder = music.parent / "run"
+    model_dir = folder / "model"
     folder.mkdir()
-    trainer.start(folder, f"--epochs={epochs}", "--freq=1")
-    go(folder)
-    drawn, best = 0, folder / "model" / "best.keras"
-    while not best.exists():
+    trainer.start(folder, "--epochs=20", "--freq=1")
+    monkeypatch.chdir(folder)
+    while not runs.numbered_checkpoints(model_dir):
         time.sleep(0.01)
-    while not (folder / "model" / runs.MATCH_MODEL).exists():
-        which = (
-            ("best", "latest")[drawn % 2] if runs.numbered_checkpoints(folder / "model") else "best"
-        )
-        assert sample.main([f"--seed={drawn}", "--chars=5", f"--checkpoint={which}"]) == 0
-        drawn += 1
+    count = 0
+    while not (model_dir / runs.MATCH_MODEL).exists():
+        checkpoint = ("best", "latest")[count % 2]
+        assert sample.main([f"--seed={count}", "--chars=5", f"--checkpoint={checkpoint}"]) == 0
+        count += 1
     assert trainer.status() == 0
-    settings = runs.load_settings(folder / "model")
+    settings = runs.load_settings(model_dir)
     size = settings.dataset.vocabulary_size
-    paths = runs.numbered_checkpoints(folder / "model").values()
-    said = {network.load(path, settings.model, size).digest: runs.metrics(path) for path in paths}
-    made = [*(folder / "output").glob("*.json")]
-    for path in made:
+    paths = runs.numbered_checkpoints(model_dir).values()
+    metrics = {
+        network.load(path, settings.model, size).digest: runs.metrics(path) for path in paths
+    }
+    pieces = [*(folder / "output").glob("*.json")]
+    for path in pieces:
         body = json.loads(path.read_text(encoding="utf-8"))
-        scores = said[body["weights_sha256"]]
-        assert (body["epoch"], body["val_loss"]) == (scores["epoch"], scores["val_loss"])
+        expected = metrics[body["weights_sha256"]]
+        assert (body["epoch"], body["val_loss"]) == (expected["epoch"], expected["val_loss"])
         assert tokens.read(path.with_suffix(".mid")) == body["tokens"]
-    assert len(made) == drawn
-    return drawn
+    assert len(pieces) == count > 10

@@ -22,6 +22,9 @@ from midilstm.training import weights
 from midilstm.training.heldout import HeldOutEvaluator
 from midilstm.training.log import LogRow, TrainingLog
 
+# Windows has no SIGHUP.
+SIGNALS = [x for x in signal.Signals if x.name in ("SIGINT", "SIGTERM", "SIGHUP")]
+
 
 @contextmanager
 def interruptible() -> Iterator[None]:
@@ -29,24 +32,21 @@ def interruptible() -> Iterator[None]:
 
     A second signal ends the process at once: no file is ever half written.
     """
-    names = {"SIGINT", "SIGTERM", "SIGHUP"}  # Windows has no SIGHUP
-    handlers = {sig: signal.getsignal(sig) for sig in signal.Signals if sig.name in names}
-    ignored = [sig for sig, handler in handlers.items() if handler == signal.SIG_IGN]  # by nohup
-    for sig in ignored:
-        del handlers[sig]
+    handlers = {x: signal.getsignal(x) for x in SIGNALS}
+    handlers = {x: handler for x, handler in handlers.items() if handler != signal.SIG_IGN}  # nohup
 
     def interrupt(*_: object) -> None:
-        for sig in handlers:
-            signal.signal(sig, signal.SIG_DFL)
+        for handled in handlers:
+            signal.signal(handled, signal.SIG_DFL)
         raise KeyboardInterrupt
 
     try:
-        for sig in handlers:
-            signal.signal(sig, interrupt)
+        for handled in handlers:
+            signal.signal(handled, interrupt)
         yield
     finally:
-        for sig, handler in handlers.items():
-            signal.signal(sig, handler)
+        for handled, handler in handlers.items():
+            signal.signal(handled, handler)
 
 
 @dataclass
@@ -71,9 +71,8 @@ class TrainingLoop:
         self._best_epoch = self.best.get("epoch", 0)
         self._pieces = list(self.dataset.training.values())
         transposed = self.dataset.vocabulary.transposed
-        self._keys = (
-            np.array([transposed(k) for k in KEYS]) if self.settings.data.transpose else None
-        )
+        is_transposed = self.settings.data.transpose
+        self._keys = np.array([transposed(k) for k in KEYS]) if is_transposed else None
 
     @interruptible()
     def train(self) -> None:
@@ -81,17 +80,15 @@ class TrainingLoop:
 
         Raise InputError when loss or weights are not finite, with the last whole epoch saved.
         """
-        n_tokens = sum(map(len, self._pieces))
-        shape = self._config.batch_size, self._config.seq_length
-        steps = batches.batch_count(n_tokens, *shape)
-        counts = {"total": steps * self._config.epochs, "initial": steps * self.done}
+        config, n_tokens = self._config, sum(map(len, self._pieces))
+        steps = batches.batch_count(n_tokens, config.batch_size, config.seq_length)
+        counts = {"total": steps * config.epochs, "initial": steps * self.done}
         try:
             with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
-                while self.done < self._config.epochs and not self._is_patience_over():
+                while self.done < config.epochs and not self._is_patience_over():
                     tqdm.write(self._end_epoch(self._train_epoch(self.done + 1, bar)))
         except KeyboardInterrupt:
-            message = f"\n{self.save_last()} The same command goes on from there."
-            print(message, file=sys.stderr)
+            print(f"\n{self.save_last()} The same command goes on from there.", file=sys.stderr)
             raise
         except FloatingPointError as error:
             raise InputError(
@@ -99,23 +96,21 @@ class TrainingLoop:
                 "Try a lower --learning-rate, with --fresh or another --model-dir"
             ) from error
         if self._is_patience_over():
-            print(
-                "Stopped: the held-out loss has not improved for "
-                f"{self._config.patience} epochs (--patience)"
-            )
+            epochs = f"{config.patience} epochs (--patience)"
+            print(f"Stopped: the held-out loss has not improved for {epochs}")
 
     def _train_epoch(self, epoch: int, bar: tqdm) -> LogRow:
         """Train and score one epoch, the same again when it is trained again."""
-        start, sums = time.perf_counter(), np.zeros(2)
+        start, sums, seed = time.perf_counter(), np.zeros(2), self.settings.data.seed
         bar.set_description(f"epoch {epoch}/{self._config.epochs}")
         weights.reset_states(self.network)
-        weights.reseed(self.network, self.settings.data.seed, epoch)
-        rng = np.random.default_rng([self.settings.data.seed % 2**63, epoch])
+        weights.reseed(self.network, seed, epoch)
+        rng = np.random.default_rng([seed % 2**63, epoch])
         stream = batches.epoch_stream(
             self._pieces, rng, shuffle=self._config.shuffle, transpositions=self._keys
         )
-        _, length, vocabulary_size = self.network.output_shape
-        pairs = batches.batches(stream, self._config.batch_size, length, vocabulary_size, self.rows)
+        length, size = self._config.seq_length, len(self.dataset.vocabulary)
+        pairs = batches.batches(stream, self._config.batch_size, length, size, self.rows)
         for step, (x, y) in enumerate(batches.prefetch(pairs), 1):
             logs = self.network.train_on_batch(x, y, return_dict=True)
             sums += [logs["loss"], logs["accuracy"]]
@@ -189,15 +184,12 @@ class TrainingLoop:
 
 
 def overfitting_note(rows: Sequence[LogRow], window: int = 5) -> str:
-    """Return a note where the last `window` epochs predict training pieces better than the
-    `window` before, and held-out pieces worse; '' elsewhere.
-    """
+    """Return a note if training loss fell and held-out loss rose between two windows of epochs."""
     before, now = rows[-2 * window : -window], rows[-window:]
     if len(before) < window:
         return ""
     is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)
     is_rising = sum(row.val_loss for row in now) > sum(row.val_loss for row in before)
     is_past = min(row.val_loss for row in rows) < min(row.val_loss for row in now)
-    if is_learning and is_rising and is_past:
-        return "  overfitting: it predicts the training pieces better, and held-out pieces worse"
-    return ""
+    text = "  overfitting: it predicts the training pieces better, and held-out pieces worse"
+    return text if is_learning and is_rising and is_past else ""

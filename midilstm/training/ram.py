@@ -6,10 +6,6 @@ from midilstm.fileio import InputError
 from midilstm.model_dir import RunSettings
 
 BASE = 850e6  # bytes of Python and TensorFlow themselves
-LIMITS = (  # of a container: what it may have, what it has
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
 
 
 def check_ram(settings: RunSettings, rows: int) -> None:
@@ -40,12 +36,11 @@ def available(
     proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
     """Return the bytes that are free here or, if less, in this container; None where unknown."""
-    found = []
+    sizes = []
     if proc.exists():
         lines = (line.split() for line in proc.read_text().splitlines())
-        found += [int(size) * 1024 for name, size, *_ in lines if name == "MemAvailable:"]
-    for limit, used in LIMITS:
-        texts = [(group / name).read_text() for name in (limit, used) if (group / name).exists()]
-        if len(texts) == 2 and texts[0].strip().isdecimal():  # else "max": no limit
-            found.append(int(texts[0]) - int(texts[1]))
-    return min(found, default=None)
+        sizes += [int(size) * 1024 for name, size, *_ in lines if name == "MemAvailable:"]
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and limit.read_text().strip().isdecimal():  # else "max": no limit
+        sizes.append(int(limit.read_text()) - int(used.read_text()))
+    return min(sizes, default=None)

@@ -1,4 +1,4 @@
-"""Two processes, each in a network of its own, that train one network together."""
+"""Two processes, each in its own network namespace, that train one network together."""
 
 import contextlib
 import os
@@ -6,15 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from subprocess import PIPE, Popen
 
-import h5py
 import numpy as np
 import pytest
+from run_files import read_arrays, read_bits
 
 from midilstm import model_dir as runs
 from midilstm.training import log
@@ -52,33 +50,25 @@ sys.exit(train.main())
 """
 
 
-def ip(*command: str) -> None:
-    subprocess.run(["ip", *command], check=True, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def networks() -> Iterator[tuple[str, str]]:
     """Make two network namespaces with a cable between them, and remove them."""
     names = f"midilstm-{os.getpid()}-0", f"midilstm-{os.getpid()}-1"
+
+    def ip(arguments: str) -> None:
+        subprocess.run(["ip", *arguments.split()], check=True, capture_output=True)
+
     with contextlib.ExitStack() as stack:
         try:
             for name in names:
-                ip("netns", "add", name)
-                stack.callback(ip, "netns", "delete", name)
-            ends = [("name", f"midi{n}", "netns", name) for n, name in enumerate(names)]
-            ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
-            for number, name in enumerate(names):
-                ip(
-                    "-n",
-                    name,
-                    "address",
-                    "add",
-                    f"10.213.77.{number + 1}/24",
-                    "dev",
-                    f"midi{number}",
-                )
-                ip("-n", name, "link", "set", f"midi{number}", "up")
-                ip("-n", name, "link", "set", "lo", "up")
+                ip(f"netns add {name}")
+                stack.callback(ip, f"netns delete {name}")
+            ends = [f"name midi{index} netns {name}" for index, name in enumerate(names)]
+            ip(f"link add {ends[0]} type veth peer {ends[1]}")
+            for index, name in enumerate(names):
+                ip(f"-n {name} address add 10.213.77.{index + 1}/24 dev midi{index}")
+                ip(f"-n {name} link set midi{index} up")
+                ip(f"-n {name} link set lo up")
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"no network namespaces can be made here: {error}")
         yield names
@@ -87,8 +77,8 @@ def networks() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make_piece: Callable[..., list[str]]) -> Path:
     folder = tmp_path_factory.mktemp("music") / "data"
-    for number in range(8):
-        make_piece(folder / f"{number}.mid", length=100, seed=number)
+    for seed in range(8):
+        make_piece(folder / f"{seed}.mid", length=100, seed=seed)
     return folder
 
 
@@ -96,41 +86,20 @@ def train_together(
     networks: tuple[str, str], folder: Path, data: Path, *flags: str, killed: dict[int, int]
 ) -> list[tuple[int, str, str]]:
     """Train in folder/0 and folder/1; return status, output and errors of each worker."""
-    workers, processes = [], []
-    for number, network in enumerate(networks):
-        here = folder / str(number)
-        here.mkdir(parents=True, exist_ok=True)
-        every = "--workers=10.213.77.1:9400,10.213.77.2:9400"
+    processes = []
+    for worker, network in enumerate(networks):
+        cwd = folder / str(worker)
+        cwd.mkdir(parents=True, exist_ok=True)
         command = ["ip", "netns", "exec", network, sys.executable, "-c", DRIVER, str(ROOT)]
-        command += ["last.npz", str(killed.get(number, 0)), f"--data-dir={data}", *FLAGS, *flags]
-        workers.append([*command, every, f"--worker={number}"])
-        processes.append(Popen(workers[-1], cwd=here, stdout=PIPE, stderr=PIPE, text=True))
+        command += ["last.npz", str(killed.get(worker, 0)), f"--data-dir={data}", *FLAGS, *flags]
+        command += ["--workers=10.213.77.1:9400,10.213.77.2:9400", f"--worker={worker}"]
+        processes.append(Popen(command, cwd=cwd, stdout=PIPE, stderr=PIPE, text=True))
     try:
-        said = [process.communicate(timeout=240) for process in processes]
+        texts = [process.communicate(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [(p.returncode, *texts) for p, texts in zip(processes, said, strict=True)]
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read every array of a checkpoint, the optimizer's too."""
-    found: dict[str, np.ndarray] = {}
-
-    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node[()]
-
-    with zipfile.ZipFile(path) as archive:
-        h5py.File(BytesIO(archive.read("model.weights.h5"))).visititems(visit)
-    return found
-
-
-def assert_same_bits(one: Path, other: Path) -> None:
-    ours, theirs = arrays(one), arrays(other)
-    assert {name: value.tobytes() for name, value in ours.items()} == {
-        name: value.tobytes() for name, value in theirs.items()
-    }
+    return [(p.returncode, *pair) for p, pair in zip(processes, texts, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +139,16 @@ def test_they_learn_as_one_process_does(
         assert one.val_loss == pytest.approx(other.val_loss, abs=1e-4)
     assert alone[-1].loss < alone[0].loss - 0.1  # there was something to learn
     path = Path("model", f"epoch-{EPOCHS:04d}.keras")
-    ours, theirs = arrays(tmp_path / path), arrays(together / "0" / path)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_allclose(theirs[name], value, atol=1e-4, err_msg=name)
+    expected, arrays = read_arrays(tmp_path / path), read_arrays(together / "0" / path)
+    assert arrays.keys() == expected.keys()
+    for name, values in arrays.items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-4, err_msg=name)
 
 
 def test_killed_each_in_turn_and_both_they_go_on_bit_for_bit(
     networks: tuple[str, str], data: Path, finished: Path, tmp_path: Path
 ) -> None:
-    # 7 pieces of 101 tokens are 21 steps an epoch.
+    # 7 pieces of 101 tokens are 21 steps per epoch.
     chief, other = train_together(networks, tmp_path, data, killed={1: 3 * 21 + 10})
     assert other[0] == -signal.SIGKILL
     assert chief[0] == 2
@@ -198,4 +167,4 @@ def test_killed_each_in_turn_and_both_they_go_on_bit_for_bit(
     for status, _, error in train_together(networks, tmp_path, data, killed={}):
         assert (status, error) == (0, "")
     path = Path("0", "model", f"epoch-{EPOCHS:04d}.keras")
-    assert_same_bits(tmp_path / path, finished / path)
+    assert read_bits(tmp_path / path) == read_bits(finished / path)

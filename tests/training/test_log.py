@@ -1,4 +1,4 @@
-"""training.csv: rows come back, lost work's go, and what is lost is found again."""
+"""The files training.csv and training.png, and rows that they have lost."""
 
 import math
 from pathlib import Path
@@ -39,10 +39,10 @@ def test_rows_that_the_file_lost_come_from_the_checkpoints(
     if content is not None:
         (tmp_path / "training.csv").write_bytes(content)
     alone = {"epoch": 3.0, "loss": 1.5, "accuracy": 0.5, "seconds": 2.0}
-    found = TrainingLog(tmp_path, 3, [vars(ROWS[0]), vars(ROWS[1]), alone]).rows
-    assert found[:2] == ROWS[:2]
-    assert (found[2].epoch, found[2].loss) == (3, 1.5)
-    assert math.isnan(found[2].val_loss)
+    rows = TrainingLog(tmp_path, 3, [vars(ROWS[0]), vars(ROWS[1]), alone]).rows
+    assert rows[:2] == ROWS[:2]
+    assert (rows[2].epoch, rows[2].loss) == (3, 1.5)
+    assert math.isnan(rows[2].val_loss)
     assert [row.epoch for row in TrainingLog(tmp_path, 9).rows] == [1, 2, 3]
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints, states and dropout's random numbers, with outside truths from Keras."""
+"""Checkpoints, LSTM states and dropout masks, compared with Keras."""
 
 import zipfile
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import model
 from midilstm import model_dir as runs
 from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
+from midilstm.tokenizers.vocabulary import END, Vocabulary
 from midilstm.training import weights
 
 Build = Callable[..., keras.Model]
@@ -44,34 +45,56 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     assert same(resumed, straight)
 
 
-def test_a_checkpoints_weights_are_the_averages(tmp_path: Path, small: Build, train: Train) -> None:
-    averaging, plain, path = (
-        small(dropout=0.0),
-        small(dropout=0.0, ema=0.0),
-        tmp_path / "a.keras",
-    )
+def test_a_checkpoint_opens_in_plain_keras_with_the_averaged_weights(
+    tmp_path: Path, small: Build, train: Train
+) -> None:
+    averaging, plain = small(dropout=0.0), small(dropout=0.0, ema=0.0)
     expected: list[np.ndarray] = []
-    raw: list[np.ndarray] = []
     for _ in range(4):
         assert train(averaging, 1) == train(plain, 1)  # averaging changes no training
         raw = [v.numpy() for v in plain.trainable_variables]
         expected = expected or raw
         expected = [0.9 * a + 0.1 * b for a, b in zip(expected, raw, strict=True)]
-    weights.save(averaging, path)
-    open_checkpoint = keras.models.load_model(path)
-    for found, value in zip(open_checkpoint.trainable_variables, expected, strict=True):
-        np.testing.assert_allclose(found.numpy(), value, atol=1e-6)
+    weights.save(averaging, tmp_path / "a.keras")
+    opened = keras.models.load_model(tmp_path / "a.keras")
+    assert {type(layer) for layer in opened.layers} >= {keras.layers.LSTM}
+    for variable, values in zip(opened.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), values, atol=1e-6)
     weights.reset_states(averaging)
     with weights.ema_weights(averaging):
-        np.testing.assert_allclose(open_checkpoint(X), averaging(X, training=False), atol=1e-6)
-    for found, value in zip(averaging.trainable_variables, raw, strict=True):
-        np.testing.assert_array_equal(found.numpy(), value)
+        np.testing.assert_allclose(opened(X), averaging(X, training=False), atol=1e-6)
+    for variable, values in zip(averaging.trainable_variables, raw, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), values)
 
 
-def test_a_checkpoint_without_averages_is_refused(tmp_path: Path, small: Build) -> None:
-    weights.save(small(ema=0.0), tmp_path / "a.keras")
-    with pytest.raises(InputError, match=r"a\.keras .* from another run .*has 29 .*has 20"):
+@pytest.mark.parametrize(
+    ("other", "reason"), [({"ema": 0.0}, "has 29 .*has 20"), ({"tokens": 8}, "")]
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    tmp_path: Path, small: Build, other: dict[str, float], reason: str
+) -> None:
+    weights.save(small(**other), tmp_path / "a.keras")
+    with pytest.raises(InputError, match=rf"a\.keras .* from another run .*{reason}"):
         weights.load(small(), tmp_path / "a.keras")
+
+
+def test_weights_of_another_vocabulary_are_copied_token_by_token(small: Build) -> None:
+    vocabulary, other_vocabulary = Vocabulary((END, *"CEG")), Vocabulary((END, *"GACB"))
+    network, other, before = small(tokens=4), small(seed=5, tokens=5), small(tokens=4)
+    assert weights.copy_shared_tokens(network, vocabulary, other, other_vocabulary) == 3
+    ids, other_ids = (v.ids_of([END, "C", "G"]) for v in (vocabulary, other_vocabulary))
+    new_id = vocabulary.token_ids["E"]
+    for index, layer in enumerate(network.layers):
+        values, copied, old = (
+            [w.T if layer.name == "next_token" else w for w in x.layers[index].get_weights()]
+            for x in (network, other, before)
+        )
+        for i in range(len(values)):
+            if layer.name in ("embedding", "next_token"):
+                np.testing.assert_array_equal(values[i][ids], copied[i][other_ids])
+                np.testing.assert_array_equal(values[i][new_id], old[i][new_id])
+            else:
+                np.testing.assert_array_equal(values[i], copied[i])
 
 
 def test_dropout_masks_differ_between_epochs_and_seeds(small: Build) -> None:
@@ -84,50 +107,6 @@ def test_dropout_masks_differ_between_epochs_and_seeds(small: Build) -> None:
 
     assert output(0, 1) == output(0, 1)
     assert len({output(0, 1), output(0, 2), output(1, 1)}) == 3
-
-
-def test_a_network_without_dropout_needs_no_masks(small: Build) -> None:
-    network = small(dropout=0.0)
-    weights.reseed(network, 0, 1)
-    trained = network(X, training=True)
-    weights.reset_states(network)
-    np.testing.assert_array_equal(trained, network(X, training=False))
-
-
-def test_a_snapshot_undoes_training(small: Build, train: Train) -> None:
-    network, fresh = small(), small()
-    before = weights.snapshot(network)
-    train(network, 1)
-    assert not same(network, fresh)
-    weights.restore(network, before)
-    assert same(network, fresh)
-
-
-@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x05\x06" + bytes(18)])
-def test_a_damaged_checkpoint_is_refused_by_name(
-    tmp_path: Path, small: Build, content: bytes
-) -> None:
-    path = tmp_path / "epoch-0003.keras"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"epoch-0003\.keras is damaged"):
-        weights.load(small(), path)
-
-
-def test_weights_of_another_vocabulary_are_refused(tmp_path: Path, small: Build) -> None:
-    weights.save(small(), tmp_path / "a.keras")
-    with pytest.raises(InputError, match="another run"):
-        weights.load(small(tokens=8), tmp_path / "a.keras")
-
-
-def test_a_saved_network_opens_in_plain_keras(tmp_path: Path, small: Build, train: Train) -> None:
-    network = small()
-    train(network)
-    weights.reset_states(network)
-    weights.save(network, tmp_path / "a.keras")
-    open_checkpoint = keras.models.load_model(tmp_path / "a.keras")
-    with weights.ema_weights(network):
-        np.testing.assert_allclose(open_checkpoint(X), network(X, training=False), atol=1e-6)
-    assert {type(layer) for layer in open_checkpoint.layers} >= {keras.layers.LSTM}
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +125,11 @@ def test_a_hostile_checkpoint_is_refused_before_keras_reads_it(
     kind: str, tmp_path: Path, saved: tuple[keras.Model, hostile_files.Parts]
 ) -> None:
     (network, parts), path = saved, tmp_path / "epoch-0001.keras"
-    write, said = hostile_files.CHECKPOINTS[kind]
+    write, reason = hostile_files.CHECKPOINTS[kind]
     write(path, parts)
     with pytest.raises(InputError, match=r"epoch-0001\.keras (is damaged|has weights)") as refused:
         weights.load(network, path)
-    assert said in str(refused.value)
+    assert reason in str(refused.value)
 
 
 def test_a_checkpoint_that_cannot_be_read_back_replaces_none(
