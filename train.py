@@ -86,7 +86,7 @@ def train(config: RunConfig) -> None:
         model=config.model, data=config.data, train=config.train, dataset=summary
     )
     if config.worker.worker:
-        train_network(settings, config.worker, dataset, None, 0)
+        train_network(settings, config.worker, dataset)
     else:
         with exclusive_lock(config.train.model_dir, config.train.log_dir):
             run(settings, config.worker, dataset)
@@ -128,13 +128,10 @@ def train_network(
     settings: RunSettings,
     worker: WorkerConfig,
     dataset: Dataset,
-    training_log: TrainingLog | None,
-    epoch: int,
+    training_log: TrainingLog | None = None,
+    epoch: int = 0,
 ) -> None:
-    """Train the epochs after `epoch`, alone or together with other workers.
-
-    Of these the first has a log, and tells the others its epoch.
-    """
+    """Train the epochs after `epoch`; of several workers only the first has a log and an epoch."""
     from midilstm.model_dir import checkpoint_path, metrics
 
     best = metrics(checkpoint_path(settings.train.model_dir, "best")) if training_log else {}

@@ -8,16 +8,13 @@ from pathlib import Path
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Hold back what TensorFlow's libraries write to standard error as they load.
-
-    No log level silences it: it comes before logging is set up.
-    """
+    """Discard what TensorFlow's libraries write to standard error before they read a log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    screen = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(screen, 2)
-        os.close(screen)
+        os.dup2(stderr, 2)
+        os.close(stderr)

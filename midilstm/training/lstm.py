@@ -1,4 +1,4 @@
-"""Train a Keras LSTM at the speed of the CPU; knows one layer and nothing else of the project.
+"""Train a Keras LSTM at the speed of the CPU.
 
 `LSTM` is `keras.layers.LSTM` with another order of work. With s the logistic function, the layer is
 
@@ -7,25 +7,24 @@
 
 (S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", 1997; the forget gate is F. Gers's, 2000).
 Stock Keras does all of it in a loop over t. Here x W + b is one product for all steps, the loop
-holds `h U` alone, the backward loop `dz Uᵀ` alone, and the gradient of U is one product after it.
+does `h U` alone, the backward loop `dz Uᵀ` alone, and the gradient of U is one product after it.
 The sums are the same; float32 rounds them in another order.
 """
 
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-# The units are cut in this many parts: two half-size products keep two cores busy, where one
-# product of 16 rows is too small to share.
-PARTS = 2
+PARTS = 2  # of the units: two products keep two cores busy, one of 16 rows is too small to share
 
 
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
     """Compute what `keras.layers.LSTM` computes, faster on a CPU.
 
-    A GPU, a mask, dropout inside the layer, another activation or dtype, a shape unknown until run
-    time take the stock path. Saved models name the stock class, so plain Keras opens them.
+    On a GPU, and with options or inputs that `inner_loop` excludes, it runs the stock code. Saved
+    models name the stock class, so plain Keras opens them.
     """
 
     # Keras writes `obj.__class__` into a saved model's config.
@@ -52,9 +51,8 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
         if not is_fast:
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
         weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
-        outputs, hidden, carry = lstm(
-            *map(tf.convert_to_tensor, [sequences, *initial_state, *weights])
-        )
+        tensors = map(tf.convert_to_tensor, [sequences, *initial_state, *weights])
+        outputs, hidden, carry = lstm(*tensors)
         return hidden, outputs, [hidden, carry]
 
 
@@ -112,8 +110,7 @@ def run_forward(projected: Any, recurrent: Any, hidden: Any, carry: Any, parts: 
         return [hidden, *carries], [hidden, *carries, *gates]
 
     carries = tf.split(carry, parts, 1)
-    shapes = [hidden.shape, *[c.shape for c in carries]]
-    shapes += [[projected.shape[1], 4 * units]] * parts
+    shapes = [x.shape for x in (hidden, *carries)] + [[hidden.shape[0], 4 * units]] * parts
     _, (outputs, *saved) = scan(step, [hidden, *carries], [projected], shapes)
     return outputs, saved[:parts], saved[parts:]
 
@@ -126,7 +123,7 @@ def run_backward(gradients: Any, recurrent: Any, carry: Any, carries: Any, gates
     d_outputs, d_hidden, d_carry = gradients
     parts, batch = len(gates), d_hidden.shape[0]
     kernels = [tf.transpose(kernel) for kernel in split_units(recurrent, parts)]
-    # Known for all steps before the loop starts: with dh and dc the gradients that reach a step,
+    # Products that need no loop. With dh and dc the gradients that reach a step, by part:
     # dc += dh * factors[0] [T, B, H/P], the gates' gradient is [dc, dc, dc, dh] * factors[1]
     # [T, B, 4H/P], and dc * factors[2] [T, B, H/P] goes to the step before.
     factors = []
@@ -163,10 +160,9 @@ def scan(step: Any, state: Any, inputs: Any, shapes: Any, *, reverse: bool = Fal
     Step takes a state and a list of inputs to a state and a list of outputs of these shapes.
     """
     length = inputs[0].shape[0]
-    readers = [
-        tf.TensorArray(x.dtype, length, element_shape=x.shape[1:]).unstack(x) for x in inputs
-    ]
-    writers = [tf.TensorArray(inputs[0].dtype, length, element_shape=shape) for shape in shapes]
+    array = partial(tf.TensorArray, inputs[0].dtype, length)
+    readers = [array(element_shape=x.shape[1:]).unstack(x) for x in inputs]
+    writers = [array(element_shape=shape) for shape in shapes]
 
     def body(count: Any, state: list[Any], writers: list[Any]) -> list[Any]:
         t = length - 1 - count if reverse else count
@@ -179,7 +175,6 @@ def scan(step: Any, state: Any, inputs: Any, shapes: Any, *, reverse: bool = Fal
     return state, [writer.stack() for writer in writers]
 
 
-# XLA makes one kernel of a step's small operations and runs the parts side by side. In a model
-# with jit_compile=True these are part of its program; else each shape is compiled once, for all
-# layers.
+# XLA makes one kernel of a step's small operations and runs the parts side by side. Each shape is
+# compiled once, for all layers.
 compiled = [tf.function(run, jit_compile=True) for run in (run_forward, run_backward)]
