@@ -18,7 +18,6 @@ from midilstm.schema import add_arguments, from_arguments, to_json
 if TYPE_CHECKING:
     from midilstm.evaluation.ranking import Ranking
     from midilstm.generation.loaded_model import LoadedModel
-    from midilstm.generation.metadata import RecordedPiece
     from midilstm.generation.sampler import GeneratedPiece
 
 
@@ -50,6 +49,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     cli.use_one_thread()  # before NumPy is imported
     from midilstm.generation import metadata
     from midilstm.generation.loaded_model import open_model
+    from midilstm.generation.primer import read_primer
     from midilstm.generation.sampler import Sampler
     from midilstm.midi import instrument_name, program_of
 
@@ -65,7 +65,11 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
     rank = make_ranker(config, model) if config.best else None
     weights = metadata.select_match_weights(config.memory, model, recorded)
-    primer = read_primer(config, model, recorded)
+    primer = recorded.primer if recorded else []
+    if config.primer:
+        primer = read_primer(config.primer, model)
+    if config.include_primer and not primer:
+        raise InputError("--include-primer needs a --primer")
     sampler = Sampler(model.network, model.vocabulary, config, weights, primer)
 
     seeds = batch = range(first_seed, first_seed + config.count)
@@ -90,20 +94,6 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
-
-
-def read_primer(
-    config: SamplingConfig, model: LoadedModel, recorded: RecordedPiece | None
-) -> list[str]:
-    """Return the tokens of --primer, or of the recorded piece's primer."""
-    from midilstm.generation import primer
-
-    tokens = recorded.primer if recorded else []
-    if config.primer:
-        tokens = primer.read_primer(config.primer, model)
-    if config.include_primer and not tokens:
-        raise InputError("--include-primer needs a --primer")
-    return tokens
 
 
 def make_ranker(

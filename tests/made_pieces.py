@@ -52,3 +52,14 @@ def strains(count: int, seed: int = 0) -> list[np.ndarray]:
         strain, bridge = rng.integers(1, 9, 16), rng.integers(1, 9, 4)
         pieces.append(np.concatenate([strain, bridge, strain, [0]]).astype(np.int32))
     return pieces
+
+
+def repeating_pieces(count: int, repeats: int, size: int) -> list[np.ndarray]:
+    """Return pieces that play a strain of 24 ids several times, with 12 other ids after each."""
+    rng = np.random.default_rng(2)
+    pieces = []
+    for _ in range(count):
+        strain = rng.integers(1, size, 24)
+        parts = [np.append(strain, rng.integers(1, size, 12)) for _ in range(repeats)]
+        pieces.append(np.array([*np.concatenate(parts), 0]))
+    return pieces

@@ -6,7 +6,7 @@ more likely, and all other instruments become practically impossible.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -84,17 +84,8 @@ class Constraints:
             state.count(self.encoding.content(token))
         if self.key == AUTO and state.counts.any():
             state.key = estimate_key(state.counts)
+        state.played.clear()
         return state
-
-    def report(self, tokens: Iterable[str]) -> dict[str, str]:
-        """Return the estimated key, and the instruments that do not play in a piece's tokens."""
-        state = self.begin()
-        state.last_bars = {}
-        for token in tokens:
-            state.add_token(token)
-        key = {"key": state.key or "not known yet"} if self.key == AUTO else {}
-        silent = [name for name in self.groups if name not in state.last_bars]
-        return {**key, **({"silent": ", ".join(silent)} if silent else {})}
 
 
 @dataclass
@@ -107,6 +98,7 @@ class PieceState:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
     program: int | None = None
     last_bars: dict[str, float] = field(default_factory=dict)  # instrument → bar it last played in
+    played: set[str] = field(default_factory=set)  # instruments of the new tokens
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
@@ -142,6 +134,14 @@ class PieceState:
         for name, group in self.constraints.groups.items():
             if not group.isdisjoint(playing):
                 self.last_bars[name] = bar
+                self.played.add(name)
+
+    def report(self) -> dict[str, str]:
+        """Return the estimated key, and the instruments that do not play after the primer."""
+        report = {"key": self.key or "not known yet"} if self.constraints.key == AUTO else {}
+        if silent := [name for name in self.constraints.groups if name not in self.played]:
+            report["silent"] = ", ".join(silent)
+        return report
 
 
 def parse_constraints(

@@ -27,27 +27,21 @@ class PieceLength:
         self.unit, self.amount = next((name, x) for name, x in lengths.items() if x is not None)
         self.max_tokens = min(math.ceil(self.amount) * MAX_TOKENS_PER_UNIT[self.unit], MAX_TOKENS)
         self.is_exact = self.unit == "tokens"
-        self._vocabulary, self._bpm, self._primer = vocabulary, config.bpm, primer
+        self._encoding, self._bpm, self._primer = vocabulary.encoding, config.bpm, primer
 
     def __str__(self) -> str:
         return f"{self.amount:g} {self.unit if self.amount != 1 else self.unit[:-1]}"
 
     def begin(self) -> Clock | None:
         """Return the clock of a piece; None where the length is a number of tokens."""
-        return None if self.is_exact else self._vocabulary.encoding.clock(self._bpm, self._primer)
+        return None if self.is_exact else self._encoding.clock(self._bpm, self._primer)
 
-    def is_beyond(self, clock: Clock | None, token: str) -> bool:
-        """Advance a piece's clock by its next token; tell whether that is beyond the length."""
+    def cut(self, clock: Clock | None, token: str) -> str:
+        """Advance a piece's clock by its next token; return the parts within the length."""
         if clock is None:
-            return False
-        bars, seconds = clock.advance(token)
-        return (bars if self.unit == "bars" else seconds) >= self.amount
-
-    def cut(self, ids: Sequence[int]) -> list[str]:
-        """Return the tokens of ids, without what the last, if merged, has beyond the length."""
-        clock, tokens = self.begin(), []
-        for token_id in ids:
-            parts = self._vocabulary.tokens[token_id].split(" ")
-            if kept := [part for part in parts if not self.is_beyond(clock, part)]:
-                tokens.append(" ".join(kept))
-        return tokens
+            return token
+        times = ((part, *clock.advance(part)) for part in token.split(" "))
+        is_bars = self.unit == "bars"
+        return " ".join(
+            part for part, bars, seconds in times if (bars if is_bars else seconds) < self.amount
+        )

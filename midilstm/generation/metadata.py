@@ -83,7 +83,13 @@ def read_metadata(path: Path) -> RecordedPiece:
         if not isinstance(primer, list) or not all(isinstance(token, str) for token in primer):
             raise ValueError("primer_tokens is not a list of tokens")
         match_weights = None if weights is None else from_json(MatchWeights, weights)
-        batch = _read_rng_batch(body["rng_batch"], config.seed)
+        match body["rng_batch"]:
+            case {"seed": int(first), "count": int(size)} if first >= 0 and 1 <= size <= GROUP:
+                batch = range(first, first + size)
+            case _:
+                batch = range(0)
+        if config.seed not in batch:
+            raise ValueError("rng_batch does not hold the seed")
         return RecordedPiece(config, primer, str(body["weights_sha256"]), match_weights, batch)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
@@ -118,15 +124,6 @@ def rng_batch(seed: int, seeds: range) -> dict[str, int]:
     group = seeds[(seed - seeds.start) // GROUP * GROUP :][:GROUP]
     is_alone = len(group) <= ROW_BY_ROW
     return {"seed": seed if is_alone else group.start, "count": 1 if is_alone else len(group)}
-
-
-def _read_rng_batch(batch: object, seed: int | None) -> range:
-    """Return the seeds of what `rng_batch` returned; raise ValueError unless `seed` is in them."""
-    match batch:
-        case {"seed": int(first), "count": int(size)} if first >= 0 and 1 <= size <= GROUP:
-            if seed in range(first, first + size):
-                return range(first, first + size)
-    raise ValueError("rng_batch does not hold the seed")
 
 
 def default_stem(checkpoint: Path, config: SamplingConfig) -> str:

@@ -48,19 +48,15 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
             for token, _ in unknown.most_common(10)
         )
         more = f" and {len(unknown) - 10} others" if len(unknown) > 10 else ""
-        changes = _describe_changes(tokens, valid, vocabulary)
-        print(f"The model does not know {names}{more}: {changes}")
+        # Without rhythm a note's time is its index, which any token left out before it moves.
+        first = 0 if encoding.keeps_rhythm else 1
+        old, new = (Counter(x[first:] for x in encoding.timed_notes(y)) for y in (tokens, valid))
+        lost = old.total() - new.total()
+        changed = old.total() - (old & new).total() - lost
+        print(
+            f"The model does not know {names}{more}: of the primer's {old.total()} notes "
+            f"{lost} are lost and {changed} are changed"
+        )
     if tokens and not encoding.timed_notes(valid):
         raise InputError("the model knows nothing similar to the primer: give another --primer")
     return [ids[token] for token in vocabulary.apply_merges(valid)]
-
-
-def _describe_changes(before: Sequence[str], after: Sequence[str], vocabulary: Vocabulary) -> str:
-    """Return in words how many of a primer's notes are lost, and how many are changed."""
-    encoding = vocabulary.encoding
-    # Without rhythm a note's time is its index, which any token left out before it moves.
-    first = 0 if encoding.keeps_rhythm else 1
-    old, new = (Counter(x[first:] for x in encoding.timed_notes(y)) for y in (before, after))
-    lost = old.total() - new.total()
-    changed = old.total() - (old & new).total() - lost
-    return f"of the primer's {old.total()} notes {lost} are lost and {changed} are changed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class _Piece:
     clock: Clock | None  # of the length
     grammar_state: Any
     constraints: PieceState | None
+    tokens: list[str] = field(default_factory=list)  # of the new ids, up to the length
     is_over: bool = False
 
 
@@ -119,7 +120,15 @@ class Sampler:
                 f"{n_cut} of {len(seeds)} pieces were cut off at {self.length.max_tokens} tokens, "
                 f"before {self.length}: the model does not advance in time"
             )
-        return [self._finish(piece.ids[1 + len(self.primer_ids) :]) for piece in drawn]
+        start = 1 + len(self.primer_ids)
+        return [
+            GeneratedPiece(
+                tuple(piece.ids[start:]),
+                piece.tokens,
+                piece.constraints.report() if piece.constraints else None,
+            )
+            for piece in drawn
+        ]
 
     def _draw_group(
         self,
@@ -130,7 +139,16 @@ class Sampler:
         progress: Callable[[int], object],
     ) -> list[_Piece]:
         """Draw pieces that begin in states of one row, until all are over or `stopped` is set."""
-        drawn = pieces = [self._begin(seed) for seed in seeds]
+        drawn = pieces = [
+            _Piece(
+                ids=[END_ID, *self.primer_ids],
+                rng=np.random.default_rng(seed),
+                clock=self.length.begin(),
+                grammar_state=self.grammar_state,
+                constraints=self.constraints.begin() if self.constraints else None,
+            )
+            for seed in seeds
+        ]
         rnn_state = rnn_state.select_rows([0] * len(seeds))
         match_model = match_model and match_model.select_rows([0] * len(seeds))
         for step in range(self.length.max_tokens):
@@ -147,22 +165,6 @@ class Sampler:
                 pieces, rnn_state = [pieces[row] for row in rows], rnn_state.select_rows(rows)
                 match_model = match_model and match_model.select_rows(rows)
         return drawn
-
-    def _begin(self, seed: int) -> _Piece:
-        """Return a piece that holds the primer alone."""
-        return _Piece(
-            ids=[END_ID, *self.primer_ids],
-            rng=np.random.default_rng(seed),
-            clock=self.length.begin(),
-            grammar_state=self.grammar_state,
-            constraints=self.constraints.begin() if self.constraints else None,
-        )
-
-    def _finish(self, ids: Sequence[int]) -> GeneratedPiece:
-        """Return the piece of newly drawn ids."""
-        tokens = self.length.cut(ids)
-        report = self.constraints.report(tokens) if self.constraints else None
-        return GeneratedPiece(tuple(ids), tokens, report)
 
     def _log_probs(
         self,
@@ -190,16 +192,20 @@ class Sampler:
 
     def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:
         """Append an id to a piece, unless the id is END or beyond the length and ends the piece."""
-        token = self.vocabulary.tokens[token_id]
+        token = ""
+        if token_id != END_ID:
+            token = self.length.cut(piece.clock, self.vocabulary.tokens[token_id])
         # The first id stays whatever its length, so that no piece is empty.
-        if token_id == END_ID or (self.length.is_beyond(piece.clock, token) and not is_first):
+        if not token and (token_id == END_ID or not is_first):
             piece.is_over = True
             return
         piece.ids.append(token_id)
         if self.grammar:
             (piece.grammar_state,) = self.grammar.advance([piece.grammar_state], [token_id])
-        if piece.constraints:
-            piece.constraints.add_token(token)
+        if token:
+            piece.tokens.append(token)
+            if piece.constraints:
+                piece.constraints.add_token(token)
 
 
 def gumbel_noise(rngs: Sequence[np.random.Generator], size: int) -> np.ndarray:

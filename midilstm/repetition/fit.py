@@ -67,17 +67,17 @@ def collect_examples(
     return Examples(shaped, np.array(log_probs, float).reshape(-1, 2), np.array(labels, int))
 
 
-def mixture(examples: Examples, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return log probabilities of neither, first and second candidate, without and with the bias.
+def mixture(examples: Examples, vector: np.ndarray) -> np.ndarray:
+    """Return the log probabilities of neither, first and second candidate, float64 [N, 3].
 
-    Both are float64 [N, 3]; `vector` float64 [7] is as MatchWeights.vector.
+    `vector` float64 [7] is as MatchWeights.vector.
     """
     rest = np.log(np.maximum(1 - np.exp(examples.log_probs).sum(axis=1, keepdims=True), 1e-9))
     before = np.concatenate([rest, examples.log_probs], axis=1)
     after = before + np.pad(examples.features @ vector, ((0, 0), (1, 0)))
     highest = after.max(axis=1, keepdims=True)
     after -= highest + np.log(np.exp(after - highest).sum(axis=1, keepdims=True))
-    return before, after
+    return after
 
 
 def fit_weights(examples: Examples, min_lag_bars: float) -> MatchWeights:
@@ -88,11 +88,11 @@ def fit_weights(examples: Examples, min_lag_bars: float) -> MatchWeights:
 
     def loss(vector: np.ndarray) -> float:
         penalty = PRIOR_PRECISION @ (vector - PRIOR_MEAN) ** 2 / 2
-        return float(penalty - mixture(examples, vector)[1][observed].sum())
+        return float(penalty - mixture(examples, vector)[observed].sum())
 
     current = loss(vector)
     for _ in range(60):
-        probs = np.exp(mixture(examples, vector)[1][:, 1:])
+        probs = np.exp(mixture(examples, vector)[:, 1:])
         gradient = np.einsum("nk,nkd->d", probs - is_next, examples.features)
         gradient = gradient + PRIOR_PRECISION * (vector - PRIOR_MEAN)
         means = np.einsum("nk,nkd->nd", probs, examples.features)

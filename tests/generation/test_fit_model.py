@@ -5,6 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fake_network import SIZE, VOCABULARY, FakeNetwork
+from made_pieces import repeating_pieces
 
 from midilstm.config import SamplingConfig
 from midilstm.generation.fit_model import fit_match_weights
@@ -14,17 +15,6 @@ from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 
 NETWORK = cast(Any, FakeNetwork())
-
-
-def reference_pieces() -> list[np.ndarray]:
-    """Make pieces that play a strain of 24 ids four times, with 12 other ids after each."""
-    rng = np.random.default_rng(2)
-    pieces = []
-    for _ in range(20):
-        strain = rng.integers(1, SIZE, 24)
-        parts = [np.append(strain, rng.integers(1, SIZE, 12)) for _ in range(4)]
-        pieces.append(np.array([*np.concatenate(parts), 0]))
-    return pieces
 
 
 def repeated_share(pieces: list[np.ndarray]) -> float:
@@ -41,7 +31,7 @@ def draw(count: int, length: int, weights: MatchWeights | None) -> list[np.ndarr
 
 
 def test_a_fit_is_reproducible_and_new_pieces_repeat_as_the_reference() -> None:
-    reference = reference_pieces()
+    reference = repeating_pieces(20, 4, SIZE)
     weights = fit_match_weights(NETWORK, VOCABULARY, reference, seed=-3)
     assert weights == fit_match_weights(NETWORK, VOCABULARY, reference, seed=-3)
     expected = repeated_share(reference)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from made_pieces import repeating_pieces
 
 from midilstm.repetition.fit import (
     PRIOR_MEAN,
@@ -19,17 +20,6 @@ SIZE = 12
 BARS = [0.0] + [0.25] * (SIZE - 1)  # four ids per bar; END takes no time
 
 
-def pieces_of(repeats: int, count: int = 6) -> list[np.ndarray]:
-    """Make pieces that repeat a strain of 24 ids, with 12 other ids after each."""
-    rng = np.random.default_rng(2)
-    pieces = []
-    for _ in range(count):
-        strain = rng.integers(1, SIZE, 24)
-        parts = [[strain, rng.integers(1, SIZE, 12)] for _ in range(repeats)]
-        pieces.append(np.array([*np.concatenate([part for pair in parts for part in pair]), 0]))
-    return pieces
-
-
 def uniform(piece: np.ndarray) -> np.ndarray:
     return np.full((len(piece), SIZE), -math.log(SIZE), np.float32)
 
@@ -40,13 +30,16 @@ def examples_of(pieces: list[np.ndarray]) -> Examples:
 
 def gain(examples: Examples, weights: MatchWeights) -> float:
     """Return the nats that the match model saves, summed."""
-    before, after = mixture(examples, weights.vector)
+    before, after = (mixture(examples, vector) for vector in (np.zeros(7), weights.vector))
     observed = np.arange(len(examples.labels)), examples.labels
     return float((after[observed] - before[observed]).sum())
 
 
 def test_fitted_weights_help_where_pieces_repeat_and_do_no_harm_where_not() -> None:
-    repeated, new = examples_of(pieces_of(4)), examples_of(pieces_of(1, 40))
+    repeated, new = (
+        examples_of(repeating_pieces(6, 4, SIZE)),
+        examples_of(repeating_pieces(40, 1, SIZE)),
+    )
     weights = fit_weights(repeated, 1.0)
     assert gain(repeated, weights) > 0.5 * np.log(SIZE) * 6 * 72
     assert gain(new, fit_weights(new, 1.0)) > -0.1
@@ -56,7 +49,7 @@ def test_fitted_weights_help_where_pieces_repeat_and_do_no_harm_where_not() -> N
 
 
 def test_the_fit_and_the_sampler_agree_on_the_gain() -> None:
-    pieces = pieces_of(3)
+    pieces = repeating_pieces(6, 3, SIZE)
     weights = fit_weights(examples_of(pieces), 1.0)
     saved = 0.0
     for piece in pieces:
@@ -85,11 +78,11 @@ def test_calibration_finds_the_scale_with_which_pieces_repeat_as_the_reference()
 
 def test_calibration_ends_after_two_rounds_within_the_reference_interval() -> None:
     drawn: list[MatchWeights] = []
-    reference = pieces_of(3, 40)
+    reference = repeating_pieces(40, 3, SIZE)
 
     def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
         drawn.append(weights)
-        return reference if round_index else pieces_of(1)
+        return reference if round_index else repeating_pieces(6, 1, SIZE)
 
     calibrate(MatchWeights(1.0, 1, 0, 1, 0, 0, 0, 0), sample, reference, BARS)
     assert len(drawn) == 3

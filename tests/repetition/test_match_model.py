@@ -16,7 +16,6 @@ from midilstm.repetition.match_model import (
     bars_per_token,
     features,
 )
-from midilstm.schema import from_json, to_json
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 SIZE = 12
@@ -47,11 +46,8 @@ def test_a_repeated_motif_is_expected_to_continue() -> None:
     history = history_of([*MOTIF, 1, *MOTIF[:4]])
     assert history.candidates()[0] == (MOTIF[4], False, 4, 2.25)
     assert biased(history).argmax() == MOTIF[4]
-
-
-def test_a_longer_match_gets_a_larger_bias() -> None:
-    short, long = (biased(history_of([*MOTIF, 1, *MOTIF[:length]])).max() for length in (2, 6))
-    assert short < long
+    shorter = biased(history_of([*MOTIF, 1, *MOTIF[:2]]))
+    assert shorter.max() < biased(history).max()
 
 
 def test_a_negative_squared_lag_makes_one_lag_the_most_likely() -> None:
@@ -88,10 +84,6 @@ def test_a_beginning_has_no_candidates_and_end_is_never_one() -> None:
         history.update(token_id)
 
 
-def test_strength_0_changes_no_bit() -> None:
-    np.testing.assert_array_equal(biased(history_of(MOTIF * 2), strength=0), uniform())
-
-
 def test_rows_stay_normalised_and_one_without_candidates_unchanged() -> None:
     log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(SIZE), 3)).astype(np.float32)
     before = log_probs.copy()
@@ -100,6 +92,7 @@ def test_rows_stay_normalised_and_one_without_candidates_unchanged() -> None:
     np.testing.assert_allclose(np.exp(log_probs.astype(float)).sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(log_probs[1], before[1])
     assert (log_probs[0] != before[0]).any()
+    np.testing.assert_array_equal(biased(history_of(MOTIF * 2), strength=0), uniform())
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:
@@ -133,15 +126,17 @@ class CountingList(list[int]):
         return super().__getitem__(index)
 
 
-@pytest.mark.parametrize("kind", ["one id", "two ids", "a loop", "a strain that repeats"])
-def test_the_work_grows_linearly_with_the_piece(kind: str) -> None:
-    rng = np.random.default_rng(1)
-    ids = {
-        "one id": [1] * 4000,
-        "two ids": rng.integers(1, 3, 4000).tolist(),
-        "a loop": MOTIF * 500,
-        "a strain that repeats": rng.integers(1, SIZE, 500).tolist() * 8,
-    }[kind]
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [1] * 4000,
+        np.random.default_rng(1).integers(1, 3, 4000).tolist(),
+        MOTIF * 500,
+        np.random.default_rng(1).integers(1, SIZE, 500).tolist() * 8,
+    ],
+    ids=["one id", "two ids", "a loop", "a strain that repeats"],
+)
+def test_the_work_grows_linearly_with_the_piece(ids: list[int]) -> None:
     reads = []
     for length in (2000, 4000):
         history = History(BARS, 1.0)
@@ -151,18 +146,6 @@ def test_the_work_grows_linearly_with_the_piece(kind: str) -> None:
             history.update(token_id)
         reads.append(history._ids.reads)
     assert reads[1] < 2.2 * reads[0]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"bias": value} for value in ("1", True, None, math.nan, math.inf, 1e6)),
-        *({"min_lag_bars": -1.0}, {"another": 1.0}),
-    ],
-)
-def test_invalid_weights_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        from_json(MatchWeights, {**to_json(WEIGHTS), **change})
 
 
 def test_features_are_in_the_order_of_the_weights() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import mido
 import pretty_midi
 import pytest
-from sample_runs import midi_bytes, refusal, run
+from sample_runs import midi_bytes, run
 
 import sample
 from midilstm import tokenizers
 from midilstm.generation.length import MAX_TOKENS_PER_UNIT
-from midilstm.midi import program_of
 
 
 def test_notes_follow_each_other_by_half_a_quarter() -> None:
@@ -75,13 +74,6 @@ def test_a_piece_that_does_not_reach_its_length_is_cut_off_with_a_warning(
     assert "warning: 2 of 2 pieces were cut off at 14 tokens, before 2 bars" in error
 
 
-def test_with_stop_at_end_pieces_have_different_lengths() -> None:
-    pieces = run("--bars=50", "--count=12", "--seed=0", "--stop-at-end")
-    lengths = {len(piece["tokens"]) for piece in pieces}
-    assert min(lengths) >= 1
-    assert len(lengths) > 3
-
-
 def test_a_seed_fixes_the_bytes_and_no_file_is_overwritten(tmp_path: Path) -> None:
     stem, output = "epoch-0002_seed-5_temperature-1_chars-20", tmp_path / "output"
     output.mkdir()
@@ -101,31 +93,15 @@ def test_a_random_seed_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert midi_bytes(*run("--chars=20", f"--seed={seed}")) == midi_bytes(piece)
 
 
-def test_each_of_eight_pieces_equals_the_one_of_its_seed_alone() -> None:
-    pieces = run("--chars=40", "--count=8", "--seed=3")
-    assert [piece["seed"] for piece in pieces] == list(range(3, 11))
-    assert len({midi_bytes(piece) for piece in pieces}) == 8
-    for piece in pieces:
-        assert midi_bytes(*run("--chars=40", f"--seed={piece['seed']}")) == midi_bytes(piece)
-        assert piece["rng_batch"] == {"seed": piece["seed"], "count": 1}
-
-
 def test_the_json_records_how_a_piece_was_made() -> None:
     flags = ["--chars=20", "--seed=5", "--top-k=3", "--top-p=0.9", "--repetition-penalty=1.1"]
     (piece,) = run(*flags, "--instrument=violin")
-    assert (
-        piece.items()
-        >= {
-            "command": f"python sample.py {' '.join(flags)} --instrument=violin",
-            **{"seed": 5, "chars": 20, "bars": None, "temperature": 1, "top_k": 3, "top_p": 0.9},
-            **{
-                "repetition_penalty": 1.1,
-                "instrument": "Violin",
-                "checkpoint": "2",
-                "val_loss": 0.5,
-            },
-        }.items()
-    )
+    expected = {
+        "command": f"python sample.py {' '.join(flags)} --instrument=violin",
+        **{"seed": 5, "chars": 20, "bars": None, "temperature": 1, "top_k": 3, "top_p": 0.9},
+        **{"repetition_penalty": 1.1, "instrument": "Violin", "checkpoint": "2", "val_loss": 0.5},
+    }
+    assert piece.items() >= expected.items()
     assert set(piece["versions"]) == {"python", "numpy", "music21", "miditok", "symusic"}
     settings = "temperature-1_top-k-3_top-p-0.9_penalty-1.1"
     assert piece["path"].stem == f"epoch-0002_seed-5_{settings}_chars-20"
@@ -134,11 +110,8 @@ def test_the_json_records_how_a_piece_was_made() -> None:
 @pytest.mark.parametrize(
     "flag",
     [
-        *("--chars=0", "--bars=1.5", "--seconds=0", "--seconds=nan", "--chars=100 --bars=2"),
-        *("--temperature=-1", "--temperature=nan", "--temperature=x", "--temperature=1e-9"),
-        *("--bpm=0", "--seed=-1", "--count=0", "--top-k=-1", "--top-p=0", "--top-p=1.1"),
-        *("--repetition-penalty=0.9", "--memory=2.1", "--memory=-1", "--temperature=0 --count=2"),
-        "--best=3 --count=2",
+        *("--chars=0", "--seconds=nan", "--chars=100 --bars=2", "--temperature=1e-9", "--top-p=0"),
+        *("--temperature=0 --count=2", "--best=3 --count=2"),
     ],
 )
 def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,18 +119,6 @@ def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[s
         sample.main(flag.split(" "))
     assert exit_info.value.code == 2
     assert flag.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [("128", "0 to 127"), ("kazoo", "try violin"), ("viol", "Violin, Viola")],
-)
-def test_an_instrument_is_a_number_or_the_beginning_of_one_name(
-    name: str, hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert hint in refusal(capsys, f"--instrument={name}")
-    names = ("127", "VIOLA", "church", "lead 8 (bass + lead)")
-    assert [program_of(x) for x in names] == [127, 41, 19, 87]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("no note")])
