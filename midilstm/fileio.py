@@ -49,9 +49,12 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 def read_json(source: Path | bytes, max_bytes: int = 2**24) -> Any:
     """Read JSON of at most `max_bytes` bytes, from a file or from its bytes.
 
-    Raise OSError, or ValueError for what is not JSON, for NaN, and for numbers beyond 64 bits.
+    Raise OSError, or ValueError for what is not JSON, for NaN, for numbers beyond 64 bits, and for
+    more than one entry per 32 bytes of the bound, which would take many times its memory.
     """
     data = read_bytes(source, max_bytes) if isinstance(source, Path) else source
+    if sum(map(data.count, b",[{")) > max_bytes // 32:
+        raise ValueError(f"it has more than {max_bytes // 32:,} entries")
     try:
         return json.loads(
             data.decode(), parse_int=_integer, parse_float=_finite, parse_constant=_finite
