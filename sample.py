@@ -108,7 +108,7 @@ def make_ranker(
 
     def rank(pieces: Mapping[int, GeneratedPiece]) -> dict[int, Ranking]:
         ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
-        copied = copying.copied_lengths(config.data_dir, model, ids)
+        copied = copying.copied_lengths(config.data_dir, model, list(ids.values()))
         rankings = ranking.rank_pieces(ids, model, ranges, copied)
         return ranking.select_best(rankings, config.best or 1)
 

@@ -43,12 +43,12 @@ def compare_best(
     length = length or piece_sets.typical_length(dataset)
     pieces = draw(model, {}, count, length)
     by_seed = dict(enumerate(pieces.values()))
-    matches = copying.long_copies(by_seed, dataset, model.vocabulary)
-    copied = [matches[seed].length if seed in matches else 0 for seed in by_seed]
+    matches = copying.find_long_copies(list(pieces.values()), dataset, model.vocabulary)
+    copied = [match.length if match else 0 for match in matches]
     rankings = ranking.rank_pieces(by_seed, model, ranking.reference_for(model), copied)
     n_inside = sum(not ranked.reasons for ranked in rankings.values())
     print(f"{name}: {n_inside} of {count} within the reference ranges")
-    names, index = list(pieces), copying.index_training(dataset)
+    names, index = list(pieces), copying.TrainingIndex(dataset.training)
     lines: list[str] = []
     for label, seeds in (("first", [*by_seed][:best]), ("best", [*rankings][:best])):
         chosen = {names[seed]: by_seed[seed] for seed in seeds}

@@ -86,7 +86,7 @@ def find_best_ngram(
         pieces = [table[ids] for table in keys for ids in training]
         for order, ngram in enumerate(count_ngrams(pieces, size, ORDER), 1):
             name = "unigram" if order == 1 else f"{order}-gram"
-            (predictions,) = score_ngram(ngram, held_out, label=f"{name}, {len(keys)} keys")
+            (predictions,) = score_ngram(ngram, held_out)
             nll = float(nll_per_piece(predictions).sum() / sum(map(len, held_out)))
             summaries.append(NGramSummary(name, order, len(keys), nll))
             if summaries[-1] is min(summaries, key=lambda summary: summary.nll_per_token):
@@ -132,8 +132,7 @@ def measure_prediction(
     training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
     for name, pieces in (("training", training), ("held_out", dataset.held_out)):
         if pieces:
-            label = f"Scoring {name.replace('_', '-')} pieces"
-            of_network = score_network(network, list(pieces.values()), memory, label)
+            of_network = score_network(network, list(pieces.values()), memory)
             scores[name], *rest = (summarize(p, pieces, dataset, rng) for p in of_network)
             if rest:
                 scores[name] = replace(scores[name], with_memory=rest[0])
@@ -159,12 +158,12 @@ def _measure_baseline(
     """Return the best n-gram beside the network, and its predictions, as those of the network."""
     training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
     tables = [vocabulary.transposed(shift) for shift in KEYS]
-    tokens = [len(ids) for ids in held_out]
 
     def compare(variant: int, weights: MatchWeights | None = None) -> Comparison:
         likelihood = summarize(of_ngram[variant], dataset.held_out, dataset, rng)
         difference = nll_per_piece(of_network[variant]) - nll_per_piece(of_ngram[variant])
-        return Comparison(likelihood, estimate_mean(difference, tokens, rng=rng), weights)
+        mean = estimate_mean(difference, list(map(len, held_out)), rng=rng)
+        return Comparison(likelihood, mean, weights)
 
     ngram, predictions, summaries = find_best_ngram(training, held_out, tables)
     best = min(summaries, key=lambda summary: summary.nll_per_token)
@@ -175,7 +174,7 @@ def _measure_baseline(
         bars = bars_per_token(vocabulary)
         fitted = fit_ngram_weights(training, keys, best.order, bars, weights.min_lag_bars)
         memory = MatchModel.begin(bars, fitted)
-        of_ngram = score_ngram(ngram, held_out, memory, "N-gram with memory")
+        of_ngram = score_ngram(ngram, held_out, memory)
         with_memory = compare(1, fitted)
     return BaselineStats(
         best=without.best,

@@ -7,10 +7,9 @@ too much": what a model copies is compared with what human-written pieces share 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -31,7 +30,6 @@ SHIFTS = sorted(range(-12, 13), key=abs)  # semitones; the smallest of equally g
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
-Name = TypeVar("Name", str, int)  # of a file, or a seed
 
 
 def _hash_runs(ids: np.ndarray, length: int) -> np.ndarray:
@@ -59,61 +57,62 @@ class Match:
 
 
 class TrainingIndex:
-    """Find runs of ids in training pieces, name → int [n] without the end."""
+    """Find runs of ids in training pieces."""
 
-    def __init__(self, pieces: Mapping[str, np.ndarray]) -> None:
-        """Join the pieces to one stream."""
-        self._names = list(pieces)
-        lengths = [len(ids) for ids in pieces.values()]
+    def __init__(self, training: Mapping[str, np.ndarray]) -> None:
+        """Join the pieces, int [n] with their ends, to one stream without the ends."""
+        pieces = [ids[:-1] for ids in training.values()]
+        lengths = [len(ids) for ids in pieces]
+        self._names = list(training)
         self._starts = np.append(0, np.cumsum(lengths))
-        self._stream = np.concatenate([np.empty(0, np.int64), *pieces.values()])
+        self._stream = np.concatenate([np.empty(0, np.int64), *pieces])
         self._n_left = np.repeat(self._starts[1:], lengths) - np.arange(self._starts[-1])
-        self._index = 0, np.empty(0, np.uint64), np.empty(0, np.int64)
-
-    def _index_runs(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sorted hashes of the runs of one length and where each begins."""
-        if length != self._index[0]:  # only the last is kept: it is as large as the music
-            hashes = _hash_runs(self._stream, length)
-            starts = np.flatnonzero(self._n_left[: len(hashes)] >= length)
-            order = np.argsort(hashes[starts], kind="stable")
-            self._index = length, hashes[starts][order], starts[order]
-        return self._index[1:]
+        self._length = 0  # of the runs that are indexed; only one, as it is as large as the music
+        self._hashes, self._positions = np.empty(0, np.uint64), np.empty(0, np.int64)
 
     def find(self, ids: np.ndarray, length: int) -> np.ndarray:
         """Return where each run of `length` ids first begins, or -1; int [n - length + 1]."""
-        hashes, starts = self._index_runs(length)
+        if length != self._length:
+            hashes = _hash_runs(self._stream, length)
+            positions = np.flatnonzero(self._n_left[: len(hashes)] >= length)
+            order = np.argsort(hashes[positions], kind="stable")
+            self._hashes, self._positions = hashes[positions][order], positions[order]
+            self._length = length
         wanted = _hash_runs(ids, length)
-        if not len(hashes):
+        if not len(self._hashes):
             return np.full(len(wanted), -1)
-        indices = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
-        return np.where(hashes[indices] == wanted, starts[indices], -1)
+        indices = np.minimum(np.searchsorted(self._hashes, wanted), len(self._hashes) - 1)
+        return np.where(self._hashes[indices] == wanted, self._positions[indices], -1)
 
-    def longest(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the length of each piece's longest run in a training piece, int [pieces]."""
-        lengths = np.zeros(len(pieces), int)
-        bits = max([len(ids) for ids in pieces], default=0).bit_length()
+    def longest_matches(self, pieces: Sequence[Sequence[np.ndarray]]) -> list[Match]:
+        """Return each piece's longest run in a training piece; it is given in keys of SHIFTS."""
+        streams = [ids for keys in pieces for ids in keys]
+        lengths = np.zeros(len(streams), int)
+        bits = max([len(ids) for ids in streams], default=0).bit_length()
         steps = [1 << bit for bit in reversed(range(bits))]
         for step in tqdm(steps, "Searching copies", delay=1, leave=False, disable=None):
             trials = lengths + step
-            # The pieces are grouped by length, so that each length is indexed once.
+            # The streams are grouped by length, so that each length is indexed once.
             for length in np.unique(trials).tolist():
                 for index in np.flatnonzero(trials == length).tolist():
-                    if (self.find(pieces[index], length) >= 0).any():
+                    if (self.find(streams[index], length) >= 0).any():
                         lengths[index] = length
-        return lengths
+        rows = lengths.reshape(len(pieces), len(streams) // max(1, len(pieces)))
+        return [self._match(keys, row) for keys, row in zip(pieces, rows, strict=True)]
 
-    def match(self, ids: np.ndarray, length: int) -> Match:
-        """Return the first run of that length that stands in a training piece."""
-        if not length:
+    def _match(self, keys: Sequence[np.ndarray], lengths: np.ndarray) -> Match:
+        """Return the first longest run of a piece, in the first key that has one."""
+        key = int(lengths.argmax())
+        if not (length := int(lengths[key])):
             return Match(0)
-        positions = self.find(ids, length)
+        positions = self.find(keys[key], length)
         start = int(np.flatnonzero(positions >= 0)[0])
         index = int(np.searchsorted(self._starts, positions[start], side="right")) - 1
-        origin = int(positions[start] - self._starts[index])
-        return Match(length, start, self._names[index], origin)
+        piece_start = int(positions[start] - self._starts[index])
+        return Match(length, start, self._names[index], piece_start, SHIFTS[key])
 
 
-def transpositions(pieces: Sequence[np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
+def transpositions(pieces: Iterable[np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
     """Return each piece int [n] in all keys, in the order of SHIFTS."""
     unknown = len(vocabulary)  # an id that no training piece has
     tables = [np.append(vocabulary.transposed(shift), unknown) for shift in SHIFTS[1:]]
@@ -147,32 +146,28 @@ class CopyStats:
     held_out: SetCopies | None = None
 
 
-def index_training(dataset: Dataset) -> TrainingIndex:
-    """Return an index of a dataset's training pieces."""
-    return TrainingIndex({name: ids[:-1] for name, ids in dataset.training.items()})
-
-
 def measure_copies(
     index: TrainingIndex, pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
 ) -> SetCopies:
     """Return what a set of pieces, ids without ends, shares with the indexed pieces."""
-    names, keys = list(pieces), transpositions(list(pieces.values()), vocabulary)
-    grams = {}
+    in_keys, grams = transpositions(pieces.values(), vocabulary), {}
     for length in LENGTHS:
-        hits = [np.array([index.find(ids, length) >= 0 for ids in shifted]) for shifted in keys]
+        hits = [
+            np.array([index.find(ids, length) >= 0 for ids in keys]) for keys in in_keys
+        ]  # bool [keys, runs] of each piece
         n_runs = [hit.shape[1] for hit in hits]
         grams[str(length)] = GramStats(
             estimate_mean([hit[0].sum() for hit in hits], n_runs, rng=rng),
             estimate_mean([hit.any(0).sum() for hit in hits], n_runs, rng=rng),
         )
-    lengths = index.longest([ids for shifted in keys for ids in shifted]).reshape(len(keys), -1)
 
-    def longest(table: np.ndarray) -> Match:
-        piece, key = np.unravel_index(table.argmax(), table.shape)
-        match = index.match(keys[piece][key], int(table[piece, key]))
-        return replace(match, semitones=SHIFTS[key], name=names[piece])
+    def longest(in_keys: Sequence[Sequence[np.ndarray]]) -> Match:
+        matches = zip(pieces, index.longest_matches(in_keys), strict=True)
+        name, match = max(matches, key=lambda named: named[1].length)
+        return replace(match, name=name)
 
-    return SetCopies(len(names), grams, longest(lengths[:, :1]), longest(lengths))
+    verbatim = longest([keys[:1] for keys in in_keys])
+    return SetCopies(len(pieces), grams, verbatim, longest(in_keys))
 
 
 def compare_copying(
@@ -182,46 +177,35 @@ def compare_copying(
     rng: np.random.Generator,
 ) -> CopyStats:
     """Return what the generated and held-out sets share with the dataset's training pieces."""
-    index, held_out = index_training(dataset), None
+    index, held_out = TrainingIndex(dataset.training), None
     generated = measure_copies(index, sets["generated"], vocabulary, rng)
     if "held_out" in sets:
         held_out = measure_copies(index, sets["held_out"], vocabulary, rng)
     return CopyStats(len(dataset.training), generated, held_out)
 
 
-def _longest_matches(
-    index: TrainingIndex, pieces: Sequence[np.ndarray], vocabulary: Vocabulary
-) -> list[Match]:
-    """Return each piece's longest run in a training piece, in any key."""
-    keys = transpositions(pieces, vocabulary)
-    lengths = index.longest([ids for shifted in keys for ids in shifted])
-    matches = []
-    for shifted, row in zip(keys, lengths.reshape(-1, len(SHIFTS)), strict=True):
-        key = int(row.argmax())
-        matches.append(replace(index.match(shifted[key], int(row[key])), semitones=SHIFTS[key]))
-    return matches
+def find_long_copies(
+    pieces: Sequence[np.ndarray], dataset: Dataset, vocabulary: Vocabulary
+) -> list[Match | None]:
+    """Return the copy in each piece, ids without ends, or None where it is not unusually long.
 
-
-def long_copies(
-    pieces: Mapping[Name, np.ndarray], dataset: Dataset, vocabulary: Vocabulary
-) -> dict[Name, Match]:
-    """Return, by name, the copies in pieces, ids without ends, that are unusually long.
-
-    They are longer than what 95 % of the held-out pieces, cut to this length, share with the
-    training pieces.
+    It is longer than what 95 % of the held-out pieces, cut to this length, share with the training
+    pieces.
     """
-    index = index_training(dataset)
-    length = max(map(len, pieces.values()), default=0)
+    index = TrainingIndex(dataset.training)
+    length = max(map(len, pieces), default=0)
     reference = [ids[:-1][:length] for ids in dataset.held_out.values()]
-    shared = [match.length for match in _longest_matches(index, reference, vocabulary)]
-    usual = int(np.quantile(shared, 0.95, method="higher")) if shared else 0
-    matches = _longest_matches(index, list(pieces.values()), vocabulary)
-    named = zip(pieces, matches, strict=True)
-    return {name: match for name, match in named if match.length >= max(MIN_COPY, usual + 1)}
+    usual = index.longest_matches(transpositions(reference, vocabulary))
+    shortest = MIN_COPY
+    if usual:
+        lengths = [match.length for match in usual]
+        shortest = max(MIN_COPY, int(np.quantile(lengths, 0.95, method="higher")) + 1)
+    matches = index.longest_matches(transpositions(pieces, vocabulary))
+    return [match if match.length >= shortest else None for match in matches]
 
 
 def copied_lengths(
-    data_dir: Path, model: LoadedModel, pieces: Mapping[int, np.ndarray]
+    data_dir: Path, model: LoadedModel, pieces: Sequence[np.ndarray]
 ) -> list[int | None]:
     """Return the length of each piece's long copy of the model's training data, 0 for none.
 
@@ -237,32 +221,28 @@ def copied_lengths(
             "was trained on (--data-dir)"
         )
         return [None] * len(pieces)
-    matches = long_copies(pieces, dataset, model.vocabulary)
-    return [matches[seed].length if seed in matches else 0 for seed in pieces]
-
-
-def copy_report(
-    pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary, folder: Path
-) -> dict[str, Copy]:
-    """Return the long copies in a folder's pieces, ids without ends, by file name."""
-    copies = {}
-    for name, match in long_copies(pieces, dataset, vocabulary).items():
-        origin = dataset.training[match.piece or ""]
-        if notes := passage_notes(vocabulary, origin, match.piece_start, match.length):
-            copies[name] = Copy(
-                sha256=hashlib.sha256((folder / name).read_bytes()).hexdigest(),
-                piece=match.piece or "",
-                semitones=match.semitones,
-                tokens=match.length,
-                bars=passage_bars(vocabulary, pieces[name], match.start, match.length),
-                notes=tuple(notes),
-            )
-    return copies
+    matches = find_long_copies(pieces, dataset, model.vocabulary)
+    return [match.length if match else 0 for match in matches]
 
 
 def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary) -> None:
-    """Write the report of the long copies in a folder's files."""
-    path = save_copies(folder, copy_report(pieces, dataset, vocabulary, folder))
+    """Write the report of the long copies in a folder's pieces, ids without ends by file name."""
+    copies = {}
+    matches = find_long_copies(list(pieces.values()), dataset, vocabulary)
+    for (name, ids), match in zip(pieces.items(), matches, strict=True):
+        if not match or not match.piece:
+            continue
+        origin = dataset.training[match.piece]
+        if notes := passage_notes(vocabulary, origin, match.piece_start, match.length):
+            copies[name] = Copy(
+                sha256=hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                piece=match.piece,
+                semitones=match.semitones,
+                tokens=match.length,
+                bars=passage_bars(vocabulary, ids, match.start, match.length),
+                notes=tuple(notes),
+            )
+    path = save_copies(folder, copies)
     print(printable(f"Wrote {path}: the page of render.py plays copies beside their originals"))
 
 

@@ -100,11 +100,6 @@ def inter_onsets(notes: NoteArray) -> np.ndarray:
     return np.diff(np.unique(notes.start))
 
 
-def note_lengths(notes: NoteArray) -> np.ndarray:
-    """Return the lengths of the pitched notes in steps, int [n]."""
-    return notes.pitched().length
-
-
 def groove_consistency(notes: NoteArray) -> float:
     """Return 1 - the mean Hamming distance, per step, of neighbouring bars' onsets, as MusPy does.
 
@@ -145,7 +140,7 @@ PITCH_FEATURES: dict[str, Feature] = {
 }
 RHYTHM_FEATURES: dict[str, Feature] = {  # for encodings that keep the rhythm
     "inter-onset (quarters)": lambda notes: mean(inter_onsets(notes)) / STEPS,
-    "note length (quarters)": lambda notes: mean(note_lengths(notes)) / STEPS,
+    "note length (quarters)": lambda notes: mean(notes.pitched().length) / STEPS,
     "groove consistency": groove_consistency,
     "polyphony": polyphony,
     "polyphony rate": lambda notes: mean(_voices(notes) > 1),  # of all steps, as in MusPy

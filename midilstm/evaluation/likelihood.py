@@ -49,10 +49,7 @@ def _measure(
 
 
 def score_network(
-    network: Network,
-    pieces: Sequence[np.ndarray],
-    match_model: MatchModel | None = None,
-    label: str = "Scoring",
+    network: Network, pieces: Sequence[np.ndarray], match_model: MatchModel | None = None
 ) -> list[Predictions]:
     """Predict pieces int [n], each from a state of zeros, without and with the match model.
 
@@ -61,7 +58,7 @@ def score_network(
     results = [np.empty(0)] * len(pieces)
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
     groups = np.split(order, range(GROUP, len(order), GROUP))
-    for group in tqdm(groups, label, delay=1, leave=False, disable=None):
+    for group in tqdm(groups, "Scoring pieces", delay=1, leave=False, disable=None):
         lengths = np.array([len(pieces[index]) for index in group])
         ids = np.full((lengths[0] + 1, len(group)), END_ID)
         for row, index in enumerate(group):
@@ -81,14 +78,11 @@ def score_network(
 
 
 def score_ngram(
-    ngram: NGram,
-    pieces: Sequence[np.ndarray],
-    match_model: MatchModel | None = None,
-    label: str = "Scoring",
+    ngram: NGram, pieces: Sequence[np.ndarray], match_model: MatchModel | None = None
 ) -> list[Predictions]:
     """Predict pieces int [n] by an n-gram, as `score_network` does by a network."""
     results = []
-    for ids in tqdm(pieces, label, delay=1, leave=False, disable=None):
+    for ids in tqdm(pieces, "Scoring an n-gram", delay=1, leave=False, disable=None):
         memory, inputs = match_model and match_model.select_rows([0]), np.append(END_ID, ids[:-1])
         outputs, start = [], 0
         for log_probs in map(np.log, ngram.probabilities(ids)):

@@ -7,6 +7,7 @@ A piece outside of more ranges ranks lower; then, one that is farther from the m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def measure_pieces(pieces: Sequence[np.ndarray], model: LoadedModel) -> list[np.
     memory = None
     if model.match_weights:
         memory = MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
-    *_, predictions = score_network(model.network, pieces, memory, "Measuring pieces")
+    *_, predictions = score_network(model.network, pieces, memory)
     return [nats for nats, _ in predictions]
 
 
@@ -81,10 +82,8 @@ def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
     length = MIN_LENGTH
     while len(pairs := [pair for pair in pairs if len(pair[0]) >= length]) >= MIN_PIECES:
         rows = [compute_metrics(ids[:length], nll[:length], model) for ids, nll in pairs]
-        ranges[length] = {}
-        for name in METRICS:
-            low, median, high = np.quantile([row[name] for row in rows], QUANTILES).tolist()
-            ranges[length][name] = low, median, high
+        columns = ((name, [row[name] for row in rows]) for name in METRICS)
+        ranges[length] = {name: tuple(np.quantile(x, QUANTILES).tolist()) for name, x in columns}
         length *= 2
     return ranges
 
@@ -181,7 +180,7 @@ def read_reference(path: Path, digest: str) -> Ranges | None:
     """Read the ranges of the network with this digest; return None if there are none."""
     try:
         body = read_json(path, 2**16)
-        ranges = {_length(key): _ranges(row) for key, row in body["ranges"].items()}
+        ranges = _parse_ranges(body["ranges"])
         return ranges if body["weights_sha256"] == digest else None
     except FileNotFoundError:
         return None
@@ -192,18 +191,17 @@ def read_reference(path: Path, digest: str) -> Ranges | None:
         ) from error
 
 
-def _length(key: str) -> int:
-    if not key.isascii() or not key.isdecimal() or not 1 <= len(key) <= 7 or int(key) < 1:
-        raise ValueError(f"{key[:40]!r} is not a length in tokens")
-    return int(key)
-
-
-def _ranges(row: Mapping[str, Any]) -> dict[str, Range]:
-    ranges: dict[str, Range] = {}
-    for name in METRICS:
-        low, median, high = row[name]
-        is_number = all(type(x) in (int, float) for x in (low, median, high))
-        if not is_number or not -np.inf < low <= median <= high < np.inf:
-            raise ValueError(f"{row[name]} is not a valid range of {name}"[:200])
-        ranges[name] = low, median, high
+def _parse_ranges(lengths: Mapping[str, Mapping[str, Any]]) -> Ranges:
+    """Return the ranges of the JSON; raise ValueError, TypeError or KeyError for other values."""
+    ranges: Ranges = {}
+    for key, row in lengths.items():
+        if not re.fullmatch("[1-9][0-9]{0,6}", key):
+            raise ValueError(f"{key[:40]!r} is not a length in tokens")
+        ranges[int(key)] = {}
+        for name in METRICS:
+            low, median, high = row[name]
+            is_number = all(type(x) in (int, float) for x in (low, median, high))
+            if not is_number or not -np.inf < low <= median <= high < np.inf:
+                raise ValueError(f"{row[name]} is not a valid range of {name}"[:200])
+            ranges[int(key)][name] = low, median, high
     return ranges

@@ -27,7 +27,7 @@ Draws = tuple[np.ndarray, np.ndarray]  # the weight of each piece of two sets: [
 # What is compared by histograms: per piece int [n], in steps.
 DISTRIBUTIONS: dict[str, Callable[[NoteArray], np.ndarray]] = {
     "inter-onset overlap": statistics.inter_onsets,
-    "duration overlap": statistics.note_lengths,
+    "duration overlap": lambda notes: notes.pitched().length,
 }
 
 
