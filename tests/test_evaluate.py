@@ -21,7 +21,6 @@ from midilstm.generation.loaded_model import FittedOn, write_match_model
 from midilstm.rendering.page import page_entry
 from midilstm.rendering.timeline import read_timed
 from midilstm.repetition.match_model import MatchWeights
-from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
 TRAINING = [
@@ -153,19 +152,13 @@ def test_the_same_seed_gives_the_same_numbers(evaluated: Evaluate) -> None:
     assert nll[0] == nll[1]
 
 
-@pytest.fixture
-def remembering(run: Path, tmp_path: Path) -> Path:
-    """Return the model's folder with a match model in it."""
+def test_the_match_model_is_scored_and_used_for_sampling(
+    run: Path, tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "remembering"
     shutil.copytree(run / "model", folder)
     write_match_model(folder / "match_model.json", WEIGHTS, FittedOn())
-    return folder
-
-
-def test_the_match_model_is_scored_and_used_for_sampling(
-    remembering: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [f"--model-dir={remembering}", "--samples=4", "--length=300"]
+    flags = [f"--model-dir={folder}", "--samples=4", "--length=300"]
     result = evaluated(*flags)
     printed = capsys.readouterr().out
     assert "4 pieces of 300 tokens, drawn with --memory=1\n" in printed
@@ -180,13 +173,6 @@ def test_the_match_model_is_scored_and_used_for_sampling(
         x["repetition"]["generated"]["spans"]["8"]["share"]["value"] for x in (result, off)
     )
     assert off_share < share
-
-
-def test_a_damaged_match_model_is_refused(
-    remembering: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (remembering / "match_model.json").write_text('{"bias": 1}', encoding="utf-8")
-    assert "match_model.json" in refusal(capsys, *flags, f"--model-dir={remembering}")
 
 
 def test_tensorflow_is_not_imported(flags: list[str]) -> None:
@@ -256,12 +242,3 @@ def test_a_mistake_is_reported_in_one_sentence(
     flags: list[str], flag: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refusal(capsys, *flags, flag)
-
-
-def test_a_vocabulary_of_another_run_is_refused(
-    run: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "mixed"
-    shutil.copytree(run / "model", folder)
-    Vocabulary((END, "C4")).save(folder / "vocabulary.json")
-    assert "has 2 tokens" in refusal(capsys, *flags, f"--model-dir={folder}")

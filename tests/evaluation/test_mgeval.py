@@ -96,19 +96,13 @@ def test_every_feature_of_drums_and_of_an_empty_piece_is_defined() -> None:
     expected = {name: [False, False] for name in result} | both
     assert undefined == expected | {"average inter-onset interval": [False, True]}
     assert result["note count"].tolist() == [2, 0]
+    sizes = [values[0].size for values in result.values()]
+    assert sizes == [1, 8, 1, 8, 12, 96, 144, 1, 1, 1, 12, 144]
     assert not result["pitch-class histogram per bar"].any()
 
 
-def test_features_have_the_same_size_for_all_pieces() -> None:
-    result = feature_matrix(FEATURES, [BAND, DRUMS_ALONE, EMPTY])
-    sizes = [values[0].size for values in result.values()]
-    assert sizes == [1, 8, 1, 8, 12, 96, 144, 1, 1, 1, 12, 144]
-
-
 @given(NOTES)
-def test_transitions_and_inter_onsets_equal_those_of_pretty_midi(
-    notes: Notes,
-) -> None:
+def test_transitions_and_inter_onsets_equal_those_of_pretty_midi(notes: Notes) -> None:
     midi = pretty_midi.PrettyMIDI(initial_tempo=120)
     for program in sorted({note[3] for note in notes}):
         part = pretty_midi.Instrument(max(program, 0), is_drum=program == DRUMS)
@@ -127,9 +121,7 @@ def test_transitions_and_inter_onsets_equal_those_of_pretty_midi(
 
 
 @given(NOTES)
-def test_pitch_classes_per_bar_are_counted_step_by_step(
-    notes: Notes,
-) -> None:
+def test_pitch_classes_per_bar_are_counted_step_by_step(notes: Notes) -> None:
     result = np.zeros((mgeval.BARS, 12))
     for start, length, pitch, program in notes:
         for step in range(round(start * STEPS), round((start + length) * STEPS)):

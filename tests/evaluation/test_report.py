@@ -22,23 +22,23 @@ def likelihood(nll: float, pieces: int = 20, with_memory: Likelihood | None = No
     return Likelihood(pieces, pieces, 100, one, one, one, one, one, one, with_memory)
 
 
-def result(**changes: Any) -> EvaluationResult:
+def result(baseline: tuple[Any, ...] = (), **changes: Any) -> EvaluationResult:
+    """Return a result; `baseline` is the model's difference, and the comparison with memory."""
     fields: dict[str, Any] = {
         **{"checkpoint": "a.keras", "encoding": "notes", "corpus": {"folder": "data"}},
         **{"other_corpus": False, "seed": 0, "temperature": 1, "top_p": 1, "memory": None},
-        **{"scores": {}, "ngram_baseline": None, "by_section": None, "warnings": ()},
+        **{"scores": {}, "warnings": ()},
     }
+    if baseline:
+        difference, with_memory = baseline
+        fields["ngram_baseline"] = BaselineStats(
+            best=likelihood(5.0),
+            model_minus_baseline=difference,
+            all=(NGRAM,),
+            best_ngram=NGRAM,
+            with_memory=with_memory,
+        )
     return EvaluationResult(**{**fields, **changes})
-
-
-def baseline(difference: Estimate, with_memory: Comparison | None = None) -> BaselineStats:
-    return BaselineStats(
-        best=likelihood(5.0),
-        model_minus_baseline=difference,
-        all=(NGRAM,),
-        best_ngram=NGRAM,
-        with_memory=with_memory,
-    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_model_is_better_or_worse_than_the_ngram_and_how_certain_that_is(
     nll: float, difference: Estimate, pieces: int, words: str, is_certain: bool
 ) -> None:
     scores = {"held_out": likelihood(nll, pieces)}
-    text = report.summarize(result(scores=scores, ngram_baseline=baseline(difference)))
+    text = report.summarize(result((difference, None), scores=scores))
     assert words in text
     assert "3-gram in 12 keys, 5.000" in text
     assert ("uncertain" not in text) is is_certain
@@ -63,10 +63,10 @@ def test_the_model_is_better_or_worse_than_the_ngram_and_how_certain_that_is(
 
 def test_with_match_models_for_both_they_are_compared_with_them() -> None:
     scores = {"held_out": likelihood(4.5, with_memory=likelihood(2.0))}
-    text = report.summarize(result(scores=scores, ngram_baseline=baseline(SURE)))
+    text = report.summarize(result((SURE, None), scores=scores))
     assert "the model (4.500 nats per token) is 10.0% better" in text
-    both = baseline(SURE, Comparison(likelihood(2.5), SURE))
-    text = report.summarize(result(scores=scores, ngram_baseline=both))
+    both = SURE, Comparison(likelihood(2.5), SURE)
+    text = report.summarize(result(both, scores=scores))
     assert "the model with memory (2.000 nats per token) is 20.0% better" in text
     assert "baseline with memory (3-gram in 12 keys, 2.500)" in text
     text = report.summarize(result(scores=scores))

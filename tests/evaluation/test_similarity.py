@@ -171,26 +171,6 @@ def test_distances_are_euclidean() -> None:
     assert overlaps_of(reference, generated) == pytest.approx([overlap_of(within, between)])
 
 
-def test_a_piece_without_a_value_is_not_compared() -> None:
-    reference, generated = np.array([0.0, 1, np.nan, 3]), np.array([2.0, np.nan, 5])
-    expected = overlaps_of(reference[[0, 1, 3]], generated[[0, 2]])
-    assert overlaps_of(reference, generated) == expected
-    assert overlaps_of(reference[:3], generated) == []
-
-
-def test_weights_count_points_more_than_once() -> None:
-    rng = np.random.default_rng(3)
-    a, b = rng.normal(size=30), rng.normal(1, size=20)
-    once, ones, twice = np.ones(30), np.ones(20), np.append(np.full(15, 2), np.zeros(15))
-    overlaps = similarity.kde_overlap(a, b, [once, twice], [ones, ones])
-    assert overlaps[0] == pytest.approx(overlap_of(a, b))
-    (scaled,) = similarity.kde_overlap(a[::-1], b, [7 * twice[::-1]], [ones])
-    assert overlaps[1] == pytest.approx(scaled)
-    assert overlaps[1] != pytest.approx(overlaps[0], abs=1e-3)
-    overlaps = similarity.kde_overlap(a, b, [once, np.zeros(30)], [ones, ones])
-    assert np.isnan(overlaps).tolist() == [False, True]
-
-
 def test_the_overlap_equals_that_of_kernels_evaluated_directly() -> None:
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=40), rng.normal(1, 2, size=30)
