@@ -48,12 +48,12 @@ def compare_best(
     rankings = ranking.rank_pieces(by_seed, model, ranking.reference_for(model), copied)
     n_inside = sum(not ranked.reasons for ranked in rankings.values())
     print(f"{name}: {n_inside} of {count} within the reference ranges")
-    names, index = list(pieces), copying.TrainingIndex(dataset.training)
+    names, index = list(pieces), copying.TrainingIndex(dataset.training, model.vocabulary)
     lines: list[str] = []
     for label, seeds in (("first", [*by_seed][:best]), ("best", [*rankings][:best])):
         chosen = {names[seed]: by_seed[seed] for seed in seeds}
         row = compare(model, dataset, chosen, length)
-        copies = copying.measure_copies(index, chosen, model.vocabulary, np.random.default_rng(0))
+        copies = copying.measure_copies(index, chosen, np.random.default_rng(0))
         if not lines:
             lines.append(markdown_row([f"{name}: dataset", *format_cells(row, "training"), "–"]))
         copied_runs = copies.grams["8"].transposed.format(".4f")

@@ -7,7 +7,7 @@ too much": what a model copies is compared with what human-written pieces share 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,8 +59,10 @@ class Match:
 class TrainingIndex:
     """Find runs of ids in training pieces."""
 
-    def __init__(self, training: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, training: Mapping[str, np.ndarray], vocabulary: Vocabulary) -> None:
         """Join the pieces, int [n] with their ends, to one stream without the ends."""
+        unknown = len(vocabulary)  # an id that no training piece has
+        self._tables = [np.append(vocabulary.transposed(shift), unknown) for shift in SHIFTS[1:]]
         pieces = [ids[:-1] for ids in training.values()]
         lengths = [len(ids) for ids in pieces]
         self._names = list(training)
@@ -69,6 +71,10 @@ class TrainingIndex:
         self._n_left = np.repeat(self._starts[1:], lengths) - np.arange(self._starts[-1])
         self._length = 0  # of the runs that are indexed; only one, as it is as large as the music
         self._hashes, self._positions = np.empty(0, np.uint64), np.empty(0, np.int64)
+
+    def in_all_keys(self, ids: np.ndarray) -> list[np.ndarray]:
+        """Return a piece int [n] in all keys, in the order of SHIFTS."""
+        return [ids, *(table[ids] for table in self._tables)]
 
     def find(self, ids: np.ndarray, length: int) -> np.ndarray:
         """Return where each run of `length` ids first begins, or -1; int [n - length + 1]."""
@@ -112,13 +118,6 @@ class TrainingIndex:
         return Match(length, start, self._names[index], piece_start, SHIFTS[key])
 
 
-def transpositions(pieces: Iterable[np.ndarray], vocabulary: Vocabulary) -> list[list[np.ndarray]]:
-    """Return each piece int [n] in all keys, in the order of SHIFTS."""
-    unknown = len(vocabulary)  # an id that no training piece has
-    tables = [np.append(vocabulary.transposed(shift), unknown) for shift in SHIFTS[1:]]
-    return [[ids, *(table[ids] for table in tables)] for ids in pieces]
-
-
 @dataclass(frozen=True)
 class GramStats:
     """The share of runs of one length that stand in a training piece, verbatim and in any key."""
@@ -146,11 +145,9 @@ class CopyStats:
     held_out: SetCopies | None = None
 
 
-def measure_copies(
-    index: TrainingIndex, pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
-) -> SetCopies:
+def measure_copies(index: TrainingIndex, pieces: Pieces, rng: np.random.Generator) -> SetCopies:
     """Return what a set of pieces, ids without ends, shares with the indexed pieces."""
-    in_keys, grams = transpositions(pieces.values(), vocabulary), {}
+    in_keys, grams = [index.in_all_keys(ids) for ids in pieces.values()], {}
     for length in LENGTHS:
         hits = [
             np.array([index.find(ids, length) >= 0 for ids in keys]) for keys in in_keys
@@ -177,10 +174,10 @@ def compare_copying(
     rng: np.random.Generator,
 ) -> CopyStats:
     """Return what the generated and held-out sets share with the dataset's training pieces."""
-    index, held_out = TrainingIndex(dataset.training), None
-    generated = measure_copies(index, sets["generated"], vocabulary, rng)
+    index, held_out = TrainingIndex(dataset.training, vocabulary), None
+    generated = measure_copies(index, sets["generated"], rng)
     if "held_out" in sets:
-        held_out = measure_copies(index, sets["held_out"], vocabulary, rng)
+        held_out = measure_copies(index, sets["held_out"], rng)
     return CopyStats(len(dataset.training), generated, held_out)
 
 
@@ -192,16 +189,13 @@ def find_long_copies(
     It is longer than what 95 % of the held-out pieces, cut to this length, share with the training
     pieces.
     """
-    index = TrainingIndex(dataset.training)
+    index = TrainingIndex(dataset.training, vocabulary)
     length = max(map(len, pieces), default=0)
-    reference = [ids[:-1][:length] for ids in dataset.held_out.values()]
-    usual = index.longest_matches(transpositions(reference, vocabulary))
-    shortest = MIN_COPY
-    if usual:
-        lengths = [match.length for match in usual]
-        shortest = max(MIN_COPY, int(np.quantile(lengths, 0.95, method="higher")) + 1)
-    matches = index.longest_matches(transpositions(pieces, vocabulary))
-    return [match if match.length >= shortest else None for match in matches]
+    reference = [index.in_all_keys(ids[:-1][:length]) for ids in dataset.held_out.values()]
+    lengths = [match.length for match in index.longest_matches(reference)]
+    usual = int(np.quantile(lengths, 0.95, method="higher")) if lengths else 0
+    matches = index.longest_matches([index.in_all_keys(ids) for ids in pieces])
+    return [match if match.length >= max(MIN_COPY, usual + 1) else None for match in matches]
 
 
 def copied_lengths(

@@ -41,8 +41,8 @@ def dataset_of(training: Any, held_out: Any = None, vocabulary: Vocabulary = VOC
 
 
 def measure(ids: np.ndarray, training: dict[str, np.ndarray] = TRAINING) -> SetCopies:
-    index = copying.TrainingIndex(dataset_of(training).training)
-    return copying.measure_copies(index, {"x": ids}, VOCABULARY, np.random.default_rng(0))
+    index = copying.TrainingIndex(dataset_of(training).training, VOCABULARY)
+    return copying.measure_copies(index, {"x": ids}, np.random.default_rng(0))
 
 
 def shares(copies: SetCopies, length: int) -> tuple[float | None, float | None]:
