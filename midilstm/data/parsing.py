@@ -64,8 +64,7 @@ def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
     try:
         # The split must not depend on the pedal.
         unpedalled = midi.read(data, pedal=False)
-        is_pedalled = pedal and unpedalled.has_sustain_pedal and encoding.keeps_rhythm
-        score = midi.apply_sustain(unpedalled) if is_pedalled else unpedalled
+        score = midi.apply_sustain(unpedalled) if pedal and encoding.keeps_rhythm else unpedalled
         tokens = tuple(encoding.encode(score))
         # Percussion alone has no other hash than that of its tokens.
         onsets = onset_tokens(unpedalled) or tokens

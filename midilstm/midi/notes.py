@@ -7,7 +7,6 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -57,16 +56,19 @@ class ChannelEvent(NamedTuple):
 def decode_events(
     tracks: Iterable[Iterable[tuple[int, MidiEvent]]], ticks_per_quarter: int
 ) -> Score:
-    """Return the score of the tracks' (tick, event) pairs, sustain pedals not applied."""
+    """Return the score of the tracks' (tick, event) pairs, sustain pedals not applied.
+
+    Raise MidiError if it is longer than MAX_QUARTERS.
+    """
     tempos: dict[int, float] = {}
     time_signatures: dict[int, tuple[int, int]] = {}
     events = _order_events(tracks, tempos, time_signatures)
     channels = {n: _Channel(n, n % 16 == DRUM_CHANNEL) for n in {event.channel for event in events}}
-    for order, channel, kind, key, value, track in events:
-        channels[channel].update(order // 2, kind, key, value, track)
+    for event in events:
+        channels[event.channel].update(event)
     for state in channels.values():
         state.end_notes()
-    return Score(
+    score = Score(
         ticks_per_quarter,
         _sorted_notes(note for state in channels.values() for note in state.notes),
         dict(sorted(tempos.items())),
@@ -74,6 +76,7 @@ def decode_events(
         sum(state.hanging_notes for state in channels.values()),
         pedal_ticks={n: tuple(state.pedal) for n, state in channels.items() if state.pedal},
     )
+    return _check_length(score)
 
 
 def _sorted_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
@@ -141,16 +144,18 @@ class _Channel:
     notes: list[Note] = field(default_factory=list)
     hanging_notes: int = 0
 
-    def update(self, tick: int, kind: Any, key: int, value: int, track: int) -> None:
+    def update(self, event: ChannelEvent) -> None:
         """Apply the next event."""
+        order, _, kind, key, value, track = event
+        tick = order // 2
         if kind is NOTE_ON:
             self.last_track[key] = track
             # If two tracks set a program at one tick, each one's notes have its own.
             program = max(
                 self.track_programs.get(track, self.program), self.program, key=itemgetter(0)
             )[1]
-            event = KeyEvent(tick, value, DRUMS if self.is_drum else program)
-            self.keys[key, track].append(event)
+            program = DRUMS if self.is_drum else program
+            self.keys[key, track].append(KeyEvent(tick, value, program))
         elif kind is NOTE_OFF:
             # If its own track has not pressed the key, it ends another track's note.
             pressing = track if (key, track) in self.keys else self.last_track.get(key)
@@ -177,10 +182,8 @@ class _Channel:
                 if end is None:
                     self.hanging_notes += 1
                 else:
-                    length = end - start
-                    self.notes.append(
-                        Note(start, length, pitch, velocity, program, track, self.channel)
-                    )
+                    note = Note(start, end - start, pitch, velocity, program, track, self.channel)
+                    self.notes.append(note)
         self.keys.clear()
         self.last_track.clear()
 
@@ -232,27 +235,24 @@ def apply_sustain(score: Score) -> Score:
     A pedal that goes down on the tick of a note's end does not hold it. Drums are not held. Raise
     MidiError if the result is longer than MAX_QUARTERS.
     """
+    if not score.pedal_ticks:
+        return score
     sustained: list[Note] = []
-    by_channel = itemgetter(6)
-    for channel, notes in groupby(sorted(score.notes, key=by_channel), by_channel):
-        sustained += _sustain(notes, score.pedal_ticks.get(channel, ()), score.end)
-    return check_length(replace(score, notes=_sorted_notes(sustained)))
-
-
-def _sustain(notes: Iterable[Note], pedal: tuple[int, ...], last: int) -> Iterator[Note]:
-    """Yield the notes of a channel, lengthened by its pedal; `last` is the end of the score."""
-    next_press: dict[int, int] = {}
-    for note in sorted(notes, reverse=True):
-        end = note.start + note.length
+    next_press: dict[tuple[int, int], int] = {}  # (channel, pitch) → tick
+    last = score.end
+    for note in sorted(score.notes, reverse=True):
+        key, end = (note.channel, note.pitch), note.start + note.length
+        pedal = score.pedal_ticks.get(note.channel, ())
         change = bisect_left(pedal, end)
         if change % 2 and note.program != DRUMS:
             up = pedal[change] if change < len(pedal) else last
-            end = max(end, min(up, next_press.get(note.pitch, up)))
-        next_press[note.pitch] = note.start
-        yield note._replace(length=end - note.start)
+            end = max(end, min(up, next_press.get(key, up)))
+        next_press[key] = note.start
+        sustained.append(note._replace(length=end - note.start))
+    return _check_length(replace(score, notes=_sorted_notes(sustained)))
 
 
-def check_length(score: Score) -> Score:
+def _check_length(score: Score) -> Score:
     """Return the score; raise MidiError if it is longer than MAX_QUARTERS."""
     if score.quarters > MAX_QUARTERS:
         raise MidiError("absurdly long", f"it lasts more than {MAX_QUARTERS} quarter notes")

@@ -12,7 +12,7 @@ from music21 import midi
 from music21.midi import MetaEvents
 
 from midilstm.fileio import open_regular
-from midilstm.midi.notes import apply_sustain, check_length, decode_events
+from midilstm.midi.notes import apply_sustain, decode_events
 from midilstm.midi.score import MidiError, Score
 
 # Raise it whenever the same bytes would give other notes or reasons: cache keys contain it.
@@ -40,13 +40,13 @@ def read(source: Path | str | bytes, *, pedal: bool = True) -> Score:
     if n_promised and not tracks:
         raise MidiError("truncated", missing)
     score = decode_events((_read_events(*track) for track in tracks), ticks_per_quarter)
+    if not score.notes and score.hanging_notes:
+        raise MidiError("hanging notes", "they never end")
     if not score.notes:
-        if score.hanging_notes:
-            raise MidiError("hanging notes", "they never end")
         raise MidiError("no notes")
     if len(tracks) < n_promised:
         score = replace(score, warnings=(missing,))
-    return apply_sustain(score) if pedal else check_length(score)
+    return apply_sustain(score) if pedal else score
 
 
 def _read_header(data: bytes) -> tuple[int, int, int]:
@@ -64,9 +64,8 @@ def _read_header(data: bytes) -> tuple[int, int, int]:
     if kind == 2:
         raise MidiError("format 2", "its tracks are separate patterns without a common time")
     if kind > 2:
-        raise MidiError(
-            "unknown format", f"it is in MIDI format {kind}; formats 0 and 1 can be read"
-        )
+        detail = f"it is in MIDI format {kind}; formats 0 and 1 can be read"
+        raise MidiError("unknown format", detail)
     if division & 0x8000:
         raise MidiError("SMPTE timing", "its times are film frames, not parts of a beat")
     if division == 0:
@@ -80,14 +79,13 @@ def _split_tracks(data: bytes, position: int) -> Iterator[tuple[bytes, bool]]:
     A plausible length leads to another track or to the end of the file. Otherwise the track ends
     at its End of Track event. Tracks beyond the number in the header are read, too.
     """
-    position = data.find(b"MTrk", position)
-    while position >= 0:
+    while (position := data.find(b"MTrk", position)) >= 0:
         start = position + 8
         end = start + int.from_bytes(data[position + 4 : start])
         is_plausible = end <= len(data) and data[end : end + 4] in (b"", b"MTrk")
-        position = data.find(b"MTrk", end if is_plausible else start)
         if not is_plausible:
-            end = position if position >= 0 else len(data)
+            end = following if (following := data.find(b"MTrk", start)) >= 0 else len(data)
+        position = end
         yield data[start:end], is_plausible
 
 

@@ -48,11 +48,6 @@ class Score:
     pedal_ticks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # by channel: down, up
 
     @property
-    def has_sustain_pedal(self) -> bool:
-        """Tell whether a sustain pedal is pressed anywhere, applied or not."""
-        return bool(self.pedal_ticks)
-
-    @property
     def end(self) -> int:
         """Return the tick at which the last note ends."""
         return max((note.start + note.length for note in self.notes), default=0)
@@ -79,9 +74,9 @@ def program_of(text: str) -> int:
     Raise InputError if there is no such program, or if several names start with the text.
     """
     if text.isdecimal():
-        if int(text) > 127:
-            raise InputError(f"{text} is not a General MIDI program from 0 to 127")
-        return int(text)
+        if int(text) < 128:
+            return int(text)
+        raise InputError(f"{text} is not a General MIDI program from 0 to 127")
     names, prefix = [instrument_name(program) for program in range(128)], text.strip().lower()
     programs = [i for i, name in enumerate(names) if prefix and name.lower().startswith(prefix)]
     if len(programs) == 1:

@@ -33,12 +33,12 @@ def with_tempo_and_program(
 def to_bytes(score: Score) -> bytes:
     """Return the MIDI file of a score; `reader.read` gives its notes back."""
     file = mido.MidiFile(ticks_per_beat=score.ticks_per_quarter)
-    meta = [
-        (tick, 0, mido.MetaMessage("time_signature", numerator=beats, denominator=unit))
-        for tick, (beats, unit) in score.time_signatures.items()
-    ]
+    meta: list[tuple[int, int, mido.MetaMessage]] = []
+    for tick, (beats, unit) in score.time_signatures.items():
+        signature = mido.MetaMessage("time_signature", numerator=beats, denominator=unit)
+        meta.append((tick, 0, signature))
     for tick, bpm in score.tempos.items():
-        meta.append((tick, 0, mido.MetaMessage("set_tempo", tempo=round(60_000_000 / bpm))))
+        meta.append((tick, 0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm))))
     file.tracks.append(_track(meta, rest=0))
     by_program = attrgetter("program")
     groups = groupby(sorted(score.notes, key=by_program), by_program)

@@ -46,9 +46,5 @@ def write(
     bpm: float | None = None,
     instrument: int | None = None,
 ) -> int:
-    """Write tokens as a MIDI file; return how many invalid tokens were dropped.
-
-    `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
-    gives one, the tempo is 120 and the instrument piano. Raise ValueError if no token is a note.
-    """
+    """Write tokens as a MIDI file; see `Encoding.write` in base.py."""
     return get(encoding).write(tokens, path, bpm=bpm, instrument=instrument)

@@ -29,7 +29,7 @@ class TokenContent(NamedTuple):
 
 
 class Clock(Protocol):
-    """Measure where in a piece each token is; tokens are given in order."""
+    """Measure the position of each token of a piece; tokens are given in order."""
 
     def advance(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds from the beginning to the position of this token."""
@@ -48,7 +48,7 @@ class Encoding(ABC):
     version: str  # changes whenever the same score may give other tokens
     keeps_rhythm = True
     start_state: Any = None  # the grammar's first state; None if any token may follow any
-    body_state: Any = None  # the grammar's state after the header; None if it is `start_state`
+    body_state: Any = None  # the state before a primer; None if it is `start_state`
 
     @abstractmethod
     def encode(self, score: midi.Score) -> list[str]:
@@ -75,8 +75,7 @@ class Encoding(ABC):
     def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
         """Return a clock at `bpm` quarter notes per minute; None uses the tokens' tempo, or 120.
 
-        After a primer it measures the new music alone: it counts seconds from the first new note
-        and bars from the bar of that note.
+        After a primer it counts seconds from the first new note and bars from that note's bar.
         """
 
     @abstractmethod
@@ -134,8 +133,7 @@ class Encoding(ABC):
         """Write tokens as a MIDI file; return how many invalid tokens were dropped.
 
         `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
-        gives one, the tempo is 120 and the instrument piano. Raise ValueError if no token is a
-        note.
+        gives one, the tempo is 120 and the instrument piano. Raise ValueError without a note.
         """
         parts = split(tokens)
         kept = self.drop_invalid(parts)

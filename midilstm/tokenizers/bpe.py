@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 Merges = tuple[tuple[str, str], ...]
 
-FIRST = 0x4E00  # tokens are letters of a word to the library, and these are neither space nor mark
+FIRST = 0x4E00  # the library's words have letters, here one per token: Chinese ones from this on
 
 
 def learn(
@@ -43,19 +43,19 @@ def apply(tokens: Sequence[str], merges: Merges, is_mergeable: Callable[[str], b
     """Return the tokens with every merge made, in the order in which they were learned."""
     ranks = {pair: rank for rank, pair in enumerate(merges)}
 
-    @cache  # words come again and again
-    def merged(word: tuple[str, ...]) -> list[str]:
-        found = list(word)
-        while near := [(ranks[pair], i) for i, pair in enumerate(pairwise(found)) if pair in ranks]:
-            place = min(near)[1]
-            found[place : place + 2] = [f"{found[place]} {found[place + 1]}"]
-        return found
+    @cache  # words are repeated
+    def merge(word: tuple[str, ...]) -> list[str]:
+        merged = list(word)
+        while near := [(ranks[x], i) for i, x in enumerate(pairwise(merged)) if x in ranks]:
+            index = min(near)[1]
+            merged[index : index + 2] = [" ".join(merged[index : index + 2])]
+        return merged
 
-    return [token for word in _words(tokens, is_mergeable) for token in merged(word)]
+    return [token for word in _words(tokens, is_mergeable) for token in merge(word)]
 
 
 def _words(tokens: Sequence[str], is_mergeable: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
-    """Yield the runs of tokens that may be merged, and each that may not alone."""
+    """Yield the runs of tokens that may be merged; any other token is a word by itself."""
     for is_joined, run in groupby(tokens, is_mergeable):
         word = tuple(run)
         yield from [word] if is_joined else zip(word)

@@ -1,8 +1,9 @@
-"""What may follow what: the rules of `tsd` and `remi`, and any encoding's as masks over ids."""
+"""Which tokens may follow: the grammar of `tsd` and `remi`, and that of any encoding as masks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
@@ -22,7 +23,7 @@ UNNAMED = -3  # the program of a piece that must name one before its first note
 
 
 class State(NamedTuple):
-    """What must be known of a piece to tell what may follow: its last token, and where it is."""
+    """The kind of a piece's last token, its program, and its position in the bar."""
 
     kind: str
     program: int | None = None
@@ -30,9 +31,9 @@ class State(NamedTuple):
     room: float = POSITIONS * COMMON_TIME[0]  # positions in a bar
 
 
-# The kinds of token that may follow each kind; a note's three stand in order. "" is the end; a
-# piece begins as if after its encoding's name. What all that is read states at its beginning, a
-# new piece states, too, and is "new" until then; tokens from elsewhere need not.
+# The kinds of token that may follow each kind. "" is the end; a piece begins as if after the name
+# of its encoding. A new piece begins with the header that each file's tokens have, and is "new"
+# until then; the tokens of a primer need not have one.
 _AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
 FOLLOWING = {
     "tsd": {"TimeShift", "Program", "Pitch"},
@@ -54,12 +55,12 @@ FOLLOWING = {
     "": set[str](),
 }
 FOLLOWING[ANY] = set().union(*FOLLOWING.values())
-# After these a piece would hold half a note, or say what nothing follows.
+# After these a piece would hold part of a note, or a setting of no note.
 INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
 
 
 def next_state(state: State, token: str) -> State | None:
-    """Return the state after a token, None where it may not stand; "" ends the piece."""
+    """Return the state after a token, None if it is forbidden; "" ends the piece."""
     for part in token.split(" "):
         kind, value = parts(part)
         was, program, position, room = state
@@ -70,10 +71,9 @@ def next_state(state: State, token: str) -> State | None:
                 return None
             program = new
         elif kind in ("Pitch", "PitchDrum"):
-            # Tokens that have named no instrument yet are for piano.
-            if program == UNNAMED:
-                return None
-            if program != ANY_PROGRAM and (program == DRUMS) != (kind == "PitchDrum"):
+            # In the state of a primer, a program of None means piano.
+            is_drum, wants_drum = program == DRUMS, kind == "PitchDrum"
+            if program == UNNAMED or (program != ANY_PROGRAM and is_drum != wants_drum):
                 return None
         elif kind == "Bar":
             position = -1
@@ -89,7 +89,7 @@ def next_state(state: State, token: str) -> State | None:
 
 
 def state_factors(state: State) -> tuple[State, ...]:
-    """Return states of kind, program and place alone: all that a token asks, it asks of one."""
+    """Return states of kind, program and position alone: each rule depends on one of them."""
     return (
         State(state.kind, ANY_PROGRAM, -1, inf),
         State(ANY, state.program, -1, inf),
@@ -98,58 +98,53 @@ def state_factors(state: State) -> tuple[State, ...]:
 
 
 S = TypeVar("S", bound=Hashable)
-END_ID = 0  # of the entry that every vocabulary begins with: the end of a piece
+END_ID = 0  # the first entry of each vocabulary: the end of a piece
 
 
 class Grammar(Generic[S]):
-    """Say which of `size` ids may stand where; `follow` gives the state after an id, or None.
+    """Tell which of `size` ids may follow, where `next_state` gives the state after an id or None.
 
-    A piece begins in the state `start`; one that goes on from a primer listens from `begun`.
-
-    A state forbids what any of its `aspects` does; each of those costs a call of `follow` for each
-    id, once for all pieces.
+    A piece begins in the state `start`, one that continues a primer in `body_state`. A state
+    forbids what any of its `state_factors` does; each of those costs `size` calls of `next_state`,
+    once for all pieces.
     """
 
     def __init__(
         self,
-        follow: Callable[[S, int], S | None],
+        next_state: Callable[[S, int], S | None],
         size: int,
         start: S,
         state_factors: Callable[[S], tuple[S, ...]] = lambda state: (state,),
         body_state: S | None = None,
     ) -> None:
-        """Know nothing yet but the start."""
-        self._follow, self._ids, self._aspects = follow, range(size), state_factors
-        self._start, self._begun = start, start if body_state is None else body_state
-        self._forbidden: dict[S, np.ndarray] = {}  # aspect → bool [size]
-        self._rows: dict[tuple[S, bool], np.ndarray] = {}  # state, may_end → float32 [size]
+        """Set up a grammar without any row of a mask yet."""
+        self._next_state, self._size, self._state_factors = next_state, size, state_factors
+        self._start, self._body_state = start, start if body_state is None else body_state
+        self._forbidden, self._row = cache(self._forbidden_ids), cache(self._mask_row)
 
     def advance(self, states: Sequence[S], ids: Iterable[int]) -> list[S]:
         """Return the state after each id; one that is forbidden leaves the state as it is."""
-        after = map(self._follow, states, ids)
+        after = map(self._next_state, states, ids)
         return [old if new is None else new for old, new in zip(states, after, strict=True)]
 
     def state_after(self, ids: Sequence[int]) -> S:
-        """Return the state after a piece that may break the rules: misfits change nothing."""
-        states = [self._begun if ids else self._start]
-        for number in ids:
-            states = self.advance(states, [number])
-        return states[0]
+        """Return the state after a piece's ids; those that are forbidden change nothing."""
+        state = self._body_state if ids else self._start
+        for token_id in ids:
+            (state,) = self.advance([state], [token_id])
+        return state
 
     def mask(self, states: Sequence[S], *, may_end: bool) -> np.ndarray:
         """Return float32 [B, V] to add to log probabilities: -inf where an id is forbidden, else 0.
 
-        Where nothing would be left to choose, nothing is forbidden: a piece goes on somehow.
+        Where nothing would be left to choose, nothing is forbidden.
         """
-        for state in set(states):
-            if (state, may_end) in self._rows:
-                continue
-            row = np.zeros(len(self._ids), bool)
-            for aspect in self._aspects(state):
-                if aspect not in self._forbidden:
-                    found = [self._follow(aspect, number) is None for number in self._ids]
-                    self._forbidden[aspect] = np.array(found)
-                row |= self._forbidden[aspect]
-            row &= not row[END_ID if may_end else END_ID + 1 :].all()
-            self._rows[state, may_end] = np.where(row, -np.inf, 0).astype(np.float32)
-        return np.stack([self._rows[state, may_end] for state in states])
+        return np.stack([self._row(state, may_end) for state in states])
+
+    def _mask_row(self, state: S, may_end: bool) -> np.ndarray:
+        forbidden = np.any([self._forbidden(x) for x in self._state_factors(state)], axis=0)
+        forbidden &= not forbidden[END_ID if may_end else END_ID + 1 :].all()
+        return np.where(forbidden, -np.inf, 0).astype(np.float32)
+
+    def _forbidden_ids(self, state: S) -> np.ndarray:
+        return np.array([self._next_state(state, i) is None for i in range(self._size)])

@@ -6,6 +6,7 @@ sixteenths, so bars of half notes are counted in quarters: MidiTok gets 4/4 for 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import log2
@@ -15,7 +16,8 @@ from midilstm.midi import DEFAULT_BPM
 # Positions per beat: the fewest that hold triplets and sixteenths alike (benchmarks/bands.md).
 POSITIONS = 12
 COMMON_TIME = (4, 4)
-SIGNATURES = {2: range(1, 9), 4: range(1, 17), 8: range(1, 25), 16: range(1, 33)}
+# unit → the beats per bar that have a token
+SIGNATURES = {2: [*range(1, 9)], 4: [*range(1, 17)], 8: [*range(1, 25)], 16: [*range(1, 33)]}
 Signature = tuple[int, int]  # beats per bar and their unit, such as (3, 4)
 
 
@@ -24,6 +26,12 @@ def parts(token: str) -> tuple[str, str]:
     """Return a token's kind and value."""
     kind, _, value = token.partition("_")
     return kind, value
+
+
+def beats_of(value: str) -> float:
+    """Return the beats of a length such as 1.6.12: one and six twelfths."""
+    whole, part, resolution = map(int, value.split("."))
+    return whole + part / resolution
 
 
 def parse_signature(value: str) -> Signature:
@@ -53,12 +61,12 @@ def nearest_meter(signature: Signature) -> Signature:
 
 def restore_meters(tokens: Iterable[str], signatures: Mapping[float, Signature]) -> list[str]:
     """Return MidiTok's tokens with the original time signatures, which are given by quarter."""
-    clock, upcoming, signature = Clock(), sorted(signatures.items()), COMMON_TIME
+    clock, starts = Clock(), sorted(signatures)
     restored: list[str] = []
     for token in tokens:
         clock.advance(token)
-        while upcoming and upcoming[0][0] < clock.bar + 1 / POSITIONS:
-            signature = upcoming.pop(0)[1]
+        index = bisect_left(starts, clock.bar + 1 / POSITIONS)
+        signature = signatures[starts[index - 1]] if index else COMMON_TIME
         is_signature = token == signature_token(to_miditok_meter(signature))
         restored.append(signature_token(signature) if is_signature else token)
     return restored
@@ -82,36 +90,31 @@ def strip_meters(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signatur
 class Clock:
     """Give the bars and seconds at which each token starts; a merged token by its first part."""
 
-    def __init__(self, bpm: float | None = None, *, primed: bool = False) -> None:
+    def __init__(self, bpm: float | None = None, *, is_primed: bool = False) -> None:
         """Begin a piece; `bpm` overrides the tempos of its tokens.
 
-        If `primed`, bars count from the bar of the first note, and seconds from that note.
+        If `is_primed`, bars count from the bar of the first note, and seconds from that note.
         """
-        self._awaits_note = primed
-        self._has_fixed_bpm = bpm is not None
-        self._bpm = DEFAULT_BPM if bpm is None else bpm
+        self._fixed_bpm, self._bpm, self._awaits_note = bpm, DEFAULT_BPM, is_primed
         self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
         self._length, self._beat = 4.0, 4  # quarter notes per bar, and the unit of the beat
 
     def advance(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds from the beginning to this token, after a time shift."""
-        times = [self._advance(part) for part in token.split(" ")]
+        times = [self._advance(*parts(part)) for part in token.split(" ")]
         return times[0]
 
     def position(self) -> tuple[float, float]:
         """Return the bars from the beginning, and the beats into the bar, of the next note."""
         quarters = self._quarters - self.bar
-        return (
-            self._completed_bars() + quarters / self._length,
-            quarters % self._length * self._beat / 4,
-        )
+        return self._bars_to(self._quarters), quarters % self._length * self._beat / 4
 
-    def _completed_bars(self) -> int:
-        return max(0, self._bars - 1)
+    def _bars_to(self, quarter: float) -> float:
+        return max(0, self._bars - 1) + (quarter - self.bar) / self._length
 
-    def _advance(self, token: str) -> tuple[float, float]:
-        (kind, value), now = parts(token), self._quarters
+    def _advance(self, kind: str, value: str) -> tuple[float, float]:
+        now = self._quarters
         if kind == "TimeShift":
             now += beats_of(value)
         elif kind == "Bar":
@@ -122,20 +125,13 @@ class Clock:
         elif kind == "TimeSig":
             beats, self._beat = to_miditok_meter(parse_signature(value))
             self._length = beats * 4 / self._beat
-        elif kind == "Tempo" and not self._has_fixed_bpm:
+        elif kind == "Tempo":
             self._bpm = float(value)
-        self._seconds += (now - self._quarters) * 60 / self._bpm
+        self._seconds += (now - self._quarters) * 60 / (self._fixed_bpm or self._bpm)
         self._quarters = now
         if self._awaits_note:
             self._bars, self._seconds = min(self._bars, 1), 0.0
-            self.bar = (
-                self.bar if self._bars else now
-            )  # `tsd` has no bars: the first one begins at this token
+            if not self._bars:
+                self.bar = now  # `tsd` has no bars: the first one begins at this token
             self._awaits_note = kind not in ("Pitch", "PitchDrum")
-        return self._completed_bars() + (now - self.bar) / self._length, self._seconds
-
-
-def beats_of(value: str) -> float:
-    """Return the beats of a length such as 1.6.12: one and six twelfths."""
-    whole, part, resolution = map(int, value.split("."))
-    return whole + part / resolution
+        return self._bars_to(now), self._seconds

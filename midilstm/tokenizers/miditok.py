@@ -6,9 +6,9 @@ time by shifts, `remi` by bars and positions; `remi` also holds tempos and time 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, reduce
+from functools import cached_property
 from importlib.metadata import version
 from itertools import groupby
 from math import inf
@@ -21,7 +21,7 @@ from midilstm.midi import DRUMS
 from midilstm.tokenizers import grammar, meter
 from midilstm.tokenizers.base import Encoding, TokenContent, split
 from midilstm.tokenizers.grammar import INCOMPLETE, UNNAMED, State
-from midilstm.tokenizers.meter import POSITIONS, SIGNATURES, Clock, beats_of, parse_signature, parts
+from midilstm.tokenizers.meter import POSITIONS, Clock, Signature, beats_of, parse_signature, parts
 from midilstm.tokenizers.notes import nearest_pitch
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
@@ -29,6 +29,7 @@ RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
 VELOCITIES = 16
 SLOWEST, FASTEST = 16, 300  # quarter notes per minute; each integer between them has a token
 CHANNELS = 15  # for pitched instruments
+PITCH_KINDS = ("Pitch", "PitchDrum")
 
 
 class MidiTokEncoding(Encoding):
@@ -60,7 +61,7 @@ class MidiTokEncoding(Encoding):
                 tempo_range=(SLOWEST, FASTEST),
                 num_tempos=FASTEST - SLOWEST + 1,
                 use_time_signatures=self.name == "remi",
-                time_signature_range={beat: list(beats) for beat, beats in SIGNATURES.items()},
+                time_signature_range=meter.SIGNATURES,
             )
         )
 
@@ -76,12 +77,11 @@ class MidiTokEncoding(Encoding):
         tempos, signatures = self._meta_events(score)
         for tick, bpm in tempos.items():
             miditok_score.tempos.append(symusic.Tempo(tick, bpm))
-        meters: dict[float, meter.Signature] = {}  # by quarter note
+        meters: dict[float, Signature] = {}  # by quarter note
         for tick, signature in signatures.items():
             meters[tick / score.ticks_per_quarter] = nearest = meter.nearest_meter(signature)
-            miditok_score.time_signatures.append(
-                symusic.TimeSignature(tick, *meter.to_miditok_meter(nearest))
-            )
+            miditok_signature = symusic.TimeSignature(tick, *meter.to_miditok_meter(nearest))
+            miditok_score.time_signatures.append(miditok_signature)
         return meter.restore_meters(self.tokenizer.encode(miditok_score).tokens, meters)
 
     def decode(self, tokens: Sequence[str]) -> midi.Score:
@@ -104,14 +104,11 @@ class MidiTokEncoding(Encoding):
         )
 
     def count_inexact(self, score: midi.Score) -> int:
-        """Return how many tempos are out of range, plus how many time signatures lack a token."""
         tempos, signatures = self._meta_events(score)
         out_of_range = sum(not SLOWEST - 0.5 < bpm < FASTEST + 0.5 for bpm in tempos.values())
         return out_of_range + sum(s != meter.nearest_meter(s) for s in signatures.values())
 
-    def _meta_events(
-        self, score: midi.Score
-    ) -> tuple[dict[int, float], dict[int, meter.Signature]]:
+    def _meta_events(self, score: midi.Score) -> tuple[dict[int, float], dict[int, Signature]]:
         """Return the tempos and the time signatures, by tick, that the tokens will hold."""
         # Events after the last note would add empty bars, thousands in a file with broken times.
         end = score.end if self.name == "remi" else 0
@@ -119,16 +116,13 @@ class MidiTokEncoding(Encoding):
         return tempos, {tick: s for tick, s in score.time_signatures.items() if tick < end}
 
     def transpose(self, token: str, semitones: int) -> str:
-        """Return the token of the same music transposed; see Encoding."""
         kind, value = parts(token)  # a merged token has no pitch
         return f"Pitch_{nearest_pitch(int(value) + semitones)}" if kind == "Pitch" else token
 
     def is_token(self, token: str) -> bool:
-        """Tell whether a token, or each part of a merged one, is MidiTok's."""
         return all(part in self.tokenizer.vocab for part in token.split(" "))
 
     def is_mergeable(self, token: str) -> bool:
-        """Tell whether byte-pair encoding may merge a token with its neighbours."""
         return parts(token)[0] != "Pitch"  # so that transposed pieces have as many tokens
 
     def drop_invalid(self, tokens: Sequence[str]) -> list[str]:
@@ -157,34 +151,15 @@ class MidiTokEncoding(Encoding):
         meter, tempo, position and instrument that hold there.
         """
         tokens = split(tokens)
-        pitches = (i for i, token in enumerate(tokens) if parts(token)[0] in ("Pitch", "PitchDrum"))
+        pitches = (i for i, token in enumerate(tokens) if parts(token)[0] in PITCH_KINDS)
         first = next(pitches, len(tokens))
         return [*self._header([*split(primer), *tokens[:first]]), *tokens[first:]]
 
-    def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
-        """Return the same notes in the known meter that is nearest to the first unknown one.
-
-        The tokens stay the same if all of their meters are known or `known` has no meter.
-        """
-        meters = [token for token in tokens if parts(token)[0] == "TimeSig"]
-        candidates = [
-            parse_signature(parts(token)[1]) for token in known if token.startswith("TimeSig")
-        ]
-        unknown = [parse_signature(parts(token)[1]) for token in meters if token not in known]
-        if not unknown or not candidates:
-            return list(tokens)
-        bar = unknown[0][0] / unknown[0][1]
-        nearest = min(candidates, key=lambda s: (abs(s[0] / s[1] - bar), s))
-        return self.encode(
-            replace(self.decode(self.drop_invalid(tokens)), time_signatures={0: nearest})
-        )
-
     def _header(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens that begin a piece with the meter, tempo and program after `tokens`."""
-        last = {parts(token)[0]: token for token in tokens}
-        state = reduce(
-            lambda state, token: self.next_state(state, token) or state, tokens, self.body_state
-        )
+        last, state = {parts(token)[0]: token for token in tokens}, self.body_state
+        for token in tokens:
+            state = self.next_state(state, token) or state
         header: list[str] = []
         if self.name == "remi":
             header = ["Bar_None", *([last["TimeSig"]] if "TimeSig" in last else [])]
@@ -193,12 +168,24 @@ class MidiTokEncoding(Encoding):
                 header.append(f"Position_{max(0, state.position)}")
         return [*header, *([] if state.program is None else [f"Program_{state.program}"])]
 
+    def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
+        """Return the same notes in the known meter that is nearest to the first unknown one.
+
+        The tokens stay the same if all of their meters are known or `known` has no meter.
+        """
+        candidates = _signatures(split(known))
+        unknown = [signature for signature in _signatures(tokens) if signature not in candidates]
+        if not unknown or not candidates:
+            return list(tokens)
+        bar = unknown[0][0] / unknown[0][1]
+        nearest = min(candidates, key=lambda s: (abs(s[0] / s[1] - bar), s))
+        score = self.decode(self.drop_invalid(tokens))
+        return self.encode(replace(score, time_signatures={0: nearest}))
+
     def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
-        """Return a clock, which times a merged token by its first part."""
-        clock = Clock(bpm, primed=bool(primer))
-        if primer:
-            for token in self._header(split(primer)):
-                clock.advance(token)
+        clock = Clock(bpm, is_primed=bool(primer))
+        for token in self._header(split(primer)) if primer else ():
+            clock.advance(token)
         return clock
 
     def bars(self, token: str) -> float:
@@ -208,25 +195,29 @@ class MidiTokEncoding(Encoding):
         return shifts / 4 + sum(kind == "Bar" for kind, _ in pairs)
 
     def content(self, token: str) -> TokenContent:
-        """Return the pitch classes of pitched notes, and the programs."""
         pairs = [parts(part) for part in token.split(" ")]
         programs = tuple(int(value) for kind, value in pairs if kind == "Program")
         classes = frozenset(int(value) % 12 for kind, value in pairs if kind == "Pitch")
-        first = next((kind for kind, _ in pairs if kind in ("Program", "Pitch", "PitchDrum")), "")
-        return TokenContent(classes, programs, first.startswith("Pitch"))
+        first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
+        return TokenContent(classes, programs, first in PITCH_KINDS)
 
     def token_distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return the distance of two values of one kind; for pitches the class counts first."""
-        (kind, wanted), (other_kind, value) = parts(token), parts(other)
+        (kind, value), (other_kind, other_value) = parts(token), parts(other)
         if kind != other_kind or kind == "TimeSig":
             return None
         if kind in ("Duration", "TimeShift"):
-            return (abs(beats_of(value) - beats_of(wanted)),)
+            return (abs(beats_of(other_value) - beats_of(value)),)
         if kind == "Program":
-            drums = str(DRUMS) in (wanted, value)
-            return None if drums else _program_distance(int(value), int(wanted))
-        apart = abs(float(value) - float(wanted))
-        return (apart % 12 != 0, apart) if kind == "Pitch" else (apart,)
+            is_drum = str(DRUMS) in (value, other_value)
+            return None if is_drum else _program_distance(int(other_value), int(value))
+        distance = abs(float(other_value) - float(value))
+        return (distance % 12 != 0, distance) if kind == "Pitch" else (distance,)
+
+
+def _signatures(tokens: Iterable[str]) -> list[Signature]:
+    """Return the time signatures of unmerged tokens."""
+    return [parse_signature(value) for kind, value in map(parts, tokens) if kind == "TimeSig"]
 
 
 def _channels(counts: Mapping[int, int]) -> dict[int, int]:
@@ -235,12 +226,11 @@ def _channels(counts: Mapping[int, int]) -> dict[int, int]:
     MIDI has fifteen channels for pitched instruments. If there are more programs, the notes of
     the rarest are played by the most similar program that remains.
     """
-    by_count = sorted((p for p in counts if p != DRUMS), key=lambda p: -counts[p])
-    kept = by_count[:CHANNELS]
-    rare = {
-        p: min(kept, key=lambda other: _program_distance(other, p)) for p in by_count[CHANNELS:]
+    kept = sorted((p for p in counts if p != DRUMS), key=lambda p: -counts[p])[:CHANNELS]
+    return {
+        p: p if p in (DRUMS, *kept) else min(kept, key=lambda other: _program_distance(other, p))
+        for p in counts
     }
-    return {program: rare.get(program, program) for program in counts}
 
 
 def _program_distance(program: int, other: int) -> tuple[bool, int]:

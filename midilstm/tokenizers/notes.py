@@ -1,4 +1,4 @@
-"""The encoding `notes`, the classic one: a song ⇄ the sequence of its onsets.
+"""The encoding `notes`, the classic one, which turns a score into the sequence of its onsets.
 
 An onset with one pitch is its music21 name (`C#4`, `B-3`), one with several its normal order
 (`1.5.6`). Neither percussion, rhythm nor a chord's register is kept.
@@ -20,28 +20,28 @@ TICKS_PER_QUARTER = 480
 STEP = TICKS_PER_QUARTER // 2  # each written token lasts half a quarter note
 OCTAVE_4 = 60
 
-NAMES = tuple(Pitch(midi=number).nameWithOctave for number in range(128))
+NAMES = tuple(Pitch(midi=pitch).nameWithOctave for pitch in range(128))
 # Two names are music21's for two pitches each, E-1 for E flat in octave 1 and for E in octave -1:
-# reading lets the higher, audible one win.
+# the higher, audible one counts.
 PITCHES = {name: pitch for pitch, name in enumerate(NAMES)}
 CLASSES = tuple(map(str, range(12)))
 
 
 class Notes(Encoding):
-    """See this file's docstring."""
+    """The encoding `notes`; see this file's docstring."""
 
     name = "notes"
     version = "2"
     keeps_rhythm = False
 
-    def encode(self, song: midi.Score) -> list[str]:
-        """Return the tokens of a song; raise MidiError where there is only percussion."""
-        if not (found := onset_tokens(song)):
-            raise midi.MidiError("only percussion")
-        return found
+    def encode(self, score: midi.Score) -> list[str]:
+        """Return the tokens of a score; raise MidiError if it holds only percussion."""
+        if tokens := onset_tokens(score):
+            return tokens
+        raise midi.MidiError("only percussion")
 
     def decode(self, tokens: Sequence[str]) -> midi.Score:
-        """Return the song of tokens, each half a quarter note long."""
+        """Return the score of tokens, each half a quarter note long."""
         chords = enumerate(map(_pitches, tokens))
         notes = (midi.Note(i * STEP, STEP, pitch) for i, chord in chords for pitch in chord)
         return midi.Score(TICKS_PER_QUARTER, tuple(notes))
@@ -53,67 +53,66 @@ class Notes(Encoding):
         return False
 
     def transpose(self, token: str, semitones: int) -> str:
-        """Return the token of the same music transposed; see Encoding."""
-        found = _pitches(token)
+        pitches = _pitches(token)
         if token in PITCHES:
-            return NAMES[nearest_pitch(found[0] + semitones)]
-        return _normal_order(frozenset((pitch + semitones) % 12 for pitch in found))
+            return NAMES[nearest_pitch(pitches[0] + semitones)]
+        return _normal_order(frozenset((pitch + semitones) % 12 for pitch in pitches))
 
     def token_distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return how far another note is in class and pitch, or how much of a chord it lacks."""
         pitches, others = _pitches(token), _pitches(other)
-        classes, found = ({pitch % 12 for pitch in chord} for chord in (pitches, others))
-        shared = len(classes & found) / len(classes | found)
+        classes, other_classes = ({pitch % 12 for pitch in chord} for chord in (pitches, others))
+        shared = len(classes & other_classes) / len(classes | other_classes)
         if len(pitches) > 1:
             return (1 - shared,) if shared else None
         return (not shared, abs(pitches[0] - others[0])) if len(others) == 1 else None
 
-    def clock(
-        self,
-        bpm: float | None = None,
-        primer: Sequence[str] = (),  # noqa: ARG002 - new music begins with its first token
-    ) -> Clock:
-        """Return a clock whose bars are of four quarter notes."""
+    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
+        """Return a clock whose bars have four quarter notes."""
         return _Clock(midi.DEFAULT_BPM if bpm is None else bpm)
 
     def content(self, token: str) -> TokenContent:
-        """Return the pitch classes; no instrument is named."""
         return TokenContent(frozenset(pitch % 12 for pitch in _pitches(token)), has_notes=True)
 
     def bars(self, _: str) -> float:
         """Return an eighth: half a quarter note in bars of four."""
-        return STEP / TICKS_PER_QUARTER / 4
+        return 1 / 8
 
 
 class _Clock:
     def __init__(self, bpm: float) -> None:
-        self._quarter, self._tokens = 60 / bpm, 0
+        self._seconds_per_quarter, self._quarters = 60 / bpm, 0.0
 
     def advance(self, _: str, /) -> tuple[float, float]:
-        quarters = self._tokens * STEP / TICKS_PER_QUARTER
-        self._tokens += 1
-        return quarters / 4, quarters * self._quarter
+        quarters = self._quarters
+        self._quarters += STEP / TICKS_PER_QUARTER
+        return quarters / 4, quarters * self._seconds_per_quarter
 
     def position(self) -> tuple[float, float]:
-        quarters = self._tokens * STEP / TICKS_PER_QUARTER
-        return quarters / 4, quarters % 4
+        return self._quarters / 4, self._quarters % 4
 
 
-def onset_tokens(song: midi.Score) -> list[str]:
+def onset_tokens(score: midi.Score) -> list[str]:
     """Return the token of each onset of pitched notes, in order."""
-    return [_token(pitches) for _, pitches in sorted(onsets_of(song).items())]
+    chords = [pitches for _, pitches in sorted(onsets_of(score).items())]
+    return [
+        _normal_order(frozenset(pitch % 12 for pitch in pitches))
+        if len(pitches) > 1
+        else NAMES[min(pitches)]
+        for pitches in chords
+    ]
 
 
-def onsets_of(song: midi.Score) -> dict[int, set[int]]:
+def onsets_of(score: midi.Score) -> dict[int, set[int]]:
     """Return pitches by onset, in twelfths of a quarter, joined as music21's parse joins chords.
 
     A note joins an earlier one of its track that starts less than a sixteenth before it and ends at
     most a sixteenth from it, and then counts at that note's onset. Such earlier notes end more than
-    a sixteenth apart, so one for each sixteenth of ending time need be kept: no search, no square.
+    a sixteenth apart, so that one for each sixteenth of ending time is enough: time stays linear.
     """
-    quarter, onsets = song.ticks_per_quarter, dict[int, set[int]]()
+    quarter, onsets = score.ticks_per_quarter, dict[int, set[int]]()
     heads: dict[tuple[int, int], tuple[int, int, int]] = {}  # track, ending → start, end, slot
-    for start, length, pitch, _, program, track, _ in song.notes:
+    for start, length, pitch, _, program, track, _ in score.notes:
         if program == midi.DRUMS:
             continue
         end = start + length
@@ -141,25 +140,17 @@ def quantised(tick: int, quarter: int) -> int:
     return min(grid, key=lambda slot: (abs(slot * quarter - 12 * tick), slot % 3, slot))
 
 
-def _token(pitches: set[int]) -> str:
-    """Return the token of what sounds together."""
-    classes = frozenset(pitch % 12 for pitch in pitches)
-    return NAMES[min(pitches)] if len(pitches) == 1 else _normal_order(classes)
-
-
-@lru_cache(maxsize=4096)  # all that there are
+@lru_cache(maxsize=4096)  # the number of sets of pitch classes
 def _normal_order(classes: frozenset[int]) -> str:
     """Return music21's normal order of a set of pitch classes."""
-    # Of numbers instead of pitches it would first search for the best spelling, for milliseconds.
+    # From numbers instead of pitches it would first search the best spelling, for milliseconds.
     chord = Chord([Pitch(midi=OCTAVE_4 + pitch_class) for pitch_class in sorted(classes)])
     return ".".join(map(str, chord.normalOrder))
 
 
 def nearest_pitch(pitch: int) -> int:
     """Return the MIDI pitch of the same class that is nearest."""
-    if pitch < 0:
-        return pitch % 12
-    return min(pitch, 127 - (127 - pitch) % 12)
+    return pitch % 12 if pitch < 0 else min(pitch, 127 - (127 - pitch) % 12)
 
 
 def _pitches(token: str) -> list[int]:

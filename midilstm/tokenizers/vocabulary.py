@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -20,9 +20,9 @@ from midilstm.tokenizers.bpe import Merges
 from midilstm.tokenizers.grammar import END_ID as END_ID
 from midilstm.tokenizers.grammar import Grammar
 
-KEYS = range(-6, 6)  # semitones: each of the twelve keys once, as near as it can be
-MAX_BYTES, MAX_TOKENS = 64 * 2**20, 2**18  # a network of more would not fit beside it
-END = "<end>"  # the vocabulary's entry END_ID: the end of a piece, never written as a note
+KEYS = range(-6, 6)  # semitones: each of the twelve keys once, by the smallest interval
+MAX_BYTES, MAX_TOKENS = 64 * 2**20, 2**18  # of a vocabulary file
+END = "<end>"  # the token of END_ID, never written to a MIDI file
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Vocabulary:
     @cached_property
     def token_ids(self) -> dict[str, int]:
         """Return the dictionary token → id."""
-        return {token: number for number, token in enumerate(self.tokens)}
+        return {token: token_id for token_id, token in enumerate(self.tokens)}
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -52,24 +52,26 @@ class Vocabulary:
 
     def transposition_closure(self) -> Vocabulary:
         """Return the vocabulary that also has every token of this one in every key."""
-        every = {self.encoding.transpose(token, k) for token in self.tokens[1:] for k in KEYS}
-        return Vocabulary(
-            (END, *sorted(every.union(self.tokens[1:]))), self.encoding_name, self.merges
-        )
+        transposed = {self.encoding.transpose(token, k) for token in self.tokens[1:] for k in KEYS}
+        return replace(self, tokens=(END, *sorted(transposed.union(self.tokens[1:]))))
 
     def transposed(self, semitones: int) -> np.ndarray:
-        """Return int32 [V]: for each id the id of its token transposed, V where that has none."""
+        """Return int32 [V]: for each id that of its transposed token, V if that has none."""
         moved = (self.encoding.transpose(token, semitones) for token in self.tokens[1:])
         return self.ids_of([END, *moved], missing=len(self))
 
     def grammar(self) -> Grammar[Any] | None:
-        """Return what the encoding's rules say of the ids, None where it has none."""
-        encoding, tokens = self.encoding, ("", *self.tokens[1:])  # "": the end, to the rules
+        """Return the encoding's grammar of the ids, None if it has none."""
+        encoding, tokens = self.encoding, ("", *self.tokens[1:])  # the grammar's end is ""
         if encoding.start_state is None:
             return None
-        follow = encoding.next_state
-        every = len(tokens), encoding.start_state, encoding.state_factors, encoding.body_state
-        return Grammar(lambda state, number: follow(state, tokens[number]), *every)
+        return Grammar(
+            lambda state, token_id: encoding.next_state(state, tokens[token_id]),
+            len(tokens),
+            encoding.start_state,
+            encoding.state_factors,
+            encoding.body_state,
+        )
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
@@ -92,10 +94,10 @@ class Vocabulary:
                 raise ValueError("a token must be a string")
             if tokens[:1] != (END,) or len(set(tokens)) != len(tokens):
                 raise ValueError(f"expected different tokens after {END}")
-            if strange := [token for token in tokens[1:] if not is_token(token)]:
-                raise ValueError(f"{strange[0][:100]!a} is not a token of {name}")
-            if lost := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
-                raise ValueError(f"it merges what is no token, {min(lost)[:100]!a}")
+            if invalid := [token for token in tokens[1:] if not is_token(token)]:
+                raise ValueError(f"{invalid[0][:100]!a} is not a token of {name}")
+            if unknown := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
+                raise ValueError(f"it merges what is no token, {min(unknown)[:100]!a}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         return Vocabulary(tokens, name, merges)
