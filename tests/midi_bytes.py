@@ -1,16 +1,17 @@
 """Build MIDI files byte by byte for the tests, sound or broken, without any library."""
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 END = b"\x00\xff\x2f\x00"
 QUARTER = 480  # ticks
 
 
-def variable_length(number: int) -> bytes:
-    """Return a delta time or length as MIDI writes it: seven bits a byte, the last below 128."""
-    data = bytes([number & 127])
-    while number := number >> 7:
-        data = bytes([number & 127 | 128]) + data
+def variable_length(value: int) -> bytes:
+    """Return a delta time or length as in MIDI: seven bits per byte, the last byte below 128."""
+    data = bytes([value & 127])
+    while value := value >> 7:
+        data = bytes([value & 127 | 128]) + data
     return data
 
 
@@ -51,6 +52,52 @@ def timed(events: Iterable[tuple[int, bytes]]) -> bytes:
         data += variable_length(tick - now) + event
         now = tick
     return data
+
+
+STATUS = {"off": 0x80, "on": 0x90, "control": 0xB0, "program": 0xC0}
+VELOCITIES = {"on": [64], "off": [0]}
+
+
+def file_of(*tracks: str, division: int = 100) -> bytes:
+    """Return a file of tracks such as "0 program 40, 0-100 60", for a note of 100 ticks.
+
+    A track is a list of TICK KIND NUMBERS@CHANNEL and of notes, START-END PITCH@CHANNEL.
+    """
+    return smf(*map(_events_of, tracks), division=division)
+
+
+def _events_of(text: str) -> bytes:
+    events: list[tuple[int, bytes]] = []
+    for item in text.split(", "):
+        event, _, channel = item.partition("@")
+        time, kind, *numbers = event.split()
+        if kind == "f0":
+            events.append((int(time), bytes.fromhex(kind + "".join(numbers))))
+        elif kind == "port":
+            events.append((int(time), bytes([0xFF, 0x21, 1, *map(int, numbers)])))
+        elif kind in STATUS:
+            data = [*map(int, numbers), *VELOCITIES.get(kind, [])]
+            events.append((int(time), bytes([STATUS[kind] | int(channel or 0), *data])))
+        else:
+            for name, tick in zip(("on", "off"), map(int, time.split("-")), strict=True):
+                data = [STATUS[name] | int(channel or 0), int(kind), *VELOCITIES[name]]
+                events.append((tick, bytes(data)))
+    return timed(sorted(events, key=itemgetter(0))) + END
+
+
+def signature(beats: int, unit: int) -> bytes:
+    """Return the event of a time signature."""
+    return bytes([0xFF, 0x58, 4, beats, unit.bit_length() - 1, 24, 8])
+
+
+def tempo(bpm: float) -> bytes:
+    """Return the event of a tempo."""
+    return b"\xff\x51\x03" + round(60_000_000 / bpm).to_bytes(3)
+
+
+def conductor(*events: tuple[float, bytes]) -> bytes:
+    """Return one track's event bytes of (quarter, event)."""
+    return timed((round(quarter * QUARTER), data) for quarter, data in events) + END
 
 
 def band(seed: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A new encoding is one file and one line in ENCODINGS: here one is added to a copy."""
+"""A new encoding needs one file and one line in ENCODINGS: here it is added to a copy."""
 
 import shutil
 import subprocess
@@ -9,9 +9,9 @@ from midi_bytes import notes, smf
 
 ROOT = Path(__file__).parent.parent
 STEPS = '''
-"""Say of each note, after a `then`, how far it lies above the one before, in semitones."""
+"""For each note, after a `then`, the interval to the note before, in semitones."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from midilstm import midi
 from midilstm.tokenizers.base import Encoding
@@ -25,11 +25,8 @@ class Steps(Encoding):
         return [token for a, b in steps for token in ("then", f"{b - a:+d}")]
 
     def decode(self, tokens):
-        found, pitch = [], 60
-        for place, step in enumerate(tokens[1::2]):
-            pitch += int(step)
-            found.append(midi.Note(place, 1, pitch))
-        return midi.Score(1, tuple(found))
+        pitches = list(accumulate(map(int, tokens[1::2]), initial=60))[1:]
+        return midi.Score(1, tuple(midi.Note(i, 1, pitch) for i, pitch in enumerate(pitches)))
 
     def transpose(self, token, semitones):
         return token
@@ -54,9 +51,8 @@ from pathlib import Path
 from fake_network import FakeNetwork
 import preprocess
 from midilstm import tokenizers as encodings
-from midilstm.config import DataConfig
+from midilstm.config import DataConfig, SamplingConfig
 from midilstm.data.dataset import load_dataset
-from midilstm.config import SamplingConfig
 from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.vocabulary import Vocabulary
 
