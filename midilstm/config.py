@@ -53,6 +53,7 @@ class ReadingConfig(Config):
     scheduler: str | None = reading(
         None, "address of a Dask scheduler, tcp://HOST:PORT, whose workers parse the files"
     )
+    follow_links: bool = reading(False, "also read what links out of the folder lead to")
     cache: bool = reading(True, "keep parsed files in the user's cache folder")
 
 

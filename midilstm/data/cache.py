@@ -11,7 +11,8 @@ from typing import Any
 
 import platformdirs
 
-from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult
+from midilstm.data.files import ParseError
+from midilstm.data.parsing import ParsedPiece, ParseResult
 
 MAX_BYTES = 2**30  # of the database file; the oldest entries are deleted first
 LOCK_TIMEOUT = 5.0  # seconds to wait for the transaction of another run

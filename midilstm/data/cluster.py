@@ -19,7 +19,8 @@ from pebble import ProcessPool
 
 from midilstm.config import DataConfig
 from midilstm.data import parsing
-from midilstm.data.parsing import ParseError, ParseResult, Source
+from midilstm.data.files import ParseError
+from midilstm.data.parsing import ParseResult, Source
 from midilstm.fileio import InputError
 
 BATCH_SIZE = 50  # files per task: a scheduler handles a few hundred tasks per second

@@ -11,9 +11,9 @@ import numpy as np
 from midilstm import tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import duplicates
-from midilstm.data.files import list_folder
+from midilstm.data.files import ReadReport, list_folder
 from midilstm.data.parsing import ParsedPiece
-from midilstm.data.reading import ReadReport, read_files
+from midilstm.data.reading import read_files
 from midilstm.fileio import InputError
 from midilstm.tokenizers.base import Encoding
 from midilstm.tokenizers.bpe import Merges, learn
@@ -59,7 +59,8 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
     encoding = tokenizers.get(config.encoding)
     if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
         raise InputError(f"--bpe has nothing to merge in --encoding={config.encoding}")
-    pieces, report = read_files(list_folder(config.data_dir), config)
+    report = list_folder(config.data_dir, follow_links=config.follow_links)
+    pieces = read_files(report, config)
     melodies = {name: piece.melody_hashes for name, piece in pieces.items()}
     groups = duplicates.duplicate_groups(melodies) if config.group_versions else []
     hashes = {name: piece.music_hash for name, piece in pieces.items()}

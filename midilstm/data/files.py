@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
-from midilstm import fileio
-from midilstm.fileio import InputError
+from midilstm import midi
+from midilstm.fileio import InputError, open_regular
 
 MIDI = (".mid", ".midi", ".kar", ".rmi", ".smf")
-UNREADABLE = "folder"
 # kind of unsupported file → what it is called, what to do about it, its file name extensions
 UNSUPPORTED = {
-    UNREADABLE: ("folder", "that cannot be opened", ""),
+    "folder": ("folder", "that cannot be opened", ""),
     "archive": ("archive", "to unpack", "7z bz2 gz lha rar tar tgz xz zip"),
     "audio": ("audio file", "without notes", "aac aif aiff flac m4a mp3 oga ogg opus wav wma"),
     "notation": (
@@ -29,12 +28,40 @@ _KINDS = {f".{end}": kind for kind, (*_, ends) in UNSUPPORTED.items() for end in
 
 
 @dataclass(frozen=True)
-class FolderListing:
-    """The files of a folder, by path; `versions` are texts that change with a remote file."""
+class ParseError:
+    """Why a file gave no piece; `reason` groups such files in a report."""
 
-    midi_files: list[Path]
-    unsupported: dict[str, list[Path]]  # by kind
-    versions: Mapping[Path, str] = field(default_factory=dict)
+    reason: str
+    detail: str
+    is_cacheable: bool = True  # False where another machine or time limit may succeed
+
+
+OUTSIDE_LINK = ParseError(
+    "link out of the folder",
+    "a link that leads out of the folder; add --follow-links to read it",
+)
+
+
+@dataclass(kw_only=True)
+class ReadReport:
+    """The MIDI files of a folder and what became of them; `list_folder` and `read_files` fill it.
+
+    `versions` are texts that change with a remote file.
+    """
+
+    midi_files: list[Path] = field(default_factory=list)
+    versions: dict[Path, str] = field(default_factory=dict)
+    unsupported: dict[str, list[Path]] = field(default_factory=dict)  # other formats, by kind
+    skipped: list[tuple[Path, ParseError]] = field(default_factory=list)
+    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the file that is used
+    from_cache: int = 0
+    n_found: int = 0
+    seconds: float = 0.0
+
+    @property
+    def files_per_second(self) -> float:
+        """Return the speed of reading."""
+        return self.n_found / max(self.seconds, 1e-9)
 
 
 def count_noun(count: int, noun: str) -> str:
@@ -48,45 +75,69 @@ def describe_unsupported(kind: str, count: int) -> str:
     return f"{count_noun(count, noun)} {hint}"
 
 
-def list_folder(folder: Path) -> FolderListing:
-    """List the music below a folder, or a URL such as s3://bucket/music, except hidden files."""
-    unsupported: dict[str, list[Path]] = {}
-    versions = _list_remote(folder) if remote_url(folder) else {}
-    paths = [path for path in versions if not any(x.startswith(".") for x in path.parts)]
-    if not remote_url(folder):
-        paths = _list_local(folder, unsupported)
+def list_folder(folder: Path, *, follow_links: bool = False) -> ReadReport:
+    """List the music below a folder, or a URL such as s3://bucket/music, except hidden files.
+
+    Links that lead out of the folder are read with `follow_links` only. Raise InputError where
+    there are no MIDI files.
+    """
+    report = ReadReport()
+    if remote_url(folder):
+        report.versions = _list_remote(folder)
+        paths = [x for x in report.versions if not any(y.startswith(".") for y in x.parts)]
+    else:
+        paths = _list_local(folder, report, follow_links=follow_links)
     paths.sort(key=lambda path: path.relative_to(folder).as_posix())
     for path in paths:
         if kind := _KINDS.get(path.suffix.lower()):
-            unsupported.setdefault(kind, []).append(path)
-    midi_files = [path for path in paths if path.suffix.lower() in MIDI]
-    if not midi_files:
-        kinds = [describe_unsupported(kind, len(x)) for kind, x in unsupported.items()]
-        others = f", only {', '.join(kinds)}" if kinds else ""
+            report.unsupported.setdefault(kind, []).append(path)
+        elif path.suffix.lower() in MIDI:
+            report.midi_files.append(path)
+    if not report.midi_files:
+        others = [describe_unsupported(kind, len(x)) for kind, x in report.unsupported.items()]
+        if report.skipped:
+            links = count_noun(len(report.skipped), "link")
+            others.append(f"{links} out of it, see --follow-links")
+        only = f", only {', '.join(others)}" if others else ""
         raise InputError(
-            f"no MIDI files in {folder}{others}: put some .mid files there, name another folder "
+            f"no MIDI files in {folder}{only}: put some .mid files there, name another folder "
             "with --data-dir, or run 'python train.py --demo' to train on Bach chorales"
         )
-    return FolderListing(midi_files, unsupported, versions)
+    report.n_found = len(report.midi_files) + len(report.skipped)
+    return report
 
 
-def _list_local(folder: Path, unsupported: dict[str, list[Path]]) -> list[Path]:
+def _list_local(folder: Path, report: ReadReport, *, follow_links: bool) -> list[Path]:
+    """Return all files below a folder, and add what cannot be opened or followed to a report."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a folder of .mid files with --data-dir")
+    root, folders = Path(os.path.realpath(folder)), [folder]
     paths: list[Path] = []
     visited: set[str] = set()
-
-    def note_error(error: OSError) -> None:
-        unsupported.setdefault(UNREADABLE, []).append(Path(error.filename))
-
-    for parent, folders, names in os.walk(folder, onerror=note_error, followlinks=True):
-        real_path = os.path.realpath(parent)
-        if real_path in visited:  # through a link to a folder above
-            folders.clear()
+    while folders:
+        parent = folders.pop()
+        if (real_path := os.path.realpath(parent)) in visited:  # through a link to a folder above
             continue
         visited.add(real_path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [Path(parent, name) for name in names if not name.startswith(".")]
+        try:
+            entries = sorted(os.scandir(parent), key=attrgetter("name"), reverse=True)
+        except OSError:
+            report.unsupported.setdefault("folder", []).append(parent)
+            continue
+        for entry in entries:
+            path = Path(entry)
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # such as a link to itself
+                is_folder = False
+            target = Path(os.path.realpath(path)) if entry.is_symlink() else root
+            if entry.name.startswith("."):
+                continue
+            if follow_links or target.is_relative_to(root):
+                (folders if is_folder else paths).append(path)
+            elif is_folder or path.suffix.lower() in MIDI:
+                report.skipped.append((path, OUTSIDE_LINK))
+    report.skipped.sort(key=itemgetter(0))
     return paths
 
 
@@ -99,6 +150,8 @@ def remote_url(path: Path) -> str | None:
 def _list_remote(folder: Path) -> dict[Path, str]:
     """Return all files below a folder behind a URL, each with its ETag or its other properties."""
     url = remote_url(folder)
+    if url and url.startswith("file:"):
+        raise InputError("--data-dir takes a folder or an s3:// address: leave out file://")
     try:
         system, root = _open_remote(folder)
         root = root.rstrip("/")
@@ -113,17 +166,20 @@ def _list_remote(folder: Path) -> dict[Path, str]:
     }
 
 
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """Read a local or remote file; raise OSError, or ValueError where it is larger."""
-    if not remote_url(path):
-        return fileio.read_bytes(path, max_bytes)
+def read_file(path: Path) -> bytes | ParseError:
+    """Return the bytes of a local or remote file, or why it cannot be read."""
     try:
-        system, name = _open_remote(path)
-        data = bytes(system.cat_file(name, end=max_bytes + 1))
+        if remote_url(path):
+            system, name = _open_remote(path)
+            data = bytes(system.cat_file(name, end=midi.MAX_BYTES + 1))
+        else:
+            with open_regular(path) as file:
+                data = file.read(midi.MAX_BYTES + 1)
     except Exception as error:  # each driver has errors of its own
-        raise OSError(str(error)) from error
-    if len(data) > max_bytes:
-        raise ValueError(f"it has more than {max_bytes / 2**20:g} MiB")
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        return ParseError("cannot be read", f"cannot be read ({reason})")
+    if len(data) > midi.MAX_BYTES:
+        return ParseError("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
     return data
 
 

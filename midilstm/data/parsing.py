@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import duplicates, files
+from midilstm.data.files import ParseError
 from midilstm.fileio import InputError
 from midilstm.tokenizers.notes import onset_tokens
 
@@ -37,15 +38,6 @@ class ParsedPiece:
     hanging_notes: int  # notes without an end, which are left out
     inexact_meta: int  # tempos and time signatures that the encoding can only approximate
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ParseError:
-    """Why a file gave no piece; `reason` groups such files in a report."""
-
-    reason: str
-    detail: str
-    is_cacheable: bool = True  # False where another machine or time limit may succeed
 
 
 ParseResult = ParsedPiece | ParseError
@@ -85,16 +77,6 @@ def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
         return ParseError("out of memory", f"needs more than {MEMORY_LIMIT // 1024**2} MB", False)
 
 
-def read_file(path: Path) -> bytes | ParseError:
-    """Return a file's bytes, or why it cannot be read."""
-    try:
-        return files.read_bytes(path, midi.MAX_BYTES)
-    except OSError as error:
-        return ParseError("cannot be read", f"cannot be read ({error.strerror or error})")
-    except ValueError:
-        return ParseError("too large", f"larger than {midi.MAX_BYTES // 1024**2} MiB")
-
-
 @contextmanager
 def process_pool(jobs: int) -> Iterator[ProcessPool]:
     """Provide `jobs` processes, which are started when they are needed; stop them at the end."""
@@ -117,7 +99,7 @@ def parse_in(
     pending: deque[Any] = deque()  # futures and errors
     try:
         for source in sources:
-            data = read_file(source) if isinstance(source, Path) else source
+            data = files.read_file(source) if isinstance(source, Path) else source
             if isinstance(data, bytes):
                 settings = config.encoding, config.pedal
                 with block_interrupts():

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -16,40 +16,23 @@ from tqdm import tqdm
 
 from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
-from midilstm.data import cluster, duplicates, parsing
+from midilstm.data import cluster, duplicates, files, parsing
 from midilstm.data.cache import Cache, default_path
-from midilstm.data.files import FolderListing
-from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult, Source
+from midilstm.data.files import ParseError, ReadReport
+from midilstm.data.parsing import ParsedPiece, ParseResult, Source
 from midilstm.fileio import InputError
 
 
-@dataclass(kw_only=True)
-class ReadReport:
-    """What became of the files of a folder."""
+def read_files(report: ReadReport, config: DataConfig) -> dict[str, ParsedPiece]:
+    """Return each different piece, by file name, and fill the report of its folder.
 
-    found: int = 0
-    unsupported: dict[str, list[Path]] = field(default_factory=dict)  # other formats, by kind
-    skipped: list[tuple[Path, ParseError]] = field(default_factory=list)
-    duplicates: list[tuple[Path, Path]] = field(default_factory=list)  # and the file that is used
-    from_cache: int = 0
-    seconds: float = 0.0
-
-    @property
-    def files_per_second(self) -> float:
-        """Return the speed of reading."""
-        return self.found / max(self.seconds, 1e-9)
-
-
-def read_files(
-    listing: FolderListing, config: DataConfig
-) -> tuple[dict[str, ParsedPiece], ReadReport]:
-    """Return each different piece, by file name, and a report; InputError where there is none."""
+    Raise InputError where no file holds a piece.
+    """
     began = time.perf_counter()
-    report = ReadReport(found=len(listing.midi_files), unsupported=listing.unsupported)
-    results, cached = parse_files(listing, config)
+    results, cached = parse_files(report, config)
     pieces: dict[str, ParsedPiece] = {}
     originals: dict[tuple[str, ...], Path] = {}  # tokens → the first file that holds them
-    for path in listing.midi_files:
+    for path in report.midi_files:
         result = results[path]
         if isinstance(result, ParsedPiece):
             original = originals.setdefault(result.tokens, path)
@@ -68,15 +51,15 @@ def read_files(
     if not pieces:
         path, error = report.skipped[0]
         raise InputError(
-            f"none of the {report.found} MIDI files in {config.data_dir} could be used; "
+            f"none of the {report.n_found} MIDI files in {config.data_dir} could be used; "
             f"the first, {path.name}: {error.detail}"
         )
     report.seconds = time.perf_counter() - began
-    return pieces, report
+    return pieces
 
 
 def parse_files(
-    listing: FolderListing, config: DataConfig
+    report: ReadReport, config: DataConfig
 ) -> tuple[dict[Path, ParseResult | Path], set[Path]]:
     """Parse each different file; return results by file, and the files whose result was cached.
 
@@ -93,9 +76,9 @@ def parse_files(
     def new_sources() -> Iterator[Source]:
         """Yield what must be parsed, and note all other results."""
         bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
-        for path in tqdm(listing.midi_files, "Reading MIDI", **bar):
-            version = listing.versions.get(path)  # of a remote file, which is not read here
-            data = version.encode() if version else parsing.read_file(path)
+        for path in tqdm(report.midi_files, "Reading MIDI", **bar):
+            version = report.versions.get(path)  # of a remote file, which is not read here
+            data = version.encode() if version else files.read_file(path)
             if isinstance(data, ParseError):
                 results[path] = data
                 continue

@@ -23,7 +23,7 @@ def report_to_json(dataset: Dataset, batch_size: int, sequence_length: int) -> d
         row = {"path": str(path), "detail": error.detail}
         skipped.setdefault(error.reason, []).append(row)
     return {
-        "found": report.found,
+        "found": report.n_found,
         "parsed": len(pieces),
         "from_cache": report.from_cache,
         "seconds": round(report.seconds, 3),
@@ -54,7 +54,7 @@ def print_report(dataset: Dataset, batch_size: int, sequence_length: int) -> Non
 
     report, pieces = dataset.report, dataset.pieces.values()
     speed = f"{report.seconds:.1f} s, {report.files_per_second:,.0f} files per second"
-    show("found", f"{count_noun(report.found, 'MIDI file')} ({speed})")
+    show("found", f"{count_noun(report.n_found, 'MIDI file')} ({speed})")
     show("parsed", f"{len(pieces):,} ({report.from_cache:,} from the cache)")
     if same := [f"{path}: same music as {original}" for path, original in report.duplicates]:
         show("duplicates", f"{len(same):,}, each piece of music is used once", *same)
@@ -110,7 +110,7 @@ def summarize(dataset: Dataset) -> str:
     ]
     if report.skipped:
         path, error = report.skipped[0]
-        skipped = f"skipped {len(report.skipped):,} of {count_noun(report.found, 'file')}"
+        skipped = f"skipped {len(report.skipped):,} of {count_noun(report.n_found, 'file')}"
         parts.append(f"{skipped}, among them {path.name} ({error.detail})")
     if report.duplicates:
         parts.append(f"left out {count_noun(len(report.duplicates), 'duplicate')}")

@@ -14,7 +14,8 @@ from midi_bytes import band
 
 from midilstm.data import cache
 from midilstm.data.cache import Cache
-from midilstm.data.parsing import ParseError, ParseResult, parse_bytes
+from midilstm.data.files import ParseError
+from midilstm.data.parsing import ParseResult, parse_bytes
 
 ENTRIES = {str(n): ParseError(f"Für {n}", "x" * 4000, is_cacheable=n % 2 > 0) for n in range(40)}
 

@@ -15,7 +15,7 @@ import pytest
 
 from midilstm import tokenizers
 from midilstm.config import DataConfig
-from midilstm.data import parsing
+from midilstm.data import files
 from midilstm.data.cache import Cache
 from midilstm.data.cluster import PACKAGE
 from midilstm.data.dataset import load_dataset
@@ -170,7 +170,7 @@ def test_a_bucket_is_read_by_the_workers(
         url = Path("s3://music/tunes")
         read_locally: list[Path] = []
         with monkeypatch.context() as patch:
-            patch.setattr(parsing, "read_file", read_locally.append)
+            patch.setattr(files, "read_file", read_locally.append)
             assert read(url, cluster.address, cache=True) == expected
             assert read(url, None, cache=True) == expected
         assert not read_locally

@@ -1,7 +1,5 @@
 """Vocabulary, ids, split and cached files of a folder."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from midilstm.fileio import InputError
 from midilstm.tokenizers.bpe import learn
 from midilstm.tokenizers.vocabulary import END
 
+pytestmark = pytest.mark.usefixtures("parsed")
 HASHES = {str(n): f"hash {n}" for n in range(20)}
 
 
@@ -41,19 +40,13 @@ def test_split_sizes(pieces: int, fraction: float, held_out: int) -> None:
     assert len(select_held_out(hashes, fraction, seed=0)) == held_out
 
 
-def test_the_split_depends_on_music_and_seed_alone() -> None:
+def test_the_split_depends_on_music_and_seed_alone_and_a_new_piece_moves_few() -> None:
     held_out = select_held_out(HASHES, 0.2, seed=0)
     assert held_out == select_held_out(dict(reversed(HASHES.items())), 0.2, seed=0)
     assert held_out != select_held_out(HASHES, 0.2, seed=1)
-
-
-def test_a_new_file_moves_at_most_one_piece(
-    music: Path, make_piece: Callable[..., list[str]]
-) -> None:
-    held_out = set(load(music, validation=0.34).held_out)
-    assert len(held_out) == 2
-    tokenizers.write(["A0", *make_piece(music / "new.mid", seed=50)], music / "new.mid")
-    assert len(set(load(music, validation=0.34).held_out) - held_out) <= 1
+    for n in range(20):
+        more = HASHES | {"new": f"new hash {n}"}
+        assert len(held_out - select_held_out(more, 0.2, seed=0)) <= 1
 
 
 def test_each_encoding_gives_the_same_split_and_lengths(music: Path) -> None:
@@ -107,17 +100,22 @@ def test_all_folders_share_a_cache_outside_them(music: Path, user_cache: Path) -
     moved.chmod(0o555)
     assert load(moved).report.from_cache == 6
     assert load(moved, cache=False).report.from_cache == 0
-    assert load(moved, pedal=False).report.from_cache == 6  # without rhythm the pedal has no effect
     assert sorted(path.suffix for path in moved.iterdir()) == [".mid"] * 6
     assert [path.name for path in user_cache.rglob("*.sqlite")] == ["parsed-1.sqlite"]
 
 
-def test_whatever_shapes_a_piece_is_part_of_its_key(
+def test_a_result_is_stored_under_all_that_shapes_it(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = DataConfig(data_dir=music, jobs=1, encoding="remi")
-    for changed in (config, replace(config, encoding="tsd"), replace(config, pedal=False)):
-        assert load_dataset(changed).report.from_cache == 0
-        assert load_dataset(changed).report.from_cache == 6
+    changes: tuple[dict[str, Any], ...] = (
+        {"encoding": "notes"},
+        {"encoding": "remi"},
+        {"encoding": "tsd"},
+        {"encoding": "tsd", "pedal": False},
+    )
+    for settings in changes:
+        assert load(music, **settings).report.from_cache == 0
+        assert load(music, **settings).report.from_cache == 6
+    assert load(music, pedal=False).report.from_cache == 6  # without rhythm the pedal has no effect
     monkeypatch.setattr(midi, "VERSION", midi.VERSION + 1)
-    assert load_dataset(config).report.from_cache == 0
+    assert load(music).report.from_cache == 0

@@ -1,6 +1,7 @@
 """Versions of a tune are grouped by their melodies and stay on one side of the split."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,24 +123,22 @@ def test_the_smallest_group_is_held_out_where_none_fits_unless_it_is_all() -> No
     assert select_held_out(hashes, 0, 0, halves) == set()
 
 
-def test_a_folder_keeps_versions_together_in_each_encoding(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("parsed")
+@pytest.mark.parametrize("encoding", ["notes", "remi"])
+def test_a_folder_keeps_versions_together_in_each_encoding(tmp_path: Path, encoding: str) -> None:
     for seed in range(6):
         (tmp_path / f"{seed}.mid").write_bytes(smf(notes(*tune(seed))))
     for name, version in VERSIONS.items():
         (tmp_path / f"{name}.mid").write_bytes(version(tune(1)))
-    versions = sorted(["1.mid", *(f"{name}.mid" for name in VERSIONS)])
+    versions = {"1.mid", *(f"{name}.mid" for name in VERSIONS)}
     is_split = []
     for seed in range(3):
-        for encoding in ("notes", "remi"):
-            config = DataConfig(
-                data_dir=tmp_path, jobs=2, encoding=encoding, validation=0.3, seed=seed
-            )
-            dataset = load_dataset(config)
-            assert dataset.duplicate_groups == [versions]
-            assert not set(versions) & set(dataset.held_out)
-            assert len(dataset.held_out) == 4
-        config = DataConfig(data_dir=tmp_path, validation=0.3, seed=seed, group_versions=False)
+        config = DataConfig(data_dir=tmp_path, encoding=encoding, validation=0.3, seed=seed)
         dataset = load_dataset(config)
-        assert not dataset.duplicate_groups
-        is_split.append(bool(set(versions) & set(dataset.held_out)))
+        assert dataset.duplicate_groups == [sorted(versions)]
+        assert versions.isdisjoint(dataset.held_out)
+        assert len(dataset.held_out) == 4
+        ungrouped = load_dataset(replace(config, group_versions=False))
+        assert not ungrouped.duplicate_groups
+        is_split.append(not versions.isdisjoint(ungrouped.held_out))
     assert any(is_split)

@@ -13,7 +13,8 @@ from midi_bytes import notes, smf
 from midilstm import midi
 from midilstm.config import DataConfig
 from midilstm.data import parsing
-from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult, Source, parse_bytes
+from midilstm.data.files import ParseError
+from midilstm.data.parsing import ParsedPiece, ParseResult, Source, parse_bytes
 from midilstm.fileio import InputError
 
 Parse = Callable[[bytes, str, bool], ParseResult]

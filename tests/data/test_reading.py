@@ -1,7 +1,6 @@
 """Files of a folder are parsed once, and taken from the cache when nothing has changed."""
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,22 +8,10 @@ import pytest
 from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import parsing, reading
-from midilstm.data.files import list_folder
-from midilstm.data.parsing import ParsedPiece, ParseError, ParseResult, parse_bytes
+from midilstm.data.files import ParseError, list_folder
+from midilstm.data.parsing import ParsedPiece, ParseResult
 
-
-@pytest.fixture(autouse=True)
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Parse in this process; return a list of all files that were parsed."""
-    sources: list[bytes] = []
-
-    def parse(some: Iterable[bytes], config: DataConfig) -> Iterator[ParseResult]:
-        for source in some:
-            sources.append(source)
-            yield parse_bytes(source, config.encoding, config.pedal)
-
-    monkeypatch.setattr(parsing, "parse", parse)
-    return sources
+pytestmark = pytest.mark.usefixtures("parsed")
 
 
 def parse_folder(folder: Path) -> dict[Path, ParseResult | Path]:
@@ -32,9 +19,11 @@ def parse_folder(folder: Path) -> dict[Path, ParseResult | Path]:
     return reading.parse_files(list_folder(folder), config)[0]
 
 
-def reasons(folder: Path) -> list[str]:
-    results = [parse_folder(folder)[path] for path in list_folder(folder).midi_files]
-    return [result.reason for result in results if isinstance(result, ParseError)]
+def reasons(folder: Path, *, follow_links: bool = False) -> list[str]:
+    report = list_folder(folder, follow_links=follow_links)
+    results, _ = reading.parse_files(report, DataConfig(data_dir=folder))
+    results = {path: results[path] for path in report.midi_files}
+    return [result.reason for result in results.values() if isinstance(result, ParseError)]
 
 
 def test_the_second_run_parses_nothing(music: Path, parsed: list[bytes]) -> None:
@@ -72,7 +61,8 @@ def test_files_with_the_same_bytes_or_tokens_are_used_once(music: Path) -> None:
     (music / "x-copy.mid").write_bytes((music / "piece1.mid").read_bytes())
     tokenizers.write(tokens, music / "x-other-tempo.mid", bpm=90)
     for _ in range(2):
-        _, report = reading.read_files(list_folder(music), DataConfig(data_dir=music))
+        report = list_folder(music)
+        reading.read_files(report, DataConfig(data_dir=music))
         names = ("x-copy.mid", "x-other-tempo.mid")
         assert report.duplicates == [(music / name, music / "piece1.mid") for name in names]
 
@@ -83,4 +73,10 @@ def test_a_huge_file_a_pipe_and_a_device_are_refused_unread(music: Path) -> None
     os.mkfifo(music / "a-pipe.mid")
     (music / "a-zero.mid").symlink_to("/dev/zero")
     (music / "a-zz.mid").symlink_to(music / "nowhere")
-    assert reasons(music) == ["cannot be read"] * 3 + ["too large"]
+    assert reasons(music, follow_links=True) == ["cannot be read"] * 3 + ["too large"]
+    report = list_folder(music)
+    reading.read_files(report, DataConfig(data_dir=music))
+    path, error = report.skipped[0]
+    assert path == music / "a-zero.mid"
+    assert error.detail == "a link that leads out of the folder; add --follow-links to read it"
+    assert (len(report.skipped), report.n_found) == (4, 10)

@@ -10,7 +10,7 @@ from midi_bytes import notes, smf, timed
 from midilstm import midi, tokenizers
 from midilstm.copies import load_copies
 from midilstm.data.dataset import Dataset
-from midilstm.data.reading import ReadReport
+from midilstm.data.files import ReadReport
 from midilstm.evaluation import copying
 from midilstm.evaluation.copying import Match, SetCopies
 from midilstm.tokenizers.vocabulary import END, Vocabulary

@@ -10,7 +10,7 @@ from sample_runs import TOKENS, midi_bytes, refusal, run
 
 from midilstm.config import ModelConfig
 from midilstm.data.dataset import Dataset
-from midilstm.data.reading import ReadReport
+from midilstm.data.files import ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
