@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -102,14 +103,17 @@ def parse_in(
             data = files.read_file(source) if isinstance(source, Path) else source
             if isinstance(data, bytes):
                 settings = config.encoding, config.pedal
-                with block_interrupts():
-                    data = pool.submit(parse_one, config.max_file_seconds, data, *settings)
+                try:
+                    with block_interrupts():
+                        data = pool.submit(parse_one, config.max_file_seconds, data, *settings)
+                except RuntimeError as error:
+                    raise BrokenProcessPool(str(error)) from error
             pending.append(data)
             if len(pending) == WINDOW:
                 yield _wait(pending.popleft(), config.max_file_seconds)
         for future in pending:
             yield _wait(future, config.max_file_seconds)
-    except RuntimeError as error:  # such as a limit on the number of processes
+    except BrokenProcessPool as error:  # such as a limit on the number of processes
         raise InputError(f"no process can be started that reads files ({error})") from error
 
 

@@ -97,6 +97,7 @@ def parse_files(
         sources = new_sources()
         first = list(islice(sources, 1))  # none where all is cached: no process is started then
         if first:
+            config = replace(config, jobs=min(config.jobs, len(report.midi_files)))
             parse = cluster.parse if config.scheduler else parsing.parse
             with closing(parse(chain(first, sources), config)) as parsed:  # ends its processes
                 for result in parsed:
