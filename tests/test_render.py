@@ -1,7 +1,6 @@
 """The script render.py: which files it reads and writes, and what it prints."""
 
 import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from midi_bytes import notes, smf
 
 import render
 from midilstm.rendering import MARK, write_marked
-from midilstm.rendering.timeline import TimedPiece
 
 A4 = smf(notes((0, 8, 69)))
 OUTPUTS = {
@@ -95,20 +93,6 @@ def test_any_file_name_is_printed_as_plain_text(
     # For the long name, the page also warns that it cannot read settings.
     assert printed.count("\n") == 1 + (not files and len(name) > 200)
     assert printed.replace("\n", "").isprintable()
-
-
-def test_ctrl_c_stops_with_one_word_and_writes_nothing(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(piece: TimedPiece) -> bytes:
-        signal.raise_signal(signal.SIGINT)
-        return piece.path.read_bytes()
-
-    monkeypatch.setattr("midilstm.rendering.musicxml.write_score", interrupted)
-    (tmp_path / "x.mid").write_bytes(A4)
-    assert render.main(["--musicxml", str(tmp_path / "x.mid")]) == 130
-    assert capsys.readouterr().err == "Stopped.\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["x.mid"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Play a piece through a General MIDI synthesiser into a WAV file."""
 
 import io
-import struct
 from pathlib import Path
 
 import mido
@@ -21,28 +20,24 @@ def render_audio(piece: TimedPiece, soundfont: Path | None = None) -> bytes:
     try:
         import midirenderer  # optional: requirements-audio.txt installs it
     except ImportError as error:
-        cure = "pip install -r requirements-audio.txt"
-        raise InputError(f"--audio needs midirenderer: {cure}") from error
+        message = "--audio needs midirenderer: pip install -r requirements-audio.txt"
+        raise InputError(message) from error
     soundfont = soundfont or SOUNDFONT
     if not soundfont.is_file():
         raise InputError(f"{soundfont} is not a file: name a soundfont with --soundfont FILE.sf2.")
     try:
-        # midirenderer's native code raises RuntimeError with a reason.
         wav = midirenderer.render_wave_from(soundfont.read_bytes(), with_release(piece))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:  # of midirenderer and of mido
         raise InputError(f"{piece.path} cannot be played with {soundfont}: {error}.") from error
     # The mark is RIFF's field for a software's name, padded to an even number of bytes.
     name = MARK.encode() + b"\0" * (2 - len(MARK) % 2)
-    info = b"INFOISFT" + struct.pack("<I", len(name)) + name
-    body = wav[8:] + b"LIST" + struct.pack("<I", len(info)) + info
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    info = b"INFOISFT" + len(name).to_bytes(4, "little") + name
+    body = wav[8:] + b"LIST" + len(info).to_bytes(4, "little") + info
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
 def with_release(piece: TimedPiece) -> bytes:
-    """Return the file, volume, pan and bends included, with silence added for the last notes.
-
-    Raise InputError if the file has more than MAX_SECONDS, silence included.
-    """
+    """Return the file with silence added for the last notes; raise InputError if it is too long."""
     data = piece.path.read_bytes()
     try:
         file = mido.MidiFile(file=io.BytesIO(data[data.find(b"MThd") :]), clip=True)

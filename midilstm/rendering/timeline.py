@@ -60,15 +60,12 @@ def read_timed(path: Path) -> TimedPiece:
     seconds = max(to_seconds([score.end])[0], 0.1)  # so that a click has a visible width
     if seconds > MAX_SECONDS:
         raise InputError(f"{path} lasts {seconds:,.0f} seconds; the limit is {MAX_SECONDS:,.0f}.")
-    bars = tuple(to_seconds(bar_ticks(score)))
-    return TimedPiece(path, score, tuple(split_parts(score)), bars, seconds)
+    bars = to_seconds(bar_ticks(score))
+    return TimedPiece(path, score, tuple(split_parts(score)), tuple(bars), seconds)
 
 
 def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
-    """Yield the pieces in a folder, the newest first; name on stderr the files it skips.
-
-    Hidden files are ignored: a name that begins with a dot may be of a file that is being written.
-    """
+    """Yield a folder's pieces, the newest first, hidden files excepted; warn of unreadable ones."""
     paths = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in SUFFIXES)
     for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         try:

@@ -46,18 +46,18 @@ def test_a_hostile_file_name_stays_inside_the_data(timed: Read, tmp_path: Path) 
 
 
 def test_settings_are_text_and_tokens_are_counted(timed: Read, tmp_path: Path) -> None:
-    settings: dict[str, object] = {
-        "seed": 7,
-        "val_loss": 3.84123,
-        "primer": None,
-        "stop_at_end": True,
+    settings: dict[str, tuple[object, str]] = {
+        "seed": (7, "7"),
+        "val_loss": (3.84123, "3.841"),
+        "primer": (None, "none"),
+        "stop_at_end": (True, "yes"),
+        "tokens": (["C4"] * 1234, "1,234"),
+        "versions": ({"keras": "3.15.0", "music21": "10.5.1"}, "keras 3.15.0, music21 10.5.1"),
     }
-    settings |= {"tokens": ["C4"] * 1234, "versions": {"keras": "3.15.0", "music21": "10.5.1"}}
-    (tmp_path / "x.json").write_text(json.dumps(settings))
+    saved = {key: value for key, (value, _) in settings.items()}
+    (tmp_path / "x.json").write_text(json.dumps(saved))
     [entry] = page_data(timed(A4))
-    text = {"seed": "7", "val_loss": "3.841", "primer": "none", "stop_at_end": "yes"}
-    text |= {"tokens": "1,234", "versions": "keras 3.15.0, music21 10.5.1"}
-    assert entry["settings"] == text
+    assert entry["settings"] == {key: text for key, (_, text) in settings.items()}
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,8 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     timed: Read, repeating: bytes, tmp_path: Path
 ) -> None:
     events = ((0.0, 0.5, 60, 80, 0), (0.5, 1.0, 36, 90, -1), (1.0, 2.0, 62, 80, 0))
-    played = tuple(NoteSpan(*event) for event in events)
-    digest = hashlib.sha256(repeating).hexdigest()
-    copy = Copy(digest, "rag.mid", semitones=2, tokens=16, bars=(1, 2.5), notes=played)
+    passage = tuple(NoteSpan(*event) for event in events)
+    copy = Copy(hashlib.sha256(repeating).hexdigest(), "rag.mid", 2, 16, (1, 2.5), passage)
     save_copies(tmp_path, {"x.mid": copy})
     entry = page_data(timed(repeating))[0]["copy"]
     assert (entry["start"], entry["end"], entry["seconds"]) == (2, 5, 2)

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>.mid".replace("/", "\u2215")
 A4 = smf(notes((0, 8, 69)))
 AUDIO = "document.querySelector('audio')"
+AUDIOS = "document.querySelectorAll('audio')"
 Show = Callable[..., Any]
 
 
@@ -92,7 +93,7 @@ def test_pieces_are_listed_newest_first_and_play_one_at_a_time(
     first.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
     second.click()
-    wait_until(page, "document.querySelectorAll('audio')[1].currentTime > 0.1")
+    wait_until(page, f"{AUDIOS}[1].currentTime > 0.1")
     assert page.execute_script(f"return {AUDIO}.paused")
 
 
@@ -120,9 +121,11 @@ def zero_crossings(page: Any, start: float, end: float) -> int:
     )
     find(page, "button").click()
     wait_until(page, f"{AUDIO}.duration > 0")
-    samples = """const done = arguments[0];
+    samples = page.execute_async_script(
+        """const done = arguments[0];
         sound.arrayBuffer().then((bytes) => done([...new Int16Array(bytes.slice(44))]));"""
-    values = page.execute_async_script(samples)[round(22050 * start) : round(22050 * end)]
+    )
+    values = samples[round(22050 * start) : round(22050 * end)]
     return sum(before < 0 <= after for before, after in pairwise(values))
 
 
@@ -164,13 +167,11 @@ def test_the_page_can_be_used_by_keyboard(show: Show, band: bytes) -> None:
 
 def test_hostile_names_and_settings_are_shown_as_text(tmp_path: Path, show: Show) -> None:
     command = "</script><script>alert(3)</script>"
-    settings = {"seed": 7, "command": command, "tokens": ["C4"] * 1234}
-    (tmp_path / HOSTILE).with_suffix(".json").write_text(json.dumps(settings))
+    (tmp_path / HOSTILE).with_suffix(".json").write_text(json.dumps({"seed": 7, "key": command}))
     page = show((HOSTILE, A4))
     assert texts(page, "h2") == [HOSTILE]
     assert (texts(page, "img"), len(texts(page, "script"))) == ([], 2)
-    terms = dict(zip(texts(page, "dt"), texts(page, "dd"), strict=True))
-    assert terms == {"seed": "7", "tokens": "1,234", "command": command}
+    assert (texts(page, "dt"), texts(page, "dd")) == (["seed", "key"], ["7", command])
 
 
 def test_a_wav_file_is_played_and_replaced_by_synthesis_when_it_is_missing(
@@ -228,8 +229,6 @@ def test_a_copied_passage_can_be_played_in_both_pieces(
     assert buttons[1].accessible_name == "Play In this piece"
     for index in (1, 2):
         buttons[index].click()
-        wait_until(page, f"document.querySelectorAll('audio')[{index}].currentTime > 0.1")
-    lengths = page.execute_script(
-        "return [...document.querySelectorAll('audio')].slice(1).map((audio) => audio.duration)"
-    )
+        wait_until(page, f"{AUDIOS}[{index}].currentTime > 0.1")
+    lengths = page.execute_script(f"return [{AUDIOS}[1].duration, {AUDIOS}[2].duration]")
     assert lengths == pytest.approx([3, 2], abs=0.01)  # with a second of release
