@@ -15,8 +15,8 @@ from typing import NamedTuple
 from midilstm.fileio import InputError, read_json, write_atomically
 
 FILE, MARK = "copies.json", '"written_by": "evaluate.py"'
-MAX_BYTES, MAX_TEXT, MAX_NOTES, MAX_SECONDS = 2**26, 4096, 20_000, 3600
-MAX_TOKENS, MAX_BARS = 10**7, 10**6
+MAX_NOTES = 20_000  # of a passage
+MAX_SECONDS = 3600  # of a passage, and of a piece that render.py reads
 
 
 class NoteSpan(NamedTuple):
@@ -42,9 +42,9 @@ class Copy:
 
     def __post_init__(self) -> None:
         """Raise ValueError or TypeError for a value of another type or out of range."""
-        times = [(*self.bars, MAX_BARS)]
-        counts = [(self.semitones, -127, 127), (self.tokens, 1, MAX_TOKENS)]
-        counts += [(len(self.notes), 1, MAX_NOTES), (len(self.piece), 0, MAX_TEXT)]
+        times = [(*self.bars, 10**6)]
+        counts = [(self.semitones, -127, 127), (self.tokens, 1, 10**7)]
+        counts += [(len(self.notes), 1, MAX_NOTES), (len(self.piece), 0, 4096)]
         for start, end, pitch, velocity, program in self.notes:
             times += [(start, end, MAX_SECONDS)]
             counts += [(pitch, 0, 127), (velocity, 0, 127), (program, -1, 127)]
@@ -62,7 +62,7 @@ def load_copies(folder: Path) -> dict[str, Copy]:
     """Return a folder's copies by file name, if any; raise InputError for a damaged file."""
     path = folder / FILE
     try:
-        entries = read_json(path, MAX_BYTES)["copies"]
+        entries = read_json(path, max_bytes=2**26)["copies"]
         for entry in entries.values():
             entry["bars"] = tuple(entry["bars"])
             entry["notes"] = tuple(NoteSpan(*note) for note in entry["notes"])

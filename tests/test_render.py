@@ -122,8 +122,7 @@ def test_an_unreadable_file_is_reported_in_one_sentence(
 def test_missing_flags_or_pieces_are_reported_in_one_sentence(
     flags: list[str], expected: str, tmp_path: Path, capsys: Capture
 ) -> None:
-    (tmp_path / ".hidden.mid").write_bytes(A4)
-    assert render.main([*flags, "--output-dir", str(tmp_path)]) == 2
+    assert render.main([*flags, "--output-dir", str(tmp_path / "nowhere")]) == 2
     assert_one_sentence(capsys.readouterr().err, expected)
 
 
@@ -149,10 +148,12 @@ def test_an_earlier_output_is_replaced_and_a_users_file_is_kept(
     assert_one_sentence(capsys.readouterr().err, result.name)
 
 
-def test_writers_of_one_file_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+def test_writers_of_one_file_at_the_same_time_all_succeed_and_the_last_wins(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     outputs = [MARK.encode() + bytes([index]) * 10**6 for index in range(16)]
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(write_marked, outputs, [path] * 16)) == {str(path)}
     assert path.read_bytes() in outputs
+    write_marked(outputs[0], path)
+    assert path.read_bytes() == outputs[0]
     assert [*tmp_path.iterdir()] == [path]

@@ -8,9 +8,10 @@ import pretty_midi
 from mido.midifiles.meta import KeySignatureError
 
 from midilstm import midi
+from midilstm.copies import MAX_SECONDS
 from midilstm.fileio import InputError
 from midilstm.rendering import MARK
-from midilstm.rendering.timeline import MAX_SECONDS, TimedPiece
+from midilstm.rendering.timeline import TimedPiece
 
 SOUNDFONT = Path(pretty_midi.__file__).with_name("TimGM6mb.sf2")
 

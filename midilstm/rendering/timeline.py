@@ -10,11 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import midi
-from midilstm.copies import NoteSpan
+from midilstm.copies import MAX_SECONDS, NoteSpan
 from midilstm.fileio import InputError, printable
 
 SUFFIXES = {".mid", ".midi"}
-MAX_SECONDS = 3600.0
 DRUM_COLOUR = "#777c85"
 # Each has a contrast of at least 3 to 1 with white and with near-black, so the picture and both
 # themes of the page share them; neighbours differ clearly in hue.
