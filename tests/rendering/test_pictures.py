@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from matplotlib.figure import Figure
@@ -13,23 +14,16 @@ from midilstm.rendering.pictures import draw_piano_roll, draw_self_similarity
 from midilstm.rendering.timeline import TimedPiece
 
 Read = Callable[..., TimedPiece]
-Draw = Callable[[TimedPiece], Any]
 
 
-@pytest.fixture
-def draw(monkeypatch: pytest.MonkeyPatch) -> Draw:
-    """Return a function that draws a piano roll and returns matplotlib's figure."""
-
-    def figure_of(piece: TimedPiece) -> Any:
-        figures: list[Any] = []
-        monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+def draw(piece: TimedPiece) -> Any:
+    """Draw a piano roll and return matplotlib's figure."""
+    with patch.object(Figure, "savefig", autospec=True) as savefig:
         draw_piano_roll(piece)
-        return figures[0]
-
-    return figure_of
+    return savefig.call_args.args[0]
 
 
-def test_notes_are_drawn_at_their_times_and_pitches(timed: Read, draw: Draw) -> None:
+def test_notes_are_drawn_at_their_times_and_pitches(timed: Read) -> None:
     [panel] = draw(timed(smf(notes((0, 2, 60), (2, 4, 72), (4, 6, 60))))).axes
     boxes = [path.get_extents() for path in panel.collections[0].get_paths()]
     spans = [(box.x0, box.x1, (box.y0 + box.y1) / 2) for box in boxes]
@@ -37,9 +31,7 @@ def test_notes_are_drawn_at_their_times_and_pitches(timed: Read, draw: Draw) -> 
     assert panel.get_xlim() == (0, 3)
 
 
-def test_drums_have_named_rows_and_each_part_has_a_colour(
-    timed: Read, draw: Draw, band: bytes
-) -> None:
+def test_drums_have_named_rows_and_each_part_has_a_colour(timed: Read, band: bytes) -> None:
     figure = draw(timed(band))
     pitched, drums = figure.axes
     assert [text.get_text() for text in drums.get_yticklabels()] == ["Bass Drum 1", "Closed Hi Hat"]
@@ -49,7 +41,7 @@ def test_drums_have_named_rows_and_each_part_has_a_colour(
     assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
 
 
-def test_parts_in_unison_are_all_visible(timed: Read, draw: Draw) -> None:
+def test_parts_in_unison_are_all_visible(timed: Read) -> None:
     # The fourth is as thick as the first: it covers that, but must not cover the thinner ones.
     programs = [bytes([0, 0xC0 | channel, 40 + channel]) for channel in range(4)]
     tracks = (notes((0, 4, 60), channel=c, start=change) for c, change in enumerate(programs))
@@ -60,7 +52,7 @@ def test_parts_in_unison_are_all_visible(timed: Read, draw: Draw) -> None:
     assert len(set(heights)) == 3
 
 
-def test_repeats_have_a_tinted_background(timed: Read, draw: Draw, repeating: bytes) -> None:
+def test_repeats_have_a_tinted_background(timed: Read, repeating: bytes) -> None:
     first, second = draw(timed(repeating)).axes[0].patches[-2:]
     spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (first, second)]
     assert spans == [pytest.approx((0, 4.5)), pytest.approx((4.5, 9))]
@@ -76,10 +68,7 @@ def test_a_self_similarity_matrix_is_drawn_up_to_1000_bars(timed: Read) -> None:
 @pytest.mark.parametrize("draw_picture", [draw_piano_roll, draw_self_similarity])
 @pytest.mark.parametrize("end", [0, 1])
 def test_a_title_with_a_formula_or_missing_glyphs_gives_no_warning(
-    draw_picture: Callable[[TimedPiece], bytes],
-    end: int,
-    timed: Read,
-    recwarn: pytest.WarningsRecorder,
+    draw_picture: Callable[[TimedPiece], bytes], end: int, timed: Read, recwarn: Any
 ) -> None:
     piece = timed(smf(notes((0, end, 38), channel=9)), "$\\frac$ 名.mid")
     assert draw_picture(piece).startswith(b"\x89PNG")
