@@ -19,18 +19,18 @@ Read = Callable[..., TimedPiece]
 A4 = smf(notes((0, 8, 69)))
 
 
-def page_data(*pieces: TimedPiece) -> list[dict[str, Any]]:
-    """Return the pieces of a page as a browser reads them: up to the first closing tag."""
+def page_data(piece: TimedPiece) -> dict[str, Any]:
+    """Return the piece of a page as a browser reads it: up to the first closing tag."""
     opening = '<script type="application/json" id="data">'
-    page = build_page(pieces, pieces[0].path.parent).decode()
+    page = build_page([piece], piece.path.parent).decode()
     match = re.search(f"{opening}(.*?)</script>", page, re.DOTALL)
     assert match
-    entries: list[dict[str, Any]] = json.loads(match[1])["pieces"]
-    return entries
+    [entry] = json.loads(match[1])["pieces"]
+    return dict(entry)
 
 
 def test_the_page_contains_the_notes_in_seconds(timed: Read) -> None:
-    [entry] = page_data(timed(A4))
+    entry = page_data(timed(A4))
     assert entry["parts"][0]["notes"] == [0, 4, 69, 64]
     assert (entry["seconds"], entry["bars"]) == (4, [0, 2])
 
@@ -40,7 +40,7 @@ def test_a_hostile_file_name_stays_inside_the_data(timed: Read, tmp_path: Path) 
     settings = {"command": "</script><script>alert(1)</script><!--"}
     (tmp_path / name).with_suffix(".json").write_text(json.dumps(settings))
     piece = timed(A4, name)
-    [entry] = page_data(piece)
+    entry = page_data(piece)
     assert (entry["name"], entry["settings"]) == (name, settings)
     assert b"<img" not in build_page([piece], tmp_path)
 
@@ -56,7 +56,7 @@ def test_settings_are_text_and_tokens_are_counted(timed: Read, tmp_path: Path) -
     }
     saved = {key: value for key, (value, _) in settings.items()}
     (tmp_path / "x.json").write_text(json.dumps(saved))
-    [entry] = page_data(timed(A4))
+    entry = page_data(timed(A4))
     assert entry["settings"] == {key: text for key, (_, text) in settings.items()}
 
 
@@ -70,7 +70,7 @@ def test_a_broken_json_file_is_skipped_with_a_warning(
     content: str, name: str, key: str, empty: object, timed: Read, capsys: Any, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content)
-    [entry] = page_data(timed(A4))
+    entry = page_data(timed(A4))
     assert entry[key] == empty
     assert name in capsys.readouterr().err
 
@@ -83,7 +83,7 @@ def test_a_wav_file_is_played_only_if_it_is_not_older_than_the_piece(
     (tmp_path / "x.wav").touch()
     modified = piece.path.stat().st_mtime + age
     os.utime(tmp_path / "x.wav", (modified, modified))
-    assert page_data(piece)[0]["sound"] == sound
+    assert page_data(piece)["sound"] == sound
 
 
 def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
@@ -93,8 +93,8 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     passage = tuple(NoteSpan(*event) for event in events)
     copy = Copy(hashlib.sha256(repeating).hexdigest(), "rag.mid", 2, 16, (1, 2.5), passage)
     save_copies(tmp_path, {"x.mid": copy})
-    entry = page_data(timed(repeating))[0]["copy"]
+    entry = page_data(timed(repeating))["copy"]
     assert (entry["start"], entry["end"], entry["seconds"]) == (2, 5, 2)
     assert [part["program"] for part in entry["parts"]] == [0, -1]
     assert entry["parts"][0]["notes"] == [0, 0.5, 60, 80, 1, 2, 62, 80]
-    assert page_data(timed(A4))[0]["copy"] is None
+    assert page_data(timed(A4))["copy"] is None
