@@ -195,45 +195,42 @@ def compare_distribution(sets: Sequence[Sequence[np.ndarray]], rng: np.random.Ge
     return Overlap(overlap, _finite_mean(np.minimum(reference.mean(0), means).sum(1)))
 
 
-def measure_similarity(
-    sets: Mapping[str, Sequence[NoteArray]], rng: np.random.Generator, *, has_rhythm: bool
-) -> Similarity | None:
-    """Return how similar the generated pieces are to the held-out ones, or to the training ones.
+def compare_music(
+    sets: Mapping[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
+) -> tuple[Statistics, Similarity | None]:
+    """Return statistics of the music of sets of pieces, and the similarity of generated pieces.
 
-    It is None where there are neither. Without rhythm in the encoding, features of rhythm are
-    skipped: they would describe the encoding.
+    The reference is the held-out set, or else the training set; without both the similarity is
+    None. Without rhythm in the encoding, features of rhythm are skipped: they would describe the
+    encoding.
     """
-    groups = [group for group in ("held_out", "training") if group in sets]
+    (similarity_rng,) = rng.spawn(1)
+    notes = {
+        group: to_note_arrays(pieces, vocabulary, similarity_rng) for group, pieces in sets.items()
+    }
+    described, compared = dict(statistics.PITCH_FEATURES), dict(mgeval.PITCH_FEATURES)
+    skipped = (*statistics.RHYTHM_FEATURES, *mgeval.RHYTHM_FEATURES, *DISTRIBUTIONS)
+    if has_rhythm := vocabulary.encoding.keeps_rhythm:
+        described |= statistics.RHYTHM_FEATURES
+        compared |= mgeval.RHYTHM_FEATURES
+    means = statistics.compare_features(notes, described, rng)
+    groups = [group for group in ("held_out", "training") if group in notes]
     if not groups:
-        return None
-    reference, generated = sets[groups[0]], sets["generated"]
-    three = [reference, generated, sets[groups[1]] if len(groups) > 1 else []]
-    features = mgeval.PITCH_FEATURES | (mgeval.RHYTHM_FEATURES if has_rhythm else {})
-    overlaps, mean_overlap = compare_distances(three, features, rng)
+        return means, None
+    reference, generated = notes[groups[0]], notes["generated"]
+    three = [reference, generated, notes[groups[1]] if len(groups) > 1 else []]
+    features, mean_overlap = compare_distances(three, compared, similarity_rng)
     distributions = {
-        name: compare_distribution([[values(piece) for piece in part] for part in three], rng)
+        name: compare_distribution(
+            [[values(piece) for piece in part] for part in three], similarity_rng
+        )
         for name, values in (DISTRIBUTIONS.items() if has_rhythm else ())
     }
-    skipped = (*statistics.RHYTHM_FEATURES, *mgeval.RHYTHM_FEATURES, *DISTRIBUTIONS)
-    return Similarity(
+    return means, Similarity(
         reference_set=groups[0],
         pieces={"generated": len(generated), groups[0]: len(reference)},
-        features=overlaps,
+        features=features,
         mean_overlap=mean_overlap,
         distributions=distributions,
         skipped_features=() if has_rhythm else skipped,
     )
-
-
-def compare_music(
-    sets: Mapping[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
-) -> tuple[Statistics, Similarity | None]:
-    """Return statistics of the music of sets of pieces, and the similarity of generated pieces."""
-    (similarity_rng,) = rng.spawn(1)
-    has_rhythm = vocabulary.encoding.keeps_rhythm
-    features = statistics.PITCH_FEATURES | (statistics.RHYTHM_FEATURES if has_rhythm else {})
-    notes = {
-        group: to_note_arrays(pieces, vocabulary, similarity_rng) for group, pieces in sets.items()
-    }
-    similarity = measure_similarity(notes, similarity_rng, has_rhythm=has_rhythm)
-    return statistics.compare_features(notes, features, rng), similarity
