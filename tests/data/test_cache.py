@@ -87,21 +87,17 @@ def test_two_processes_share_a_database(tmp_path: Path) -> None:
     assert load(path) == ENTRIES
 
 
-@pytest.mark.parametrize("name", [None, "file/x.sqlite", "folder"])
 def test_where_no_database_can_be_written_nothing_is_stored(
-    tmp_path: Path, name: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    path = tmp_path / name if name else None
-    store(path)
-    assert load(path) == {}
-
-
-def test_without_a_home_nothing_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    store(Path("~/.cache/x.sqlite"))  # as platformdirs returns it then
-    assert not list(tmp_path.iterdir())
+    without_home = Path("~/.cache/x.sqlite")  # as platformdirs returns it then
+    for path in (None, tmp_path / "file" / "x.sqlite", tmp_path / "folder", without_home):
+        store(path)
+        assert load(path) == {}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
 def test_a_database_of_the_largest_size_loses_its_oldest_entries(
