@@ -48,29 +48,23 @@ def test_at_most_a_number_of_training_pieces_is_scored(monkeypatch: pytest.Monke
 
 
 def test_match_models_improve_the_network_and_the_ngram() -> None:
-    dataset, weights = (
-        corpus(strains(12), strains(4, seed=1)),
-        MatchWeights(1, 1, -1, 1, 0.5, 0, 0, -0.5),
-    )
+    dataset = corpus(strains(12), strains(4, seed=1))
+    weights = MatchWeights(1, 1, -1, 1, 0.5, 0, 0, -0.5)
     stats = baseline.measure_prediction(UNIFORM, dataset, VOCABULARY, RNG, weights)
     likelihood, compared = stats.scores["held_out"], stats.ngram_baseline
     assert likelihood.with_memory
     assert compared
     assert compared.with_memory
-    without, remembering = (
-        likelihood.nll_per_token.value,
-        likelihood.with_memory.nll_per_token.value,
-    )
-    assert without == pytest.approx(np.log(9))
+    remembering = likelihood.with_memory.nll_per_token.value
+    assert likelihood.nll_per_token.value == pytest.approx(np.log(9))
     assert (remembering or 9) < 0.8 * np.log(9)
     best = compared.with_memory.best.nll_per_token.value or 9
     assert best < 0.8 * (compared.best.nll_per_token.value or 0)
     difference = compared.with_memory.model_minus_baseline.value
     assert difference == pytest.approx((remembering or 0) - best)
     assert stats.by_section
-    assert set(stats.by_section["first third"]) == {
-        *("share", "network", "network_with_memory", "ngram", "ngram_with_memory"),
-    }
+    predictors = {"network", "network_with_memory", "ngram", "ngram_with_memory"}
+    assert set(stats.by_section["first third"]) == {"share", *predictors}
     assert (stats.by_section["in repeats of 8"]["ngram_with_memory"] or 9) < 1
 
 

@@ -70,15 +70,12 @@ def test_no_run_is_found_across_two_training_pieces() -> None:
     assert measure(seam).longest.length == 6
 
 
-def test_a_piece_shorter_than_a_run_has_no_share() -> None:
+def test_a_piece_shorter_than_a_run_has_no_share_and_without_common_notes_no_run() -> None:
     copies = measure(TRAINING["a.mid"][:5])
     assert (shares(copies, 4), shares(copies, 8)) == ((1, 1), (None, None))
     assert copies.longest.length == 5
-
-
-def test_a_piece_without_common_notes_has_no_longest_run() -> None:
-    longest = measure(np.array([40, 41]), {"a.mid": np.array([1, 2, 3])}).longest
-    assert (longest.length, longest.piece) == (0, None)
+    nothing = measure(np.array([40, 41]), {"a.mid": np.array([1, 2, 3])}).longest
+    assert (nothing.length, nothing.piece) == (0, None)
 
 
 @pytest.mark.parametrize("seed", range(5))
