@@ -112,10 +112,7 @@ def test_random_notes_in_files_are_not_memorised(evaluated: Evaluate, tmp_path: 
     assert result["generated"] == {"pieces": 4, "length": LENGTH, "memory": None}
     assert result["copying"]["generated"]["longest"]["length"] < 8
     assert result["statistics"]["values"]["pitch range (semitones)"]["generated"]["value"] > 20
-    assert "polyphony" not in result["statistics"]["values"]
     assert result["similarity"]["reference_set"] == "held_out"
-    assert result["similarity"]["distributions"] == {}
-    assert "inter-onset overlap" in result["similarity"]["skipped_features"]
 
 
 def test_a_transposed_copy_in_a_file_is_reported_and_shown_on_the_page(
