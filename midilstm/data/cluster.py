@@ -8,9 +8,9 @@ import shutil
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -50,12 +50,13 @@ def parse(sources: Iterable[Source], config: DataConfig) -> Generator[ParseResul
         _require_worker(client)
         _send_package(client)
         pending: deque[tuple[list[Source], Any]] = deque()
+        submit = partial(client.submit, parse_on_worker, config=config, pure=False)
         for batch in iter(lambda: list(islice(sources, BATCH_SIZE)), []):
-            pending.append((batch, _submit(client, batch, config)))
+            pending.append((batch, submit(batch)))
             if len(pending) == WINDOW:
-                yield from _results(client, *pending.popleft(), config)
+                yield from _results(client, submit, *pending.popleft())
         for batch, future in pending:
-            yield from _results(client, batch, future, config)
+            yield from _results(client, submit, batch, future)
 
 
 def _require_worker(client: Any) -> None:
@@ -89,12 +90,8 @@ def _send_package(client: Any) -> None:
             raise InputError(f"the Dask worker at {worker} lacks {error.name}: there, {INSTALL}")
 
 
-def _submit(client: Any, sources: list[Source], config: DataConfig) -> Any:
-    return client.submit(parse_on_worker, sources, config, pure=False)
-
-
 def _results(
-    client: Any, sources: list[Source], future: Any, config: DataConfig
+    client: Any, submit: Callable[[list[Source]], Any], sources: list[Source], future: Any
 ) -> list[ParseResult]:
     """Wait for the results of a task; if it ended its workers, send each file again on its own.
 
@@ -110,9 +107,8 @@ def _results(
         except KilledWorker:
             if len(sources) == 1:
                 return [CRASHED]
-            futures = [_submit(client, [source], config) for source in sources]
-            each = zip(sources, futures, strict=True)
-            return [_results(client, [source], future, config)[0] for source, future in each]
+            parts = [([source], submit([source])) for source in sources]
+            return [result for part in parts for result in _results(client, submit, *part)]
         except ImportError as error:
             raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
 
@@ -124,7 +120,7 @@ def parse_on_worker(sources: list[Source], config: DataConfig) -> list[ParseResu
     return list(parsing.parse_in(_worker_pool(get_worker().state.nthreads), sources, config))
 
 
-_stack = ExitStack()
+_worker_pools = ExitStack()  # they live as long as this module
 
 
 @lru_cache(maxsize=1)
@@ -132,4 +128,4 @@ def _worker_pool(jobs: int) -> ProcessPool:
     """Return this worker's pool, which lives as long as the worker."""
     # A worker under a nanny is a daemon, which may not have child processes.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
-    return _stack.enter_context(parsing.process_pool(jobs))
+    return _worker_pools.enter_context(parsing.process_pool(jobs))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from midilstm import tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import files
 from midilstm.data.cache import Cache
-from midilstm.data.cluster import PACKAGE
+from midilstm.data.cluster import CRASHED, PACKAGE, _results
 from midilstm.data.dataset import load_dataset
 from midilstm.data.parsing import ParseResult
 from midilstm.fileio import InputError
@@ -196,3 +197,18 @@ def test_a_worker_without_a_library_is_an_error(
     cluster.start_worker(PYTHONPATH=str(tmp_path))
     with pytest.raises(InputError, match=r"worker at tcp://\S+ lacks music21: there, pip install"):
         read(music, cluster.address)
+
+
+def test_only_the_file_that_ends_its_workers_is_lost_of_a_batch() -> None:
+    from distributed import KilledWorker
+
+    def submit(sources: list[bytes | Path]) -> Future[list[bytes | Path]]:
+        future: Future[list[bytes | Path]] = Future()
+        if b"fatal" in sources:
+            future.set_exception(KilledWorker("task", None, 3))
+        else:
+            future.set_result(sources)
+        return future
+
+    sources: list[bytes | Path] = [b"a", b"fatal", b"c"]
+    assert _results(None, submit, sources, submit(sources)) == [b"a", CRASHED, b"c"]
