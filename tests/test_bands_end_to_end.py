@@ -7,7 +7,7 @@ from typing import Any
 import mido
 import pretty_midi
 import pytest
-from midi_bytes import band, notes, smf
+from midi_bytes import band
 
 import evaluate
 import sample
@@ -102,16 +102,6 @@ def test_seconds_count_the_new_music_at_its_own_tempo(trained: tuple[str, Path])
     clock = tokenizers.get(name).clock()
     seconds = [clock.advance(token)[1] for token in split_tokens(body)]
     assert 5 < seconds[-1] - seconds[len(body["primer_tokens"]) - 1] < 10
-
-
-def test_unknown_drums_of_a_primer_are_replaced_by_known_ones(
-    trained: tuple[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    _, folder = trained
-    primer = folder / "drums.mid"
-    primer.write_bytes(smf(notes((0, 1, 81), (1, 2, 82), channel=9)))
-    draw(folder, f"--primer={primer}", "--chars=20")
-    assert "replaced by PitchDrum_42" in capsys.readouterr().out  # the hi-hat
 
 
 def test_the_evaluation_measures_rhythm(trained: tuple[str, Path]) -> None:

@@ -104,9 +104,9 @@ def load(network: keras.Model, path: Path) -> None:
 def copy_shared_tokens(
     network: keras.Model, vocabulary: Vocabulary, other: keras.Model, other_vocabulary: Vocabulary
 ) -> int:
-    """Copy another network's weights, those of a token's row or column for shared tokens alone.
+    """Copy the weights of another network; of single tokens where both vocabularies have them.
 
-    Return how many tokens are in both vocabularies.
+    Return how many tokens both have.
     """
     shared = [token for token in vocabulary.tokens if token in other_vocabulary.token_ids]
     ids, other_ids = vocabulary.ids_of(shared), other_vocabulary.ids_of(shared)

@@ -60,10 +60,10 @@ def train(model: keras.Model, steps: int, seed: int = 3) -> list[float]:
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """Return the largest difference over the largest expected magnitude.
+    """Return the largest difference over the largest expected magnitude, or 0.1 if that is more.
 
-    Below 0.1 the difference counts as it is: a gradient of a single number can be a sum of large
-    ones that cancel, and float32 then leaves no relative accuracy to anybody, stock included.
+    A small gradient can be a sum of large numbers that cancel: float32 leaves it no relative
+    accuracy, in the stock layer either.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
@@ -130,18 +130,6 @@ def test_training_gives_the_stock_losses_and_the_same_weights_each_time(jit_comp
     assert first == second
     for values, other_values in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(values, other_values)
-
-
-def test_state_carries_over_batches_until_reset() -> None:
-    whole = make_pair(3, 4, return_sequences=True)[1]
-    layer = make_pair(3, 4, return_sequences=True, stateful=True)[1]
-    inputs = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
-    expected = np.asarray(whole(inputs))
-    parts = [np.asarray(layer(inputs[:, k : k + 4])) for k in (0, 4)]
-    np.testing.assert_allclose(np.concatenate(parts, 1), expected, atol=1e-6)
-    np.testing.assert_allclose(layer.states[0], expected[:, -1], atol=1e-6)
-    layer.reset_state()
-    np.testing.assert_allclose(layer(inputs[:, :4]), expected[:, :4], atol=1e-6)
 
 
 def test_weights_start_as_the_stock_layer_starts() -> None:
