@@ -68,10 +68,10 @@ def train(config: RunConfig) -> None:
     from midilstm.fileio import exclusive_lock
     from midilstm.model_dir import DatasetSummary, RunSettings
 
+    data = config.data
     if config.train.demo:
-        demo_dir = demo.write_demo(config.data.jobs, config.train.demo)
-        config = replace(config, data=replace(config.data, data_dir=demo_dir))
-    dataset = load_dataset(config.data)
+        data = replace(data, data_dir=demo.write_demo(data.jobs, config.train.demo))
+    dataset = load_dataset(data)
     n_tokens = sum(map(len, dataset.training.values()))
     report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
     print(report.summarize(dataset))
@@ -82,9 +82,7 @@ def train(config: RunConfig) -> None:
         sha256=dataset.fingerprint(),
         vocabulary_size=len(dataset.vocabulary),
     )
-    settings = RunSettings(
-        model=config.model, data=config.data, train=config.train, dataset=summary
-    )
+    settings = RunSettings(model=config.model, data=data, train=config.train, dataset=summary)
     if config.worker.worker:
         train_network(settings, config.worker, dataset)
     else:
@@ -133,19 +131,18 @@ def train_network(
 ) -> None:
     """Train the epochs after `epoch`; of several workers only the first has a log and an epoch."""
     from midilstm.model_dir import checkpoint_path, metrics
+    from midilstm.training import rendezvous
 
     best = metrics(checkpoint_path(settings.train.model_dir, "best")) if training_log else {}
-    first_epoch = epoch
+    done = epoch
     if worker.workers:
-        from midilstm.training import rendezvous
-
-        first_epoch, best = rendezvous.wait_for_workers(worker, settings, epoch, best)
+        done, best = rendezvous.wait_for_workers(worker, settings, epoch, best)
     print("Starting TensorFlow ...", flush=True)
     from midilstm.training import distributed, loop
 
     add = distributed.connect(worker) if worker.workers else None
     network = build_network(settings, worker, dataset, epoch)
-    training = loop.TrainingLoop(settings, network, dataset, training_log, first_epoch, best)
+    training = loop.TrainingLoop(settings, network, dataset, training_log, done, best)
     if add:
         distributed.train_together(training, worker, add)
     else:
@@ -163,23 +160,17 @@ def build_network(
 
     config, vocabulary = settings.train, dataset.vocabulary
     rows = worker.batch_rows(config.batch_size)
-
-    def build(size: int) -> keras.Model:
-        return model.build_model(
-            settings.model, size, batch_size=rows, sequence_length=config.seq_length
-        )
-
+    shape = {"batch_size": rows, "sequence_length": config.seq_length}
     weights.set_seed(settings.data.seed)
-    network = build(len(vocabulary))
+    network = model.build_model(settings.model, len(vocabulary), **shape)
     model.compile_for_training(network, config.learning_rate, ema=config.ema, jit=config.jit)
     print(f"{network.count_params():,} parameters")
     if epoch:
-        path = checkpoint_path(config.model_dir, epoch)
-        print(f"Going on from {path}")
-        weights.load(network, path)
+        print(f"Going on from {checkpoint_path(config.model_dir, epoch)}")
+        weights.load(network, checkpoint_path(config.model_dir, epoch))
     elif config.start_from and settings.initial_checkpoint:
         other_vocabulary = Vocabulary.load(config.start_from / VOCABULARY)
-        other = build(len(other_vocabulary))
+        other = model.build_model(settings.model, len(other_vocabulary), **shape)
         path = Path(settings.initial_checkpoint.checkpoint)
         weights.load(other, path)
         count = weights.copy_shared_tokens(network, vocabulary, other, other_vocabulary)

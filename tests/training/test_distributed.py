@@ -1,12 +1,11 @@
-"""Two processes, each in its own network namespace, that train one network together."""
+"""Two processes that train one network together."""
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import PIPE, Popen
 from types import MappingProxyType
@@ -22,7 +21,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 SIZES = ["--embedding-size=8", "--units=6", "--layers=2", "--batch-size=4", "--seq-length=8"]
 EPOCHS = 10
-FLAGS = [*SIZES, "--jobs=1", f"--epochs={EPOCHS}", "--freq=2", "--worker-timeout=30"]
+FLAGS = [*SIZES, "--jobs=1", f"--epochs={EPOCHS}", "--freq=2", "--keep-checkpoints=9"]
+# Ports below those that the system gives to connections.
+WORKERS = [f"127.0.0.1:{10_000 + os.getpid() % 10_000 + worker}" for worker in range(2)]
 # Keeps what each worker ends with, or kills it after so many steps.
 DRIVER = """
 import os, signal, sys
@@ -52,30 +53,6 @@ sys.exit(train.main())
 
 
 @pytest.fixture(scope="module")
-def networks() -> Iterator[tuple[str, str]]:
-    """Make two network namespaces with a cable between them, and remove them."""
-    names = f"midilstm-{os.getpid()}-0", f"midilstm-{os.getpid()}-1"
-
-    def ip(arguments: str) -> None:
-        subprocess.run(["ip", *arguments.split()], check=True, capture_output=True)
-
-    with contextlib.ExitStack() as stack:
-        try:
-            for name in names:
-                ip(f"netns add {name}")
-                stack.callback(ip, f"netns delete {name}")
-            ends = [f"name midi{index} netns {name}" for index, name in enumerate(names)]
-            ip(f"link add {ends[0]} type veth peer {ends[1]}")
-            for index, name in enumerate(names):
-                ip(f"-n {name} address add 10.213.77.{index + 1}/24 dev midi{index}")
-                ip(f"-n {name} link set midi{index} up")
-                ip(f"-n {name} link set lo up")
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no network namespaces can be made here: {error}")
-        yield names
-
-
-@pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make_piece: Callable[..., list[str]]) -> Path:
     folder = tmp_path_factory.mktemp("music") / "data"
     for seed in range(8):
@@ -84,19 +61,16 @@ def data(tmp_path_factory: pytest.TempPathFactory, make_piece: Callable[..., lis
 
 
 def train_together(
-    networks: tuple[str, str],
-    folder: Path,
-    data: Path,
-    killed: Mapping[int, int] = MappingProxyType({}),
+    folder: Path, data: Path, killed: Mapping[int, int] = MappingProxyType({})
 ) -> list[tuple[int, str, str]]:
     """Train in folder/0 and folder/1; return status, output and errors of each worker."""
     processes = []
-    for worker, network in enumerate(networks):
+    for worker in range(2):
         cwd = folder / str(worker)
         cwd.mkdir(parents=True, exist_ok=True)
-        command = ["ip", "netns", "exec", network, sys.executable, "-c", DRIVER, str(ROOT)]
-        command += ["last.npz", str(killed.get(worker, 0)), f"--data-dir={data}", *FLAGS]
-        command += ["--workers=10.213.77.1:9400,10.213.77.2:9400", f"--worker={worker}"]
+        command = [sys.executable, "-c", DRIVER, str(ROOT), "last.npz", str(killed.get(worker, 0))]
+        command += [f"--data-dir={data}", *FLAGS]
+        command += [f"--workers={','.join(WORKERS)}", f"--worker={worker}"]
         processes.append(Popen(command, cwd=cwd, stdout=PIPE, stderr=PIPE, text=True))
     try:
         texts = [process.communicate(timeout=240) for process in processes]
@@ -107,12 +81,10 @@ def train_together(
 
 
 @pytest.fixture(scope="module")
-def finished(
-    networks: tuple[str, str], data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folders of two workers that trained ten epochs, with the usual dropout."""
     folder = tmp_path_factory.mktemp("finished")
-    for status, _, error in train_together(networks, folder, data):
+    for status, _, error in train_together(folder, data):
         assert (status, error) == (0, "")
     return folder
 
@@ -143,25 +115,25 @@ def test_they_learn_as_one_process_does(data: Path, finished: Path, tmp_path: Pa
 
 
 def test_killed_each_in_turn_and_both_they_go_on_bit_for_bit(
-    networks: tuple[str, str], data: Path, finished: Path, tmp_path: Path
+    data: Path, finished: Path, tmp_path: Path
 ) -> None:
     # 7 pieces of 101 tokens are 21 steps per epoch.
-    chief, other = train_together(networks, tmp_path, data, killed={1: 3 * 21 + 10})
+    chief, other = train_together(tmp_path, data, killed={1: 3 * 21 + 10})
     assert other[0] == -signal.SIGKILL
     assert chief[0] == 2
-    assert "worker 1 at 10.213.77.2:9400 has gone or hangs" in chief[2]
+    assert f"worker 1 at {WORKERS[1]} has gone or hangs" in chief[2]
     assert "The same commands go on from there" in chief[2]
     assert chief[2].count("\n") == 1
     assert list(runs.numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3]
-    chief, other = train_together(networks, tmp_path, data, killed={0: 7})
+    chief, other = train_together(tmp_path, data, killed={0: 7})
     assert (chief[0], other[0]) == (-signal.SIGKILL, 2)
-    assert "worker 0 at 10.213.77.1:9400 has gone or hangs" in other[2]
+    assert f"worker 0 at {WORKERS[0]} has gone or hangs" in other[2]
     assert other[2].count("\n") == 1
-    chief, other = train_together(networks, tmp_path, data, killed={0: 32, 1: 32})
+    chief, other = train_together(tmp_path, data, killed={0: 32, 1: 32})
     assert (chief[0], other[0]) == (-signal.SIGKILL, -signal.SIGKILL)
     assert list(runs.numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3, 4]
     shutil.rmtree(tmp_path / "1")  # only the chief's folder counts
-    for status, _, error in train_together(networks, tmp_path, data):
+    for status, _, error in train_together(tmp_path, data):
         assert (status, error) == (0, "")
     path = Path("0", "model", f"epoch-{EPOCHS:04d}.keras")
     assert read_bits(tmp_path / path) == read_bits(finished / path)
