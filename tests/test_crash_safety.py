@@ -79,7 +79,7 @@ def result(folder: Path) -> dict[str, object]:
     for path in (folder / "model").iterdir():
         if path.suffix == ".keras":
             files[path.name] = read_bits(path), runs.metrics(path) | {"seconds": 0}
-        else:
+        elif path.suffix == ".json":
             files[path.name] = json.loads(path.read_text(encoding="utf-8"))
     return files
 

@@ -65,7 +65,7 @@ def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_a_run_leaves_checkpoints_log_and_picture(finished: Path) -> None:
     names = ["best.keras", "epoch-0003.keras", LAST]
     names += ["match_model.json", "reference.json", "settings.json", "vocabulary.json"]
-    assert sorted(path.name for path in (finished / MODEL).iterdir()) == names
+    assert sorted(path.name for path in (finished / MODEL).glob("[!.]*")) == names
     log = read_log(finished / LOGS)
     assert [row["epoch"] for row in log] == ["1", "2", "3", "4", "5", "6"]
     assert float(log[-1]["loss"]) < float(log[0]["loss"])
@@ -137,12 +137,12 @@ def test_a_refused_run_names_the_reason_in_one_line_and_changes_nothing(
     copied: Path, flags: list[str], messages: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree("data", "fewer", ignore=shutil.ignore_patterns("piece5.mid"))
-    before = sorted((path, path.stat().st_mtime_ns) for path in copied.rglob("*/*"))
+    before = sorted((path, path.stat().st_mtime_ns) for path in copied.rglob("*/[!.]*"))
     assert run("--epochs=9", *flags) == 2
     error = capsys.readouterr().err
     assert [message for message in messages if message not in error] == []
     assert error.count("\n") == 1
-    assert sorted((path, path.stat().st_mtime_ns) for path in copied.rglob("*/*")) == before
+    assert sorted((path, path.stat().st_mtime_ns) for path in copied.rglob("*/[!.]*")) == before
 
 
 def test_fresh_archives_the_old_run_whatever_its_format(copied: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_full_disk_is_noticed_before_the_first_epoch(copied: Path) -> None:
     message = "train.py: cannot write new/settings.json (File too large); all files written before"
     assert done.stderr.endswith(f"{message} are intact\n")
     assert "TensorFlow" not in done.stdout
-    assert not list((copied / "new").iterdir())
+    assert not list((copied / "new").glob("[!.]*"))
 
 
 def test_damaged_files_of_a_run_are_written_again(
@@ -289,7 +289,7 @@ def test_two_runs_share_no_folder(copied: Path, capsys: pytest.CaptureFixture[st
     for flag, name in ("--log-dir=another", MODEL), ("--model-dir=another", LOGS):
         with exclusive_lock(copied / name):
             assert run("--epochs=9", flag) == 2
-        assert f"another training is writing to {copied / name}" in capsys.readouterr().err
+        assert f"another process is writing to {copied / name}" in capsys.readouterr().err
 
 
 def test_classic_changes_the_defaults_and_no_flag() -> None:
