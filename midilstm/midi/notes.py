@@ -19,6 +19,8 @@ from midilstm.midi.score import DRUMS, MAX_QUARTERS, MidiError, Note, Score
 NOTE_ON, NOTE_OFF = Voice.NOTE_ON, Voice.NOTE_OFF
 PROGRAM, CONTROLLER = Voice.PROGRAM_CHANGE, Voice.CONTROLLER_CHANGE
 SOUND_OFF, NOTES_OFF = Mode.ALL_SOUND_OFF, Mode.ALL_NOTES_OFF
+RESET_CONTROLLERS = Mode.RESET_ALL_CONTROLLERS
+MODES = (SOUND_OFF, NOTES_OFF, RESET_CONTROLLERS)
 SYSTEM = SysExEvents.F0_SYSEX_EVENT
 BANK, PEDAL = 0, 64  # controllers
 DRUM_BANKS = (120, 127)  # those of General MIDI 2 and of XG
@@ -32,6 +34,14 @@ SHARED_KEY_LENGTHS = 8
 GS_PART = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
 GS_CHANNELS = (DRUM_CHANNEL, *range(DRUM_CHANNEL), *range(DRUM_CHANNEL + 1, 16))
 XG_PART = re.compile(rb"\x43[\x10-\x1f]\x4c\x08([\x00-\x0f])\x07(.)", re.DOTALL)
+# GM and GM2 System On, GS Reset and System Mode Set, XG System On and All Parameter Reset.
+RESETS = re.compile(
+    rb"\x7e.\x09[\x01\x03]"
+    rb"|\x41.\x42\x12(\x40\0\x7f\0|\0\0\x7f[\0\x01])"
+    rb"|\x43[\x10-\x1f]\x4c\0\0[\x7e\x7f]\0",
+    re.DOTALL,
+)
+DRUM_PART, RESET = "drum part", "reset"  # kinds of events that such messages are
 
 
 class KeyEvent(NamedTuple):
@@ -43,11 +53,11 @@ class KeyEvent(NamedTuple):
 
 
 class ChannelEvent(NamedTuple):
-    """An event of a channel: `order` is 2 * tick, or 2 * tick + 1 for what comes after settings."""
+    """An event of a channel; RESET is one of all channels of its port."""
 
-    order: int
+    order: int  # 3 * tick, plus 0 for RESET, 1 for a setting, 2 for what comes after settings
     channel: int  # 16 * port + MIDI channel, counted from 0
-    kind: Any  # music21's enum member
+    kind: Any  # music21's enum member, DRUM_PART or RESET
     key: int  # pitch, program or controller
     value: int
     track: int
@@ -65,7 +75,12 @@ def decode_events(
     events = _order_events(tracks, tempos, time_signatures)
     channels = {n: _Channel(n, n % 16 == DRUM_CHANNEL) for n in {event.channel for event in events}}
     for event in events:
-        channels[event.channel].update(event)
+        if event.kind is RESET:
+            for channel in range(event.channel, event.channel + 16):
+                if channel in channels:
+                    channels[channel].reset(event.order // 3)
+        else:
+            channels[event.channel].update(event)
     for state in channels.values():
         state.end_notes()
     score = Score(
@@ -91,8 +106,9 @@ def _order_events(
 ) -> list[ChannelEvent]:
     """Return the channel events of all tracks in the order in which they take effect.
 
-    At one tick, settings of a channel come before the notes of all tracks, unless they follow a
-    note of that tick in their own track. Tempos and time signatures are added to the arguments.
+    At one tick, resets come first, then settings, then the notes of all tracks. But settings that
+    follow a note of that tick in their own track come after it. Tempos and time signatures are
+    added to the arguments.
     """
     ordered = []
     for track, events in enumerate(tracks):
@@ -103,9 +119,9 @@ def _order_events(
             if kind is NOTE_ON or kind is NOTE_OFF:
                 kind, note_tick = NOTE_ON if kind is NOTE_ON and value else NOTE_OFF, tick
                 value = min(value, 127)
-                ordered.append(ChannelEvent(2 * tick + 1, channel, kind, data, value, track))
-            elif kind is PROGRAM or kind is CONTROLLER or kind in (SOUND_OFF, NOTES_OFF):
-                order = 2 * tick + (note_tick == tick)
+                ordered.append(ChannelEvent(3 * tick + 2, channel, kind, data, value, track))
+            elif kind is PROGRAM or kind is CONTROLLER or kind in MODES:
+                order = 3 * tick + (2 if note_tick == tick else 1)
                 ordered.append(ChannelEvent(order, channel, kind, data, value, track))
             elif kind is MetaEvents.MIDI_PORT and data:
                 port = data[0]
@@ -113,9 +129,11 @@ def _order_events(
                 tempos[tick] = 60_000_000 / int.from_bytes(data[:3])
             elif kind is MetaEvents.TIME_SIGNATURE and len(data) > 1 and data[0]:
                 time_signatures[tick] = data[0], 1 << min(data[1], 7)
+            elif kind is SYSTEM and RESETS.match(data):
+                ordered.append(ChannelEvent(3 * tick, 16 * port, RESET, 0, 0, track))
             elif kind is SYSTEM and (part := _drum_part(data)):
                 channel, is_drum = 16 * port + part[0], part[1]
-                ordered.append(ChannelEvent(2 * tick, channel, kind, 0, is_drum, track))
+                ordered.append(ChannelEvent(3 * tick + 1, channel, DRUM_PART, 0, is_drum, track))
     ordered.sort(key=itemgetter(0))
     return ordered
 
@@ -147,7 +165,7 @@ class _Channel:
     def update(self, event: ChannelEvent) -> None:
         """Apply the next event."""
         order, _, kind, key, value, track = event
-        tick = order // 2
+        tick = order // 3
         if kind is NOTE_ON:
             self.last_track[key] = track
             # If two tracks set a program at one tick, each one's notes have its own.
@@ -164,15 +182,29 @@ class _Channel:
         elif kind is PROGRAM:
             self.program = tick, DRUMS if self.bank in DRUM_BANKS else key
             self.track_programs[track] = self.program
-        elif kind is SYSTEM:
+        elif kind is DRUM_PART:
             self.is_drum = bool(value)
         elif kind is SOUND_OFF or kind is NOTES_OFF:
             self.end_notes(tick)
             if kind is SOUND_OFF and len(self.pedal) % 2:
                 self.pedal += tick, tick  # up and down again: sustained notes end, too
+        elif kind is RESET_CONTROLLERS:
+            self.lift_pedal(tick)
         elif kind is CONTROLLER and key == BANK:
             self.bank = value
         elif kind is CONTROLLER and key == PEDAL and (value >= 64) != len(self.pedal) % 2:
+            self.pedal.append(tick)
+
+    def reset(self, tick: int) -> None:
+        """Lift the pedal, and return to the piano, or on channel 10 to drums."""
+        self.lift_pedal(tick)
+        self.is_drum = self.channel % 16 == DRUM_CHANNEL
+        self.bank, self.program = 0, (tick, 0)
+        self.track_programs.clear()
+
+    def lift_pedal(self, tick: int) -> None:
+        """Release the pedal where it is down."""
+        if len(self.pedal) % 2:
             self.pedal.append(tick)
 
     def end_notes(self, tick: int | None = None) -> None:

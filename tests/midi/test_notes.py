@@ -133,6 +133,39 @@ a pedal that stays down:
 a pedal under drums: pretty_midi symusic
     0 control 64 127@9, 0-100 38@9, 200 control 64 0@9
     = 0-100 38 -1
+controller 121 under the pedal, which sets no program:
+    0 program 40, 0 control 64 127, 0-100 60, 200 control 121 0, 300-400 67, 450 control 64 0
+    = 0-200 60 40, 300-400 67 40
+controller 121 of another channel:
+    0 control 64 127, 0-100 60, 200 control 121 0@1, 300 control 64 0
+    = 0-300 60
+controller 121, and the pedal down again:
+    0 control 64 127, 0-100 60, 200 control 121 0, 200 control 64 127, 200-300 64, 400 control 64 0
+    = 0-200 60, 200-400 64
+GM System On under the pedal, from another track:
+    0 program 40, 0 control 64 127, 0-100 60, 300-400 67 / 200 f0 05 7e 7f 09 01 f7
+    = 0-200 60 40, 300-400 67
+GS Reset under the pedal, and a program at once:
+    0 control 64 127, 0-100 60, 200 program 40, 300-400 67
+        / 200 f0 0a 41 10 42 12 40 00 7f 00 41 f7
+    = 0-200 60, 300-400 67 40
+XG System On after a drum bank:
+    0 control 0 127, 0 program 1, 0-100 38, 200 f0 08 43 10 4c 00 00 7e 00 f7, 200-300 60
+    = 0-100 38 -1, 200-300 60
+GS Reset after drum parts:
+    0 f0 0a 41 10 42 12 40 11 15 02 0a f7, 0 f0 0a 41 10 42 12 40 10 15 00 0a f7,
+        0-100 38, 0-100 60@9, 200 f0 0a 41 10 42 12 40 00 7f 00 41 f7, 200-300 60, 200-300 38@9
+    = 0-100 38 -1, 0-100 60, 200-300 38 -1, 200-300 60
+GS Reset before drum parts, at once:
+    0 f0 0a 41 10 42 12 40 00 7f 00 41 f7, 0 f0 0a 41 10 42 12 40 11 15 02 0a f7, 0-100 38
+    = 0-100 38 -1
+a reset of another port:
+    0 port 0, 0 program 40, 0 control 64 127, 0-100 60, 300 control 64 0
+        / 0 port 1, 200 f0 05 7e 7f 09 01 f7
+    = 0-300 60 40
+a message that resets nothing:
+    0 program 40, 0 control 64 127, 0-100 60, 200 f0 05 7e 7f 09 02 f7, 300 control 64 0
+    = 0-300 60 40
 all sound off under the pedal:
     0 control 64 127, 0-100 60, 200 control 120 0, 300 control 64 0
     = 0-200 60
