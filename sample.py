@@ -104,11 +104,17 @@ def make_ranker(
 
     from midilstm.evaluation import copying, ranking
 
-    ranges = ranking.reference_for(model)
+    dataset = copying.load_training_music(config.data_dir, model)
+    ranges = ranking.reference_for(model, dataset)
+    if not dataset:
+        warn(
+            f"--best cannot find copies, because {config.data_dir} does not hold the music that "
+            "the model was trained on (--data-dir)"
+        )
 
     def rank(pieces: Mapping[int, GeneratedPiece]) -> dict[int, Ranking]:
         ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
-        copied = copying.copied_lengths(config.data_dir, model, list(ids.values()))
+        copied = copying.copied_lengths(dataset, model.vocabulary, list(ids.values()))
         rankings = ranking.rank_pieces(ids, model, ranges, copied)
         return ranking.select_best(rankings, config.best or 1)
 

@@ -115,7 +115,7 @@ def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
     if config.memory:
         training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
         fit_match_model(model_dir, training, held_out, settings.data.seed)
-        write_reference(model_dir, [*held_out, *training])
+        write_reference(model_dir, dataset)
     length = "--bars=16" if dataset.vocabulary.encoding.keeps_rhythm else "--chars=100"
     words = ["python", "sample.py", length]
     words += [] if model_dir == TrainConfig().model_dir else [f"--model-dir={model_dir}"]

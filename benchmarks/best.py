@@ -43,9 +43,9 @@ def compare_best(
     length = length or piece_sets.typical_length(dataset)
     pieces = draw(model, {}, count, length)
     by_seed = dict(enumerate(pieces.values()))
-    matches = copying.find_long_copies(list(pieces.values()), dataset, model.vocabulary)
-    copied = [match.length if match else 0 for match in matches]
-    rankings = ranking.rank_pieces(by_seed, model, ranking.reference_for(model), copied)
+    copied = copying.copied_lengths(dataset, model.vocabulary, list(pieces.values()))
+    ranges = ranking.reference_for(model, dataset)
+    rankings = ranking.rank_pieces(by_seed, model, ranges, copied)
     n_inside = sum(not ranked.reasons for ranked in rankings.values())
     print(f"{name}: {n_inside} of {count} within the reference ranges")
     names, index = list(pieces), copying.TrainingIndex(dataset.training, model.vocabulary)

@@ -26,7 +26,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 if TYPE_CHECKING:
     from benchmarks.fuzz_targets import Target
 
-NAMES = ("midi", "vocabulary", "settings", "metadata", "match-model", "keras")
+NAMES = (
+    "midi",
+    "vocabulary",
+    "settings",
+    "metadata",
+    "match-model",
+    "copies",
+    "reference",
+    "keras",
+)
 SECONDS, MEGABYTES = 20, 2048  # limits of one input
 WORDS = ("[", "]", "{", "}", ",", ":", "null", "true", "-1", "1e999", "NaN", "0.5", "[[[[", '""')
 

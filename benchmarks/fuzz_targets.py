@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from midilstm import checkpoint, midi, model_dir, tokenizers
+from midilstm import checkpoint, copies, midi, model_dir, tokenizers
 from midilstm.config import DataConfig, ModelConfig, SamplingConfig, TrainConfig
+from midilstm.evaluation import ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model, metadata, network
 from midilstm.generation.loaded_model import FittedOn
@@ -44,6 +46,10 @@ METADATA = to_json(SamplingConfig(chars=9, seed=1)) | {
 }
 FITTED_ON = FittedOn(checkpoint="best", weights_sha256="0", pieces=1, tokens=2, seed=0)
 MATCH_MODEL = {"weights": WEIGHTS, "fitted_on": to_json(FITTED_ON)}
+COPY = copies.Copy("0" * 64, "a.mid", -2, 9, (1.0, 2.5), (copies.NoteSpan(0.0, 1.5, 60, 80, -1),))
+COPIES = json.loads(json.dumps({"copies": {"b.mid": vars(COPY)}}))
+METRICS = dict.fromkeys(ranking.METRICS, 1.0)
+REFERENCE = {"ranges": {"ab": {"64": {x: to_json(ranking.Range(0, 1, 2)) for x in METRICS}}}}
 LAYERS = {"embedding": "embedding", "lstm": "lstm_1", "dense": "next_token"}  # by HDF5 group
 NOTES_TOKENS = ["C4", "0.4.7"]
 REMI_TOKENS = ["Bar_None", "TimeSig_4/4", "Position_0", "Tempo_120.0", "Program_0"]
@@ -109,6 +115,19 @@ def read_vocabulary(path: Path) -> None:
 def read_settings(path: Path) -> None:
     """Read settings and compare them with those of another run."""
     model_dir.check_same_run(path.parent, model_dir.load_settings(path.parent), RUN)
+
+
+def read_copies(path: Path) -> None:
+    """Read a report of copies."""
+    copies.load_copies(path.parent)
+
+
+def read_reference(path: Path) -> None:
+    """Read reference ranges and score a piece by them."""
+    for ranges in filter(None, ranking.read_reference(path).values()):
+        body = ranking.score(METRICS, 64, ranges).to_json()
+        if not math.isfinite(body["score"]):
+            raise ArithmeticError(body)
 
 
 def read_checkpoint(path: Path) -> None:
@@ -222,6 +241,8 @@ TARGETS = {
     "settings": json_target(read_settings, model_dir.SETTINGS, SETTINGS),
     "metadata": json_target(metadata.read_metadata, "piece.json", METADATA),
     "match-model": json_target(loaded_model.read_match_model, model_dir.MATCH_MODEL, MATCH_MODEL),
+    "copies": json_target(read_copies, copies.FILE, COPIES),
+    "reference": json_target(read_reference, model_dir.REFERENCE, REFERENCE),
     "keras": Target(
         read_checkpoint,
         "best.keras",

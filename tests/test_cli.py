@@ -30,6 +30,11 @@ def test_every_script_takes_the_same_seeds(script: ModuleType) -> None:
             script.parse_args([f"--seed={text}"])
 
 
+@pytest.mark.parametrize("flag", ["--data-dir=music", "--no-transpose", "--encoding=tsd"])
+def test_preprocess_and_train_read_the_same_dataset(flag: str) -> None:
+    assert preprocess.parse_args([flag]).data == train.parse_args([flag]).data
+
+
 @pytest.mark.parametrize(
     "flag", ["--jobs=0", "--jobs=99999", "--bpe=1000000000", "--max-file-seconds=1e300"]
 )

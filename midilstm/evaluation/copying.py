@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from midilstm.copies import MAX_NOTES, MAX_SECONDS, Copy, NoteSpan, save_copies
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.evaluation.piece_sets import Pieces, load_music
-from midilstm.fileio import InputError, printable, warn
+from midilstm.fileio import InputError, printable
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.model_dir import load_settings
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -198,24 +199,25 @@ def find_long_copies(
     return [match if match.length >= max(MIN_COPY, usual + 1) else None for match in matches]
 
 
-def copied_lengths(
-    data_dir: Path, model: LoadedModel, pieces: Sequence[np.ndarray]
-) -> list[int | None]:
-    """Return the length of each piece's long copy of the model's training data, 0 for none.
-
-    It is None for each piece, with a warning, where the folder does not hold that data.
-    """
+def load_training_music(data_dir: Path, model: LoadedModel) -> Dataset | None:
+    """Return the dataset that a model was trained on; None where the folder does not hold it."""
     settings = load_settings(model.checkpoint_path.parent)
-    try:
+    with suppress(InputError):
         config = replace(settings.data, data_dir=data_dir)
-        dataset, _ = load_music(config, settings, model.vocabulary)
-    except InputError:
-        warn(
-            f"--best cannot find copies, because {data_dir} does not hold the music that the model "
-            "was trained on (--data-dir)"
-        )
+        return load_music(config, settings, model.vocabulary)[0]
+    return None
+
+
+def copied_lengths(
+    dataset: Dataset | None, vocabulary: Vocabulary, pieces: Sequence[np.ndarray]
+) -> list[int | None]:
+    """Return the length of each piece's long copy of a training piece, 0 for none.
+
+    It is None without a dataset.
+    """
+    if dataset is None:
         return [None] * len(pieces)
-    matches = find_long_copies(pieces, dataset, model.vocabulary)
+    matches = find_long_copies(pieces, dataset, vocabulary)
     return [match.length if match else 0 for match in matches]
 
 

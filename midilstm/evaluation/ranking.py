@@ -7,22 +7,28 @@ A piece outside of more ranges ranks lower; then, one that is farther from the m
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from midilstm import midi
+from midilstm.data.dataset import Dataset
 from midilstm.evaluation.likelihood import score_network
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel, open_model
 from midilstm.model_dir import REFERENCE
 from midilstm.repetition.match_model import MatchModel, bars_per_token
 from midilstm.repetition.metrics import longest_loop, repeat_lags
+from midilstm.schema import Config, from_json, setting, to_json
+from midilstm.tokenizers.base import TimedNote
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 
 class Metric(NamedTuple):
@@ -44,8 +50,26 @@ MIN_LENGTH, MIN_PIECES = 32, 5  # tokens of a reference piece, and pieces of tha
 MAX_TOKENS = 30_000  # of reference pieces, about
 MAX_DISTANCE = 9.0  # of a metric from its median
 QUANTILES = (0.05, 0.5, 0.95)
+
+quantile = partial(setting, 0.0, low=-1e7, high=1e7)
+
+
+@dataclass(frozen=True)
+class Range(Config):
+    """Where a metric of the reference pieces lies."""
+
+    low: float = quantile("5th percentile")
+    median: float = quantile("50th percentile")
+    high: float = quantile("95th percentile")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value that is not allowed or not in order."""
+        super().__post_init__()
+        if not self.low <= self.median <= self.high:
+            raise ValueError(f"{self.low}, {self.median} and {self.high} are not in order")
+
+
 Metrics = dict[str, float]
-Range = tuple[float, float, float]  # the quantiles: low, median, high
 Ranges = dict[int, dict[str, Range]]  # by length in tokens, by metric
 
 
@@ -62,8 +86,7 @@ def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Met
     """Return the metrics of a piece int [n] with the nats of its ids, float [n]."""
     vocabulary = model.vocabulary
     bars = np.array(bars_per_token(vocabulary))
-    notes = vocabulary.encoding.timed_notes([vocabulary.tokens[token_id] for token_id in ids])
-    pitches = [note.pitch for note in notes if note.program != midi.DRUMS] or [0]
+    pitches = [x.pitch for x in _notes(ids, vocabulary) if x.program != midi.DRUMS] or [0]
     lags = repeat_lags(ids, SPAN)
     return {
         "nll": float(nll.mean()),
@@ -71,6 +94,10 @@ def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Met
         "range": float(max(pitches) - min(pitches)),
         "longest_loop": float(longest_loop(ids, bars[ids].cumsum())),
     }
+
+
+def _notes(ids: np.ndarray, vocabulary: Vocabulary) -> list[TimedNote]:
+    return vocabulary.encoding.timed_notes([vocabulary.tokens[token_id] for token_id in ids])
 
 
 def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
@@ -83,7 +110,7 @@ def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
     while len(pairs := [pair for pair in pairs if len(pair[0]) >= length]) >= MIN_PIECES:
         rows = [compute_metrics(ids[:length], nll[:length], model) for ids, nll in pairs]
         columns = ((name, [row[name] for row in rows]) for name in METRICS)
-        ranges[length] = {name: tuple(np.quantile(x, QUANTILES).tolist()) for name, x in columns}
+        ranges[length] = {name: Range(*np.quantile(x, QUANTILES).tolist()) for name, x in columns}
         length *= 2
     return ranges
 
@@ -114,13 +141,13 @@ def score(metrics: Metrics, length: int, ranges: Ranges, copied: int | None = No
     nearest = min(ranges, key=lambda size: abs(np.log(size / length)))
     distances, reasons = [], []
     for name, (pattern, unit, is_low_good) in METRICS.items():
-        (low, median, high), value = ranges[nearest][name], metrics[name]
-        half = max(high - median if value > median else median - low, 1e-6)
+        usual, value = ranges[nearest][name], metrics[name]
+        half = usual.high - usual.median if value > usual.median else usual.median - usual.low
         if not is_low_good:
-            distances.append(min(abs(value - median) / half, MAX_DISTANCE))
-        if value > high or (value < low and not is_low_good):
-            usual = f"{low:{pattern}} to {high:{pattern}}"
-            reasons.append(f"{value:{pattern}} {unit}, where reference pieces have {usual}")
+            distances.append(min(abs(value - usual.median) / max(half, 1e-6), MAX_DISTANCE))
+        if value > usual.high or (value < usual.low and not is_low_good):
+            limits = f"{usual.low:{pattern}} to {usual.high:{pattern}}"
+            reasons.append(f"{value:{pattern}} {unit}, where reference pieces have {limits}")
     if copied:
         reasons.append(f"{copied} tokens in a row of a training piece")
     return Ranking(float(np.mean(distances)) + len(reasons), metrics, tuple(reasons), copied)
@@ -134,56 +161,87 @@ def rank_pieces(
 ) -> dict[int, Ranking]:
     """Return the rankings of pieces int [n] without ends, by seed, the best first.
 
-    `copied` has the length of each piece's long copy of a training piece, as in Ranking.
+    `copied` has the length of each piece's long copy of a training piece, as in Ranking. A piece
+    without a note is the last, with an infinite score; raise InputError where all are.
     """
-    nll = measure_pieces(list(pieces.values()), model)
-    rankings = {
-        seed: score(compute_metrics(ids, nats, model), len(ids), ranges, copy)
-        for (seed, ids), nats, copy in zip(pieces.items(), nll, copied, strict=True)
-    }
+    rankings = {seed: Ranking(math.inf, {}, ("no note",), None) for seed in pieces}
+    lengths = dict(zip(pieces, copied, strict=True))
+    with_notes = {seed: ids for seed, ids in pieces.items() if _notes(ids, model.vocabulary)}
+    if not with_notes:
+        raise InputError(f"none of the {len(pieces)} pieces has a note: draw longer ones")
+    nll = measure_pieces(list(with_notes.values()), model)
+    for (seed, ids), nats in zip(with_notes.items(), nll, strict=True):
+        rankings[seed] = score(compute_metrics(ids, nats, model), len(ids), ranges, lengths[seed])
     return dict(sorted(rankings.items(), key=lambda item: item[1].score))
 
 
 def select_best(rankings: Mapping[int, Ranking], count: int) -> dict[int, Ranking]:
-    """Return the first rankings; print why the other pieces are left out."""
-    for seed, ranking in [*rankings.items()][count:]:
-        reason = "; ".join(ranking.reasons) or "within the reference ranges, but less typical"
-        print(f"  left out --seed={seed}, score {ranking.score:.2f}: {reason}")
-    return dict([*rankings.items()][:count])
+    """Return the first rankings, of pieces with notes; print why the others are left out."""
+    best = [seed for seed, ranking in rankings.items() if ranking.score < math.inf][:count]
+    for seed, ranking in rankings.items():
+        if seed not in best:
+            reason = "; ".join(ranking.reasons) or "within the reference ranges, but less typical"
+            print(f"  left out --seed={seed}, score {ranking.score:.2f}: {reason}")
+    return {seed: rankings[seed] for seed in best}
 
 
-def reference_for(model: LoadedModel) -> Ranges:
-    """Return the reference ranges of a model's checkpoint; raise InputError if there are none."""
+def reference_for(model: LoadedModel, dataset: Dataset | None) -> Ranges:
+    """Return the reference ranges of a model's checkpoint, saved ones or those of its dataset.
+
+    Raise InputError where neither is there, or the dataset is too small.
+    """
     path = model.checkpoint_path.parent / REFERENCE
-    if ranges := read_reference(path, model.network.digest):
-        return ranges
-    raise InputError(
-        f"--best needs {path}, which train.py writes at its end, with ranges for "
-        f"{model.checkpoint_path.name}: run its train.py command again, on at least {MIN_PIECES} "
-        f"pieces of {MIN_LENGTH} tokens and without --no-memory"
-    )
+    ranges = read_reference(path).get(model.network.digest)
+    if ranges is None and dataset is None:
+        raise InputError(
+            f"--best needs the ranges of reference pieces, and {path} has none for "
+            f"{model.checkpoint_path.name}: give the folder of the music that the model was "
+            "trained on with --data-dir, or leave out --checkpoint"
+        )
+    if ranges is None and dataset:
+        ranges = reference_ranges(model, dataset)
+    if not ranges:
+        raise InputError(
+            f"--best needs a model of at least {MIN_PIECES} pieces of {MIN_LENGTH} tokens"
+        )
+    return ranges
 
 
-def write_reference(model_dir: Path, pieces: Sequence[np.ndarray]) -> None:
-    """Write the ranges of pieces with their ends, unless the file has those of the checkpoint."""
-    model, path, known = open_model(model_dir, None), model_dir / REFERENCE, None
+def reference_ranges(model: LoadedModel, dataset: Dataset) -> Ranges:
+    """Return the ranges of pieces of a model's dataset."""
+    pieces = [*dataset.held_out.values(), *dataset.training.values()]
+    order = np.random.default_rng(0).permutation(len(pieces))
+    return measure_ranges([pieces[index][:-1] for index in order], model)
+
+
+def write_reference(model_dir: Path, dataset: Dataset) -> None:
+    """Write the ranges for the best and the latest checkpoint, unless the file has them."""
+    path, known, ranges = model_dir / REFERENCE, dict[str, Ranges](), dict[str, Ranges]()
     with suppress(InputError):  # a damaged file is replaced
-        known = read_reference(path, model.network.digest)
-    if known is None:
-        order = np.random.default_rng(0).permutation(len(pieces))
-        ranges = measure_ranges([pieces[index][:-1] for index in order], model)
-        body = {"weights_sha256": model.network.digest, "ranges": ranges}
-        write_atomically(path, json.dumps(body, indent=1) + "\n")
+        known = read_reference(path)
+    for which in (None, "latest"):
+        model = open_model(model_dir, which)
+        digest = model.network.digest
+        if digest not in ranges:
+            ranges[digest] = known[digest] if digest in known else reference_ranges(model, dataset)
+    if ranges != known:
+        body = {
+            digest: {
+                length: {name: to_json(usual) for name, usual in row.items()}
+                for length, row in rows.items()
+            }
+            for digest, rows in ranges.items()
+        }
+        write_atomically(path, json.dumps({"ranges": body}, indent=1) + "\n")
 
 
-def read_reference(path: Path, digest: str) -> Ranges | None:
-    """Read the ranges of the network with this digest; return None if there are none."""
+def read_reference(path: Path) -> dict[str, Ranges]:
+    """Read the ranges by digest of the weights; {} where there is no file."""
     try:
-        body = read_json(path, 2**16)
-        ranges = _parse_ranges(body["ranges"])
-        return ranges if body["weights_sha256"] == digest else None
+        body = read_json(path, 2**18)["ranges"]
+        return {digest: _parse_ranges(lengths) for digest, lengths in body.items()}
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
             f"{path} does not hold ranges that train.py measured ({error}); remove it, and the "
@@ -191,17 +249,12 @@ def read_reference(path: Path, digest: str) -> Ranges | None:
         ) from error
 
 
-def _parse_ranges(lengths: Mapping[str, Mapping[str, Any]]) -> Ranges:
+def _parse_ranges(lengths: Mapping[str, Mapping[str, object]]) -> Ranges:
     """Return the ranges of the JSON; raise ValueError, TypeError or KeyError for other values."""
-    ranges: Ranges = {}
-    for key, row in lengths.items():
-        if not re.fullmatch("[1-9][0-9]{0,6}", key):
-            raise ValueError(f"{key[:40]!r} is not a length in tokens")
-        ranges[int(key)] = {}
-        for name in METRICS:
-            low, median, high = row[name]
-            is_number = all(type(x) in (int, float) for x in (low, median, high))
-            if not is_number or not -np.inf < low <= median <= high < np.inf:
-                raise ValueError(f"{row[name]} is not a valid range of {name}"[:200])
-            ranges[int(key)][name] = low, median, high
-    return ranges
+    for length in lengths:
+        if not re.fullmatch("[1-9][0-9]{0,6}", length):
+            raise ValueError(f"{length[:40]!r} is not a length in tokens")
+    return {
+        int(length): {name: from_json(Range, row[name]) for name in METRICS}
+        for length, row in lengths.items()
+    }

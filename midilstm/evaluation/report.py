@@ -86,7 +86,7 @@ def summarize_copying(stats: CopyStats) -> str:
     """
     share = stats.generated.grams[COPY_LENGTH].transposed
     held_out = stats.held_out.grams[COPY_LENGTH].transposed if stats.held_out else Estimate()
-    text, longest = "it has not memorised training pieces", stats.generated.longest
+    text, longest = "it has not memorised training pieces", stats.generated.longest_transposed
     if share.value is not None:
         low = (share.interval or [share.value])[0]
         usual = held_out.interval[1] if held_out.interval else held_out.value or 0
@@ -97,6 +97,7 @@ def summarize_copying(stats: CopyStats) -> str:
         text += f" (held-out pieces: {held_out.value:.1%})"
     if longest.length:
         text += f", and its longest copy is {longest.length} tokens of {longest.piece}"
+        text += " in another key" if longest.semitones else ""
     return text
 
 

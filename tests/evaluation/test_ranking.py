@@ -9,18 +9,19 @@ import pytest
 from fake_network import SIZE, FakeNetwork
 
 from midilstm.evaluation import ranking
-from midilstm.evaluation.ranking import Ranges
+from midilstm.evaluation.ranking import Range, Ranges
 from midilstm.fileio import InputError
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
+from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 NETWORK: Any = FakeNetwork()
 WEIGHTS = MatchWeights(1.0, 1, -1, 0.5, 0.5, 0.1, 0, -0.1)
 VOCABULARY = Vocabulary((END, "C4", "D4", "E4", "F4", "G4", "0.4.7"))
 MODEL = LoadedModel(Path("best.keras"), NETWORK, VOCABULARY, match_weights=WEIGHTS)
-RANGES: Ranges = {
+ROWS: dict[int, dict[str, tuple[float, float, float]]] = {
     64: {"nll": (1, 2, 4), "repetition": (0, 0, 0), "range": (5, 9, 12), "longest_loop": (0, 0, 6)},
     512: {
         "nll": (0, 1, 3),
@@ -29,6 +30,11 @@ RANGES: Ranges = {
         "longest_loop": (0, 0, 0),
     },
 }
+RANGES: Ranges = {
+    length: {name: Range(*quantiles) for name, quantiles in row.items()}
+    for length, row in ROWS.items()
+}
+SAVED = {"nll": {"low": 1.0, "median": 2.0, "high": 4.0}}
 TYPICAL = {"nll": 2.0, "repetition": 0.0, "range": 9.0, "longest_loop": 0.0}
 
 
@@ -44,7 +50,7 @@ def test_the_metrics_of_a_piece() -> None:
     assert metrics == {"nll": 1.5, "repetition": repetition, "range": 7, "longest_loop": 24}
 
 
-def test_ranges_are_quantiles_at_each_length_that_enough_pieces_have(tmp_path: Path) -> None:
+def test_ranges_are_quantiles_at_each_length_that_enough_pieces_have() -> None:
     pieces = [piece(seed) for seed in range(30)]
     ranges = ranking.measure_ranges(pieces, MODEL)
     assert [*ranges] == [32, 64]  # only two pieces have 128 tokens
@@ -53,14 +59,9 @@ def test_ranges_are_quantiles_at_each_length_that_enough_pieces_have(tmp_path: P
         for ids, nll in zip(pieces, ranking.measure_pieces(pieces, MODEL), strict=True)
     ]
     for name in ranking.METRICS:
-        low, median, high = ranges[64][name]
-        values = [row[name] for row in rows]
-        assert min(values) <= low <= np.median(values) == median <= high <= max(values)
-    path = tmp_path / "reference.json"
-    path.write_text(json.dumps({"weights_sha256": "x", "ranges": ranges}))
-    assert ranking.read_reference(path, "x") == ranges
-    assert ranking.read_reference(path, "another network") is None
-    assert ranking.read_reference(tmp_path / "missing.json", "x") is None
+        usual, values = ranges[64][name], [row[name] for row in rows]
+        assert min(values) <= usual.low <= np.median(values) == usual.median
+        assert usual.median <= usual.high <= max(values)
     assert ranking.measure_ranges(pieces[:4], MODEL) == {}
 
 
@@ -104,22 +105,48 @@ def test_pieces_are_compared_with_the_range_at_the_nearest_length() -> None:
     assert len(ranking.score(TYPICAL, 400, RANGES).reasons) == 1  # long, without any repetition
 
 
+def test_pieces_without_a_note_are_never_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = ("Pitch_64", "Pitch_67", "Velocity_63", "Duration_0.6.12", "TimeShift_0.6.12")
+    model = LoadedModel(Path(), NETWORK, Vocabulary((END, "Program_0", *tokens), "tsd"))
+    silent = {1: np.array([], int), 2: np.array([6] * 64), 3: np.array([1, 6, 2, 3])}
+    pieces = {**silent, 4: np.array([2, 4, 5, 6] * 9)}
+    rankings = ranking.rank_pieces(pieces, model, RANGES, [None] * 4)
+    assert [*rankings] == [4, 1, 2, 3]
+    assert [*ranking.select_best(rankings, 2)] == [4]
+    assert capsys.readouterr().out.count("score inf: no note") == 3
+    with pytest.raises(InputError, match="none of the 3 pieces has a note"):
+        ranking.rank_pieces(silent, model, RANGES, [None] * 3)
+
+
+def test_ranges_are_read_back(tmp_path: Path) -> None:
+    saved = {name: to_json(usual) for name, usual in RANGES[64].items()}
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"ranges": {"x": {"64": saved}, "y": {}}}))
+    assert ranking.read_reference(path) == {"x": {64: RANGES[64]}, "y": {}}
+    assert ranking.read_reference(tmp_path / "missing.json") == {}
+
+
 @pytest.mark.parametrize(
     "ranges",
     [
-        *([], {"64": {}}, {"x": RANGES[64]}, {"-1": RANGES[64]}, {"0": RANGES[64]}),
-        *({"٣": RANGES[64]}, {"9" * 8: RANGES[64]}),
+        *([], {"64": {}}, {"x": SAVED}, {"-1": SAVED}, {"0": SAVED}, {"٣": SAVED}),
+        *({"9" * 8: SAVED}, {"9" * 400: SAVED}),
         *(
-            {"64": {**RANGES[64], "nll": row}}
-            for row in ([1, 2], [3, 2, 1], "abc", [1, "x", 2], [1, True, 2], [1, 2, 1e999])
+            {"64": {**SAVED, "nll": usual}}
+            for usual in ("123", ["1", "2", "3"], [1, 2, 3], {"low": 1}, {"x" * 9000: 1}, None)
         ),
-        {"64": {**RANGES[64], "nll": [1, float("nan"), 2]}},
+        *(
+            {"64": {**SAVED, "nll": {"low": 1, "median": 2, "high": high}}}
+            for high in (1.5, "3", True, None, [3], 1e8, 1e999, 10**400, float("nan"))
+        ),
     ],
-    ids=lambda ranges: str(ranges)[:50],
+    ids=range(23),
 )
 def test_damaged_ranges_are_refused_in_one_sentence(ranges: Any, tmp_path: Path) -> None:
     path = tmp_path / "reference.json"
-    path.write_text(json.dumps({"weights_sha256": "x", "ranges": ranges}))
-    with pytest.raises(InputError, match=r"reference\.json does not hold ranges") as error:
-        ranking.read_reference(path, "x")
-    assert "\n" not in str(error.value)
+    for body in ({"ranges": {"x": ranges}}, {"ranges": ranges} if ranges == [] else [ranges]):
+        path.write_text(json.dumps(body))
+        with pytest.raises(InputError, match=r"reference\.json does not hold ranges") as error:
+            ranking.read_reference(path)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 500

@@ -127,7 +127,7 @@ def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str
         ("--key=H minor", "not a key that music21 knows"),
         ("--chords=C X", "X in --chords is not a chord"),
         ("--instruments=piano", "it knows no instruments"),
-        ("--best=1", "run its train.py command again"),
+        ("--best=1", "has none for epoch-0002.keras: give the folder of the music"),
         ("--memory=1.5", "--memory=1.5 needs a match model"),
         ("--instrument=kazoo", "try violin"),
     ],
@@ -138,12 +138,16 @@ def test_what_the_model_cannot_follow_is_refused(
     assert message in refusal(capsys, flag)
 
 
+def dataset_of(training: dict[str, np.ndarray]) -> Dataset:
+    return Dataset(Vocabulary(TOKENS), training, {}, ReadReport(), {})
+
+
 def test_best_keeps_the_best_pieces_and_explains_the_others(
     model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
-    reference = [np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for _ in range(8)]
-    ranking.write_reference(model_dir, reference)
+    reference = {str(n): np.append(np.tile(rng.integers(1, 5, 20), 4), 0) for n in range(8)}
+    ranking.write_reference(model_dir, dataset_of(reference))
     flags = ["--chars=80", "--seed=5", "--count=6"]
     pieces = {piece["seed"]: midi_bytes(piece) for piece in run(*flags)}
     capsys.readouterr()
@@ -167,9 +171,29 @@ def test_best_counts_long_copies_against_a_piece(
     copied_ids = vocabulary.ids_of(run(*flags)[0]["tokens"])[20:60]
     training = {"a.mid": np.append(copied_ids, 0)}
     training |= {f"{n}.mid": np.append(np.arange(n, n + 40) % 4 + 1, 0) for n in range(1, 8)}
-    dataset = Dataset(vocabulary, training, {}, ReadReport(), {})
+    dataset = dataset_of(training)
     monkeypatch.setattr(copying, "load_music", lambda *_, **__: (dataset, []))
-    ranking.write_reference(model_dir, list(training.values()))
+    ranking.write_reference(model_dir, dataset)
     copied = run(*flags, "--best=2", "--data-dir=music")[0]["ranking"]
     assert copied["copied"] >= 40
     assert f"{copied['copied']} tokens in a row of a training piece" in copied["reasons"]
+
+
+def test_best_ranks_the_pieces_of_each_checkpoint_of_a_run(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--chars=80", "--count=2", "--best=1"]
+    dataset = dataset_of({f"{n}.mid": np.append(np.arange(n, n + 40) % 4 + 1, 0) for n in range(8)})
+    (model_dir / "best.keras").symlink_to(model_dir / "epoch-0001.keras")
+    ranking.write_reference(model_dir, dataset)
+    assert len(ranking.read_reference(model_dir / "reference.json")) == 2
+    for which in ("best", "latest", "1", "2"):  # all of two epochs
+        assert "ranking" in run(*flags, f"--checkpoint={which}")[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(ranking, "measure_ranges", None)  # nothing is measured twice
+        ranking.write_reference(model_dir, dataset)
+    (model_dir / "reference.json").unlink()
+    capsys.readouterr()
+    assert "give the folder of the music" in refusal(capsys, *flags)
+    monkeypatch.setattr(copying, "load_music", lambda *_, **__: (dataset, []))
+    assert "ranking" in run(*flags, "--checkpoint=2")[0]
