@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from midilstm.data.dataset import Dataset
-    from midilstm.model_dir import RunSettings
+    from midilstm.run_settings import RunSettings
     from midilstm.training.log import TrainingLog
 
 
@@ -65,19 +65,25 @@ def train(config: RunConfig) -> None:
     cli.use_one_thread()  # in NumPy, which draws pieces; TensorFlow has threads of its own
     from midilstm.data import demo, report
     from midilstm.data.dataset import load_dataset
+    from midilstm.data.files import name_of
     from midilstm.fileio import exclusive_lock
-    from midilstm.model_dir import DatasetSummary, RunSettings
+    from midilstm.model_dir import skipped_files
+    from midilstm.run_settings import DatasetSummary, RunSettings
 
     data = config.data
     if config.train.demo:
         data = replace(data, data_dir=demo.write_demo(data.jobs, config.train.demo))
-    dataset = load_dataset(data)
+    # What a run left out when it began stays out, even if it could be read today.
+    skip = () if config.train.fresh else skipped_files(config.train.model_dir)
+    dataset = load_dataset(data, skip=skip)
     n_tokens = sum(map(len, dataset.training.values()))
     report.require_batch(n_tokens, config.train.batch_size, config.train.seq_length)
     print(report.summarize(dataset))
     summary = DatasetSummary(
         pieces=len(dataset.training) + len(dataset.held_out),
         held_out=tuple(sorted(dataset.held_out)),
+        files=tuple(f"{x[:16]} {name}" for name, x in sorted(dataset.hashes.items())),
+        skipped=tuple(name_of(path, data.data_dir) for path, _ in dataset.report.skipped),
         tokens=dataset.n_tokens,
         sha256=dataset.fingerprint(),
         vocabulary_size=len(dataset.vocabulary),

@@ -24,6 +24,7 @@ from midilstm.fileio import InputError
 from midilstm.generation import loaded_model, metadata, network
 from midilstm.generation.loaded_model import FittedOn
 from midilstm.repetition.match_model import MatchWeights
+from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -31,11 +32,11 @@ SIZES = ModelConfig(embedding_size=2, units=2, layers=1)
 VOCABULARY_SIZE = 3
 MAX_MESSAGE = 5000  # characters of an error message
 WEIGHTS = {field.name: 0.5 for field in fields(MatchWeights)}
-RUN = model_dir.RunSettings(
+RUN = RunSettings(
     model=SIZES,
     data=DataConfig(),
     train=TrainConfig(),
-    dataset=model_dir.DatasetSummary(
+    dataset=DatasetSummary(
         pieces=6, tokens=1366, held_out=("a.mid",), sha256="ab", vocabulary_size=VOCABULARY_SIZE
     ),
 )

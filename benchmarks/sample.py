@@ -58,6 +58,7 @@ def make_model(folder: Path, size: int) -> None:
     import model
     from midilstm import model_dir
     from midilstm.config import DataConfig, ModelConfig, TrainConfig
+    from midilstm.run_settings import DatasetSummary, RunSettings
     from midilstm.tokenizers.vocabulary import END, Vocabulary
 
     chords = (".".join(map(str, c)) for n in (3, 4) for c in combinations(range(12), n))
@@ -67,10 +68,8 @@ def make_model(folder: Path, size: int) -> None:
     config = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
     network = model.build_model(config, len(tokens), batch_size=1, sequence_length=1)
     network.save(folder / "epoch-0001.keras")
-    dataset = model_dir.DatasetSummary(vocabulary_size=len(tokens))
-    settings = model_dir.RunSettings(
-        model=config, data=DataConfig(), train=TrainConfig(), dataset=dataset
-    )
+    dataset = DatasetSummary(vocabulary_size=len(tokens))
+    settings = RunSettings(model=config, data=DataConfig(), train=TrainConfig(), dataset=dataset)
     model_dir.save_settings(folder, settings)
 
 

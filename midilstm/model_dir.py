@@ -8,78 +8,23 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from midilstm import checkpoint
-from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.fileio import InputError, open_regular, read_json, write_atomically
-from midilstm.schema import Config, from_json, setting, to_json
+from midilstm.run_settings import InitialCheckpoint, RunSettings, music_changes
 
 SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
 MATCH_MODEL, REFERENCE = "match_model.json", "reference.json"
 CHECKPOINTS = ("epoch-*.keras", "best.keras", "damaged-*.keras")
 FILES = (*CHECKPOINTS, VOCABULARY, SETTINGS, MATCH_MODEL, REFERENCE)
 MOVING = ".moving-"  # beginning of the name of an archive that is not complete
-FORMAT = 3  # of the folder; raised where tokens or settings change their meaning
-MAX_VOCABULARY = 2**18  # a larger network would not fit into memory beside it
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSummary(Config):
-    """What a run was trained on; `sha256` is the fingerprint of all ids, in order."""
-
-    pieces: int = setting(0, "all pieces", low=0, high=2**63)
-    held_out: tuple[str, ...] = setting((), "names of the held-out files")
-    tokens: int = setting(0, "ids of all pieces, ends included", low=0, high=2**63)
-    sha256: str = setting("-", "fingerprint")
-    vocabulary_size: int = setting(1, "tokens of the vocabulary", low=1, high=MAX_VOCABULARY)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitialCheckpoint(Config):
-    """The checkpoint of another run that a run started from."""
-
-    checkpoint: str = setting("-", "path of the file")
-    sha256: str = setting("-", "hash of the file")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What shapes a run: equal settings give equal weights."""
-
-    model: ModelConfig
-    data: DataConfig
-    train: TrainConfig
-    dataset: DatasetSummary
-    initial_checkpoint: InitialCheckpoint | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as settings.json holds them."""
-        start = self.initial_checkpoint
-        return {
-            "model": to_json(self.model),
-            "data": to_json(self.data),
-            "train": to_json(self.train),
-            "dataset": to_json(self.dataset),
-            "initial_checkpoint": None if start is None else to_json(start),
-        }
-
-    @staticmethod
-    def from_json(body: Mapping[str, Any]) -> RunSettings:
-        """Return the settings of a JSON object; raise ValueError or KeyError where it has none."""
-        start = body["initial_checkpoint"]
-        return RunSettings(
-            model=from_json(ModelConfig, body["model"]),
-            data=from_json(DataConfig, body["data"]),
-            train=from_json(TrainConfig, body["train"]),
-            dataset=from_json(DatasetSummary, body["dataset"]),
-            initial_checkpoint=None if start is None else from_json(InitialCheckpoint, start),
-        )
+FORMAT = 4  # of the folder; raised where tokens or settings change their meaning
 
 
 def checkpoint_path(model_dir: Path, epoch: int | str) -> Path:
@@ -208,17 +153,27 @@ def check_same_run(model_dir: Path, old: RunSettings, new: RunSettings) -> None:
         for name, value in now[part].items()
         if value != before[part][name]
     ]
-    if old.dataset != new.dataset and not differences:
-        differences = [
-            f"the music was {old.dataset.pieces:,} pieces with {old.dataset.tokens:,} tokens and "
-            f"is now {new.dataset.pieces:,} with {new.dataset.tokens:,}, or others of that size"
-        ]
     if differences:
         raise InputError(
             f"the run in {model_dir} was started with other settings: {'; '.join(differences)}. "
             "Give the same to go on, --fresh to move that run aside and start again, or another "
             "--model-dir"
         )
+    if old.dataset.sha256 != new.dataset.sha256:
+        raise InputError(
+            f"the run in {model_dir} was started with other music: "
+            f"{music_changes(old.dataset, new.dataset)}. Give the same to go on, --fresh to move "
+            f"that run aside and start again, or --model-dir=NEW --start-from={model_dir} to keep "
+            "what was learned"
+        )
+
+
+def skipped_files(model_dir: Path) -> tuple[str, ...]:
+    """Return the names of files that the run in a folder skipped; () where there is no run."""
+    with suppress(InputError):
+        if select_checkpoint(model_dir):
+            return load_settings(model_dir).dataset.skipped
+    return ()
 
 
 def initial_checkpoint(folder: Path, settings: RunSettings) -> InitialCheckpoint:

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
-from midilstm.model_dir import FORMAT, DatasetSummary, RunSettings
+from midilstm.model_dir import FORMAT
+from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 Parts = dict[str, bytes]

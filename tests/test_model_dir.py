@@ -11,10 +11,17 @@ import pytest
 from midilstm import checkpoint, model_dir
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.fileio import InputError
-from midilstm.model_dir import DatasetSummary, RunSettings
+from midilstm.run_settings import DatasetSummary, InitialCheckpoint, RunSettings
 
+PIECE_A = f"{10:016} a"
+MANY = (f"{10:016} renamed", *(f"{name:016} {name}" for name in range(7)))
 DATASET = DatasetSummary(
-    pieces=6, tokens=1366, held_out=("caf\udce9.mid",), sha256="a", vocabulary_size=9
+    pieces=6,
+    tokens=1366,
+    held_out=("caf\udce9.mid",),
+    files=(PIECE_A, f"{11:016} c", f"{12:016} d"),
+    sha256="a",
+    vocabulary_size=9,
 )
 SETTINGS = RunSettings(
     model=ModelConfig(units=6), data=DataConfig(), train=TrainConfig(), dataset=DATASET
@@ -38,7 +45,7 @@ def whole(folder: Path, *names: str) -> Path:
 
 
 def test_settings_survive_a_round_trip_through_their_file(tmp_path: Path) -> None:
-    start = model_dir.InitialCheckpoint(checkpoint="base/best.keras", sha256="b")
+    start = InitialCheckpoint(checkpoint="base/best.keras", sha256="b")
     data = DataConfig(encoding="remi", bpe=7, data_dir=Path("elsewhere"))
     settings = replace(SETTINGS, data=data, initial_checkpoint=start)
     model_dir.save_settings(tmp_path, settings)
@@ -64,8 +71,20 @@ def test_a_run_begins_once_and_goes_on_from_its_last_checkpoint(tmp_path: Path) 
         (replace(SETTINGS, data=DataConfig(seed=3)), "seed was 0 and is now 3"),
         (replace(SETTINGS, train=TrainConfig(ema=0.0)), "ema was 0.98 and is now 0.0"),
         (
-            replace(SETTINGS, dataset=replace(DATASET, pieces=5, tokens=305, sha256="b")),
-            "the music was 6 pieces with 1,366 tokens and is now 5 with 305",
+            replace(SETTINGS, dataset=replace(DATASET, sha256="b")),
+            "other music: the same files give other tokens. Give",
+        ),
+        (
+            replace(SETTINGS, dataset=replace(DATASET, sha256="b", files=(PIECE_A, f"{2:016} b"))),
+            "other music: b added; c, d removed or no longer readable. Give",
+        ),
+        (
+            replace(SETTINGS, dataset=replace(DATASET, sha256="b", files=(PIECE_A, f"{9:016} c"))),
+            "other music: d removed or no longer readable; c changed. Give",
+        ),
+        (
+            replace(SETTINGS, dataset=replace(DATASET, sha256="b", files=MANY)),
+            "other music: 0, 1, 2 and 4 more added; c, d removed or no longer readable. Give",
         ),
         (
             replace(
@@ -87,6 +106,13 @@ def test_another_run_is_refused_and_the_difference_is_named(
     assert message in str(refused.value)
     assert "--fresh" in str(refused.value)
     assert (tmp_path / "settings.json").read_bytes() == before
+
+
+def test_the_same_music_under_other_names_is_the_same_run(tmp_path: Path) -> None:
+    model_dir.save_settings(whole(tmp_path, "epoch-0001.keras"), SETTINGS)
+    renamed = replace(SETTINGS, dataset=replace(DATASET, held_out=("x.mid",), files=("0" * 17,)))
+    assert model_dir.begin_or_resume(tmp_path, renamed) == (1, renamed)
+    assert model_dir.load_settings(tmp_path) == SETTINGS
 
 
 def test_settings_without_a_checkpoint_block_no_other_run(tmp_path: Path) -> None:

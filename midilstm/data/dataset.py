@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 @dataclass(frozen=True)
 class Dataset:
-    """The pieces of a folder, by file name, ready for training: int32 [n], the last id 0 (END)."""
+    """The pieces of a folder, by file name, ready for training: int32 [n], the last id 0 (END).
+
+    Their order depends on the music alone, not on the names.
+    """
 
     vocabulary: Vocabulary
     training: dict[str, np.ndarray]
@@ -30,6 +33,7 @@ class Dataset:
     report: ReadReport
     pieces: dict[str, ParsedPiece]  # without their tokens
     duplicate_groups: list[list[str]] = field(default_factory=list)  # of versions of one tune
+    hashes: dict[str, str] = field(default_factory=dict)  # of the tokens of each piece
 
     @property
     def n_tokens(self) -> int:
@@ -43,7 +47,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Return a hash of the vocabulary and of the training and held-out ids, in order."""
-        digest = hashlib.sha256("\n".join(self.vocabulary.tokens).encode())
+        digest = sha256("\n".join(self.vocabulary.tokens).encode())
         for pieces in (self.training, self.held_out):
             digest.update(b"|")
             for ids in pieces.values():
@@ -51,16 +55,20 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig, *, merges: Merges | None = None, skip: Container[str] = ()
+) -> Dataset:
     """Parse all MIDI files of a folder and split them; raise InputError if none is usable.
 
-    Without `merges`, up to `config.bpe` merges are learned from the training pieces.
+    Without `merges`, up to `config.bpe` merges are learned from the training pieces. Files whose
+    names are in `skip` are not parsed.
     """
     encoding = tokenizers.get(config.encoding)
     if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
         raise InputError(f"--bpe has nothing to merge in --encoding={config.encoding}")
     report = list_folder(config.data_dir, follow_links=config.follow_links)
-    pieces = read_files(report, config)
+    pieces = read_files(report, config, skip)
+    pieces = dict(sorted(pieces.items(), key=lambda item: (item[1].music_hash, item[1].tokens)))
     melodies = {name: piece.melody_hashes for name, piece in pieces.items()}
     groups = duplicates.duplicate_groups(melodies) if config.group_versions else []
     hashes = {name: piece.music_hash for name, piece in pieces.items()}
@@ -78,6 +86,7 @@ def load_dataset(config: DataConfig, *, merges: Merges | None = None) -> Dataset
         report,
         {name: replace(piece, tokens=()) for name, piece in pieces.items()},
         groups,
+        {name: sha256("\n".join(piece).encode()).hexdigest() for name, piece in tokens.items()},
     )
 
 
@@ -88,7 +97,7 @@ def select_held_out(
 
     Each of `groups` of names is selected whole or not at all, and at least one piece is left.
     """
-    ranks = {x: hashlib.sha256(f"{seed} {hashes[x]}".encode()).hexdigest() for x in hashes}
+    ranks = {x: sha256(f"{seed} {hashes[x]}".encode()).hexdigest() for x in hashes}
     count = max(1, round(fraction * len(hashes))) if fraction and len(hashes) > 2 else 0
     group_of = {name: group for group in groups for name in group}
     ranked = {name: group_of.get(name, [name]) for name in sorted(hashes, key=ranks.__getitem__)}

@@ -58,7 +58,7 @@ def unpack_hashes(text: str) -> np.ndarray:
 
 def duplicate_groups(pieces: Mapping[str, str]) -> list[list[str]]:
     """Return the groups of two or more versions of one tune, given name → melody hashes."""
-    names = sorted(pieces)
+    names = list(pieces)
     hashes = [unpack_hashes(pieces[name]) for name in names]
     sizes = np.array(list(map(len, hashes)))
     parents = list(range(len(names)))
@@ -79,7 +79,7 @@ def duplicate_groups(pieces: Mapping[str, str]) -> list[list[str]]:
     groups: dict[int, list[str]] = {}
     for piece, name in enumerate(names):
         groups.setdefault(find_root(piece), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
+    return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
 def shared_passages(pieces: list[np.ndarray]) -> Iterator[np.ndarray]:

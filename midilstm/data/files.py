@@ -87,7 +87,7 @@ def list_folder(folder: Path, *, follow_links: bool = False) -> ReadReport:
         paths = [x for x in report.versions if not any(y.startswith(".") for y in x.parts)]
     else:
         paths = _list_local(folder, report, follow_links=follow_links)
-    paths.sort(key=lambda path: path.relative_to(folder).as_posix())
+    paths.sort(key=lambda path: name_of(path, folder))
     for path in paths:
         if kind := _KINDS.get(path.suffix.lower()):
             report.unsupported.setdefault(kind, []).append(path)
@@ -139,6 +139,11 @@ def _list_local(folder: Path, report: ReadReport, *, follow_links: bool) -> list
                 report.skipped.append((path, OUTSIDE_LINK))
     report.skipped.sort(key=itemgetter(0))
     return paths
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """Return the name of a file in reports and settings: its path from `folder`, with slashes."""
+    return path.relative_to(folder).as_posix()
 
 
 def remote_url(path: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -23,13 +23,15 @@ from midilstm.data.parsing import ParsedPiece, ParseResult, Source
 from midilstm.fileio import InputError
 
 
-def read_files(report: ReadReport, config: DataConfig) -> dict[str, ParsedPiece]:
+def read_files(
+    report: ReadReport, config: DataConfig, skip: Container[str] = ()
+) -> dict[str, ParsedPiece]:
     """Return each different piece, by file name, and fill the report of its folder.
 
-    Raise InputError where no file holds a piece.
+    Files whose names are in `skip` are not parsed. Raise InputError where no file holds a piece.
     """
     began = time.perf_counter()
-    results, cached = parse_files(report, config)
+    results, cached = parse_files(report, config, skip)
     pieces: dict[str, ParsedPiece] = {}
     originals: dict[tuple[str, ...], Path] = {}  # tokens → the first file that holds them
     for path in report.midi_files:
@@ -46,7 +48,7 @@ def read_files(report: ReadReport, config: DataConfig) -> dict[str, ParsedPiece]
         elif isinstance(result, Path):
             report.duplicates.append((path, result))
         else:
-            pieces[path.relative_to(config.data_dir).as_posix()] = result
+            pieces[files.name_of(path, config.data_dir)] = result
             report.from_cache += path in cached
     if not pieces:
         path, error = report.skipped[0]
@@ -59,7 +61,7 @@ def read_files(report: ReadReport, config: DataConfig) -> dict[str, ParsedPiece]
 
 
 def parse_files(
-    report: ReadReport, config: DataConfig
+    report: ReadReport, config: DataConfig, skip: Container[str] = ()
 ) -> tuple[dict[Path, ParseResult | Path], set[Path]]:
     """Parse each different file; return results by file, and the files whose result was cached.
 
@@ -77,6 +79,9 @@ def parse_files(
         """Yield what must be parsed, and note all other results."""
         bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
         for path in tqdm(report.midi_files, "Reading MIDI", **bar):
+            if files.name_of(path, config.data_dir) in skip:
+                results[path] = ParseError("skipped before", "was skipped when the run began")
+                continue
             version = report.versions.get(path)  # of a remote file, which is not read here
             data = version.encode() if version else files.read_file(path)
             if isinstance(data, ParseError):

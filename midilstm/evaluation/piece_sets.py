@@ -14,7 +14,7 @@ from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
 from midilstm.fileio import InputError
 from midilstm.generation.sampler import Sampler
-from midilstm.model_dir import RunSettings
+from midilstm.run_settings import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 MAX_DESCRIBED = 200  # pieces of a set that are described: each is compared with each
@@ -47,7 +47,8 @@ def load_music(
     if settings is None:
         other = replace(config, validation=0, transpose=False)
         return convert_to_vocabulary(load_dataset(other, merges=merges), vocabulary)
-    dataset = load_dataset(replace(settings.data, **reading_flags(config)), merges=merges)
+    config = replace(settings.data, **reading_flags(config))
+    dataset = load_dataset(config, merges=merges, skip=settings.dataset.skipped)
     if dataset.fingerprint() == settings.dataset.sha256:
         return dataset, []
     raise InputError(

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from midilstm.data import batches
 from midilstm.data.dataset import Dataset
 from midilstm.fileio import InputError
-from midilstm.model_dir import RunSettings, checkpoint_path, keep_newest
+from midilstm.model_dir import checkpoint_path, keep_newest
+from midilstm.run_settings import RunSettings
 from midilstm.tokenizers.vocabulary import KEYS
 from midilstm.training import weights
 from midilstm.training.heldout import HeldOutEvaluator

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from midilstm.fileio import InputError
-from midilstm.model_dir import RunSettings
+from midilstm.run_settings import RunSettings
 
 BASE = 850e6  # bytes of Python and TensorFlow themselves
 

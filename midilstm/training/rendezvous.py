@@ -17,7 +17,7 @@ from typing import Any
 
 from midilstm.config import WorkerConfig
 from midilstm.fileio import InputError, read_json
-from midilstm.model_dir import RunSettings
+from midilstm.run_settings import RunSettings
 
 MAX_LINE = 2**20  # bytes
 RETRY_SECONDS = 0.1

@@ -28,7 +28,7 @@ def test_pieces_are_the_ids_of_the_files_tokens(music: Path) -> None:
     assert list(tokens[1:]) == sorted(tokens[1:])
     for name, ids in dataset.training.items():
         assert [tokens[i] for i in ids] == [*tokenizers.read(music / name), END]
-    assert list(dataset.training) == [f"piece{n}.mid" for n in range(6)]
+    assert sorted(dataset.training) == [f"piece{n}.mid" for n in range(6)]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,25 @@ def test_the_split_depends_on_music_and_seed_alone_and_a_new_piece_moves_few() -
     for n in range(20):
         more = HASHES | {"new": f"new hash {n}"}
         assert len(held_out - select_held_out(more, 0.2, seed=0)) <= 1
+
+
+def test_the_same_music_under_other_names_is_the_same_dataset(music: Path) -> None:
+    before = load(music, encoding="remi", bpe=9)
+    (music / "sub").mkdir()
+    for index in range(6):
+        (music / f"piece{index}.mid").rename(music / "sub" / f"{9 - index}.midi")
+    (music / "a copy.mid").write_bytes((music / "sub" / "4.midi").read_bytes())
+    after = load(music, encoding="remi", bpe=9)
+    assert after.fingerprint() == before.fingerprint()
+    assert set(after.hashes) != set(before.hashes)
+    assert sorted(after.hashes.values()) == sorted(before.hashes.values())
+
+
+def test_a_file_that_a_run_skipped_stays_skipped(music: Path) -> None:
+    dataset = load_dataset(DataConfig(data_dir=music, jobs=1), skip=("piece3.mid", "other.mid"))
+    assert set(dataset.hashes) == {f"piece{index}.mid" for index in (0, 1, 2, 4, 5)}
+    ((path, error),) = dataset.report.skipped
+    assert (path.name, error.detail) == ("piece3.mid", "was skipped when the run began")
 
 
 def test_each_encoding_gives_the_same_split_and_lengths(music: Path) -> None:

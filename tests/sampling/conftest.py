@@ -11,8 +11,9 @@ from sample_runs import TOKENS
 import model
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.generation.loaded_model import FittedOn, write_match_model
-from midilstm.model_dir import DatasetSummary, RunSettings, save_settings
+from midilstm.model_dir import save_settings
 from midilstm.repetition.match_model import MatchWeights
+from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.fileio import InputError
-from midilstm.model_dir import DatasetSummary, RunSettings
+from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.training import ram
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
 from midilstm.fileio import InputError
-from midilstm.model_dir import DatasetSummary, RunSettings
+from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.training import rendezvous
 
 SETTINGS = RunSettings(
