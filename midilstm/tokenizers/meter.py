@@ -59,6 +59,29 @@ def nearest_meter(signature: Signature) -> Signature:
     return min(candidates, key=lambda s: (abs(s[0] / s[1] - beats / unit), abs(log2(s[1] / unit))))
 
 
+def align_meters(
+    signatures: Mapping[int, Signature], ticks_per_quarter: int
+) -> tuple[dict[float, Signature], int]:
+    """Return the time signatures by quarter note in tokens, and how many of them are inexact.
+
+    Given those of a score by tick. One that begins inside a bar is inexact: it ends that bar, which
+    gets a time signature of its shorter length, a whole number of sixteenths.
+    """
+    aligned, n_inexact = {0: COMMON_TIME}, 0  # by sixteenth
+    for tick, signature in signatures.items():
+        bar, (beats, unit) = next(reversed(aligned.items()))
+        start = max(bar, round(4 * tick / ticks_per_quarter))
+        if rest := (start - bar) % (16 * beats // unit):
+            unit = next(x for x in SIGNATURES if x >= unit and rest * x % 16 == 0)
+            beats, unit = nearest_meter((rest * unit // 16, unit))
+            aligned[start - rest] = beats, unit
+            start += 16 * beats // unit - rest
+        aligned[start] = nearest_meter(signature)
+        is_exact = not rest and start * ticks_per_quarter == 4 * tick
+        n_inexact += not is_exact or aligned[start] != signature
+    return {start / 4: signature for start, signature in aligned.items()}, n_inexact
+
+
 def restore_meters(tokens: Iterable[str], signatures: Mapping[float, Signature]) -> list[str]:
     """Return MidiTok's tokens with the original time signatures, which are given by quarter."""
     clock, starts = Clock(), sorted(signatures)

@@ -42,7 +42,7 @@ class MidiTokEncoding(Encoding):
         """Set up the encoding of this name, `tsd` or `remi`."""
         self.name, self.body_state = name, State(name)
         self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
-        self.version = f"3-miditok-{version('miditok')}"
+        self.version = f"4-miditok-{version('miditok')}"
 
     @cached_property
     def tokenizer(self) -> miditok.MusicTokenizer:
@@ -77,10 +77,10 @@ class MidiTokEncoding(Encoding):
         tempos, signatures = self._meta_events(score)
         for tick, bpm in tempos.items():
             miditok_score.tempos.append(symusic.Tempo(tick, bpm))
-        meters: dict[float, Signature] = {}  # by quarter note
-        for tick, signature in signatures.items():
-            meters[tick / score.ticks_per_quarter] = nearest = meter.nearest_meter(signature)
-            miditok_signature = symusic.TimeSignature(tick, *meter.to_miditok_meter(nearest))
+        meters, _ = meter.align_meters(signatures, score.ticks_per_quarter)
+        for start, signature in meters.items():
+            tick = int(start * score.ticks_per_quarter)
+            miditok_signature = symusic.TimeSignature(tick, *meter.to_miditok_meter(signature))
             miditok_score.time_signatures.append(miditok_signature)
         return meter.restore_meters(self.tokenizer.encode(miditok_score).tokens, meters)
 
@@ -106,7 +106,7 @@ class MidiTokEncoding(Encoding):
     def count_inexact(self, score: midi.Score) -> int:
         tempos, signatures = self._meta_events(score)
         out_of_range = sum(not SLOWEST - 0.5 < bpm < FASTEST + 0.5 for bpm in tempos.values())
-        return out_of_range + sum(s != meter.nearest_meter(s) for s in signatures.values())
+        return out_of_range + meter.align_meters(signatures, score.ticks_per_quarter)[1]
 
     def _meta_events(self, score: midi.Score) -> tuple[dict[int, float], dict[int, Signature]]:
         """Return the tempos and the time signatures, by tick, that the tokens will hold."""

@@ -1,5 +1,6 @@
 """Bars, meters and the clock of `tsd` and `remi`, compared with pretty_midi and symusic."""
 
+import io
 from itertools import takewhile
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pretty_midi
 import pytest
 import symusic
-from band_files import BOTH, NOTE, REMI, TSD, band_file, encode, written_notes
+from band_files import BOTH, NOTE, REMI, TSD, band_file, encode, pretty_notes, written_notes
 from midi_bytes import END, conductor, notes, signature, smf, tempo
 
 from midilstm import midi, tokenizers
@@ -45,6 +46,40 @@ def test_changes_of_meter_and_tempo_are_kept(tmp_path: Path) -> None:
     kept = {s.time / quarter: (s.numerator, s.denominator) for s in file.time_signatures}
     assert kept == meters
     assert {t.time / quarter: round(t.qpm) for t in file.tempos} == tempos
+
+
+@pytest.mark.parametrize(
+    ("meters", "tokens", "inexact"),
+    [
+        ({0: (4, 4), 2: (3, 4)}, {0: (2, 4), 2: (3, 4)}, 1),
+        ({0: (4, 4), 6: (3, 4), 9: (4, 4)}, {0: (4, 4), 4: (2, 4), 6: (3, 4), 9: (4, 4)}, 1),
+        ({1: (3, 4)}, {0: (1, 4), 1: (3, 4)}, 1),  # a pickup
+        ({0: (6, 8), 3: (6, 8), 5: (6, 8)}, {0: (6, 8), 3: (4, 8), 5: (6, 8)}, 1),  # stated again
+        ({0: (2, 2), 2: (7, 16), 3.75: (2, 2)}, {0: (1, 2), 2: (7, 16), 3.75: (2, 2)}, 1),
+        ({0: (2, 2), 2.75: (4, 4)}, {0: (11, 16), 2.75: (4, 4)}, 1),
+        ({0: (4, 4), 8: (4, 4), 12: (3, 4)}, {0: (4, 4), 12: (3, 4)}, 0),
+        ({0: (3, 4), 3 + 1 / 480: (4, 4)}, {0: (3, 4), 3: (4, 4)}, 1),  # a tick too late
+        ({0: (3, 4), 3 - 1 / 480: (4, 4)}, {0: (3, 4), 3: (4, 4)}, 1),
+    ],
+)
+def test_a_time_signature_inside_a_bar_ends_it_and_is_counted(
+    meters: dict[float, Meter], tokens: dict[float, Meter], inexact: int, tmp_path: Path
+) -> None:
+    events = [(quarter, signature(*meter)) for quarter, meter in meters.items()]
+    data = smf(conductor(*events), notes(*((i / 2, i / 2 + 0.5, 60 + i) for i in range(40))))
+    assert REMI.count_inexact(midi.read(data)) == inexact
+    encoded = encode(data, "remi")
+    assert written_notes(encoded, "remi", tmp_path / "a.mid") == pretty_notes(data)
+    file = symusic.Score(tmp_path / "a.mid")
+    quarter = file.ticks_per_quarter
+    kept = {s.time / quarter: (s.numerator, s.denominator) for s in file.time_signatures}
+    assert kept == tokens
+    downbeats = pretty_midi.PrettyMIDI(io.BytesIO(data)).get_downbeats()
+    clock = REMI.clock()
+    times = [(clock.advance(token)[1], token) for token in encoded]
+    bars = [seconds for seconds, token in times if token == "Bar_None"]
+    downbeats = np.unique(downbeats[downbeats <= 9.75].round(2))  # until the last note begins
+    assert bars == pytest.approx(downbeats, abs=0.006)
 
 
 @pytest.mark.parametrize(
