@@ -67,7 +67,8 @@ def load_dataset(
     if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
         raise InputError(f"--bpe has nothing to merge in --encoding={config.encoding}")
     report = list_folder(config.data_dir, follow_links=config.follow_links)
-    pieces = read_files(report, config, skip)
+    report.skip(skip, config.data_dir)
+    pieces = read_files(report, config)
     pieces = dict(sorted(pieces.items(), key=lambda item: (item[1].music_hash, item[1].tokens)))
     melodies = {name: piece.melody_hashes for name, piece in pieces.items()}
     groups = duplicates.duplicate_groups(melodies) if config.group_versions else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -62,6 +63,13 @@ class ReadReport:
     def files_per_second(self) -> float:
         """Return the speed of reading."""
         return self.n_found / max(self.seconds, 1e-9)
+
+    def skip(self, names: Container[str], folder: Path) -> None:
+        """Leave out the files of these names, which a training run skipped when it began."""
+        before = ParseError("skipped before", "was skipped when the run began")
+        paths = [path for path in self.midi_files if name_of(path, folder) in names]
+        self.midi_files = [path for path in self.midi_files if path not in paths]
+        self.skipped += [(path, before) for path in paths]
 
 
 def count_noun(count: int, noun: str) -> str:

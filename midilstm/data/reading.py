@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -23,15 +23,13 @@ from midilstm.data.parsing import ParsedPiece, ParseResult, Source
 from midilstm.fileio import InputError
 
 
-def read_files(
-    report: ReadReport, config: DataConfig, skip: Container[str] = ()
-) -> dict[str, ParsedPiece]:
+def read_files(report: ReadReport, config: DataConfig) -> dict[str, ParsedPiece]:
     """Return each different piece, by file name, and fill the report of its folder.
 
-    Files whose names are in `skip` are not parsed. Raise InputError where no file holds a piece.
+    Raise InputError where no file holds a piece.
     """
     began = time.perf_counter()
-    results, cached = parse_files(report, config, skip)
+    results, cached = parse_files(report, config)
     pieces: dict[str, ParsedPiece] = {}
     originals: dict[tuple[str, ...], Path] = {}  # tokens → the first file that holds them
     for path in report.midi_files:
@@ -61,7 +59,7 @@ def read_files(
 
 
 def parse_files(
-    report: ReadReport, config: DataConfig, skip: Container[str] = ()
+    report: ReadReport, config: DataConfig
 ) -> tuple[dict[Path, ParseResult | Path], set[Path]]:
     """Parse each different file; return results by file, and the files whose result was cached.
 
@@ -79,9 +77,6 @@ def parse_files(
         """Yield what must be parsed, and note all other results."""
         bar = {"unit": "file", "delay": 1, "leave": False, "disable": None}
         for path in tqdm(report.midi_files, "Reading MIDI", **bar):
-            if files.name_of(path, config.data_dir) in skip:
-                results[path] = ParseError("skipped before", "was skipped when the run began")
-                continue
             version = report.versions.get(path)  # of a remote file, which is not read here
             data = version.encode() if version else files.read_file(path)
             if isinstance(data, ParseError):
