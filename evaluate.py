@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -16,11 +15,10 @@ from midilstm.schema import add_arguments, from_arguments
 
 def parse_args(argv: Sequence[str] | None = None) -> EvaluationConfig:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description="Measure how well a trained model predicts music it has never seen, how much "
+    parser = cli.Parser(
+        "Measure how well a trained model predicts music it has never seen, how much "
         "of its pieces repeats earlier parts or is copied, and how similar they are to "
-        "human-written pieces. The pieces are split as they were for training.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "human-written pieces. The pieces are split as they were for training."
     )
     add_arguments(parser, EvaluationConfig)
     return from_arguments(EvaluationConfig, parser.parse_args(argv))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -25,9 +24,7 @@ class ReportConfig:
 
 def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     add_arguments(parser, DataConfig, BatchConfig)
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     arguments = parser.parse_args(argv)

@@ -5,7 +5,6 @@ An earlier output of render.py is replaced; any other file of the same name is k
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,9 +19,7 @@ from midilstm.schema import add_arguments, from_arguments
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[RenderConfig, list[Path]]:
     """Return the settings and the files of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     text = "files to render (none = the newest one in --output-dir; with --page, all of them)"
     parser.add_argument("files", nargs="*", default=[], type=Path, metavar="FILE.mid", help=text)
     add_arguments(parser, RenderConfig)

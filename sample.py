@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import shlex
 import sys
@@ -25,9 +24,7 @@ def parse_args(
     argv: Sequence[str] | None = None, recorded: SamplingConfig | None = None
 ) -> SamplingConfig:
     """Read the command line; the defaults are the settings of the piece `recorded`, if any."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     add_arguments(parser, SamplingConfig)
     arguments = parser.parse_args(argv)
     if recorded:

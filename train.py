@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
@@ -34,9 +33,7 @@ class RunConfig:
 
 def parse_args(argv: Sequence[str] | None = None) -> RunConfig:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
     add_arguments(parser, TrainConfig, ModelConfig, DataConfig, WorkerConfig)
     cli.add_worker_arguments(parser)
     parser.add_argument(

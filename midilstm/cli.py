@@ -1,4 +1,4 @@
-"""What the scripts share: flags of several workers, NumPy's threads, exit status and signals."""
+"""What the scripts share: parser, flags of workers, NumPy's threads, exit status and signals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,23 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
+from typing import NoReturn
 
 from midilstm.config import WorkerConfig
 from midilstm.fileio import InputError, printable
+
+
+class Parser(argparse.ArgumentParser):
+    """Show the defaults of all flags in --help, and usage errors in one line."""
+
+    def __init__(self, description: str | None) -> None:
+        """Describe what the script does."""
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        super().__init__(description=description, formatter_class=formatter)
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, without all flags, and exit with status 2."""
+        self.exit(2, f"{self.prog}: {printable(message)} (--help shows all flags)\n")
 
 
 def add_worker_arguments(parser: argparse.ArgumentParser) -> None:

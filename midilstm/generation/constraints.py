@@ -14,7 +14,7 @@ import numpy as np
 
 from midilstm import midi
 from midilstm.config import SamplingConfig
-from midilstm.fileio import InputError
+from midilstm.fileio import InputError, warn
 from midilstm.generation.harmony import AUTO, chords_of, estimate_key, key_profile
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -46,6 +46,13 @@ class Constraints:
         self.chords = chords_of(config.chords) if config.chords else ()
         contents = [TokenContent(), *map(self.encoding.content, vocabulary.tokens[1:])]
         known = {program for content in contents for program in content.programs}
+        if config.instruments and not known:
+            raise InputError(
+                f"--instruments needs a model that knows instruments, which {self.encoding.name} "
+                "does not: train one with python train.py --encoding=remi"
+            )
+        if (self.key or self.chords) and not any(content.pitch_classes for content in contents):
+            warn("the model knows drums alone: --key and --chords change nothing")
         self.groups = parse_instruments(config.instruments, known) if config.instruments else {}
         self.allowed = set().union(*self.groups.values()) if self.groups else known
 

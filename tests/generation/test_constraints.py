@@ -135,12 +135,23 @@ def test_the_last_instrument_of_a_primer_does_not_play_on(vocabulary: Vocabulary
     assert Counter(note.program for note in notes)[65] == 1
 
 
+@pytest.mark.parametrize("settings", [{"key": "C major"}, {"key": "auto"}, {"chords": "C"}])
+def test_harmony_is_said_to_change_nothing_of_drums(
+    settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    drums = [token for token in REMI.tokens if not token.startswith("Pitch_")]
+    for tokens, expected in ((REMI.tokens, ""), (drums, "knows drums alone")):
+        constraints_of(Vocabulary(tuple(tokens), "remi"), **settings)
+        assert expected in (error := capsys.readouterr().err)
+        assert bool(expected) == bool(error)
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "names", "message"),
     [
         (REMI, "piano, tuba", "no instrument 'tuba': it knows Percussion, Acoustic Grand Piano"),
         (REMI, "piano,", "no instrument ''"),
-        (NOTES, "piano", "it knows no instruments"),
+        (NOTES, "piano", "which notes does not: train one with .* --encoding=remi"),
     ],
 )
 def test_an_unknown_instrument_is_refused(vocabulary: Vocabulary, names: str, message: str) -> None:

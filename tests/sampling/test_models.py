@@ -126,7 +126,7 @@ def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str
     [
         ("--key=H minor", "not a key that music21 knows"),
         ("--chords=C X", "X in --chords is not a chord"),
-        ("--instruments=piano", "it knows no instruments"),
+        ("--instruments=piano", "train one with python train.py --encoding=remi"),
         ("--best=1", "has none for epoch-0002.keras: give the folder of the music"),
         ("--memory=1.5", "--memory=1.5 needs a match model"),
         ("--instrument=kazoo", "try violin"),
