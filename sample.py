@@ -74,7 +74,9 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         batch = recorded.rng_batch
     count = f"{config.count} pieces of " if config.count > 1 else ""
     limit = "at most " if config.stop_at_end else ""
-    origin = f"from {model.checkpoint_path} with --seed={config.seed}"
+    epoch = model.network.metrics.get("epoch")
+    origin = f"from {model.checkpoint_path}" + (f" (epoch {epoch:g})" if epoch else "")
+    origin += f" with --seed={config.seed}"
     others = f", one of {len(batch)} drawn together" if len(batch) != config.count else ""
     print(printable(f"Sampling {count}{limit}{sampler.length} {origin}{others}"), flush=True)
     drawn = dict(zip(batch, sampler.draw(batch), strict=True))

@@ -119,9 +119,22 @@ def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
         training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
         fit_match_model(model_dir, training, held_out, settings.data.seed)
         write_reference(model_dir, dataset)
-    length = "--bars=16" if dataset.vocabulary.encoding.keeps_rhythm else "--chars=100"
-    words = ["python", "sample.py", length]
+    print_next_step(model_dir, keeps_rhythm=dataset.vocabulary.encoding.keeps_rhythm)
+
+
+def print_next_step(model_dir: Path, *, keeps_rhythm: bool) -> None:
+    """Print which epoch is the best, and the commands that sample from it and from the latest."""
+    from midilstm.model_dir import checkpoint_path, metrics, numbered_checkpoints
+
+    words = ["python", "sample.py", "--bars=16" if keeps_rhythm else "--chars=100"]
     words += [] if model_dir == TrainConfig().model_dir else [f"--model-dir={model_dir}"]
+    best = metrics(checkpoint_path(model_dir, "best")).get("epoch")
+    latest = max(numbered_checkpoints(model_dir))
+    if best and best < latest:
+        print(
+            f"Epoch {best:g} predicts held-out pieces best, and sample.py takes it. "
+            f"Epoch {latest} is the latest: {shlex.join([*words, '--checkpoint=latest'])}"
+        )
     print(f"Done. Now: {shlex.join(words)}")
 
 

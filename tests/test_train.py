@@ -118,6 +118,19 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
     message = "Nothing left to train: model holds epoch 6 of 6. Go on with --epochs=12, or"
     assert message in capsys.readouterr().out
     assert not (copied / MODEL / "match_model.json").exists()
+    for missing, work in (("match_model", "Fitting the memory"), ("reference", "Measuring")):
+        (copied / MODEL / f"{missing}.json").unlink(missing_ok=True)
+        assert run("--epochs=6") == 0
+        assert f"\n{work}" in capsys.readouterr().out
+    assert run("--epochs=6") == 0
+    printed = capsys.readouterr().out
+    assert "Fitting" not in printed
+    assert "Measuring" not in printed
+    (copied / MODEL / "epoch-0003.keras").replace(copied / MODEL / "best.keras")
+    assert run("--epochs=6", "--no-memory") == 0
+    *_, line, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith("Epoch 3 predicts held-out pieces best, and sample.py takes it. Epoch 6")
+    assert line.endswith("latest: python sample.py --chars=100 --checkpoint=latest")
     assert run("--epochs=7") == 0
     assert [row["epoch"] for row in read_log(copied / LOGS)] == list("1234567")
 

@@ -57,8 +57,9 @@ def score_network(
     """
     results = [np.empty(0)] * len(pieces)
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
-    groups = np.split(order, range(GROUP, len(order), GROUP))
-    for group in tqdm(groups, "Scoring pieces", delay=1, leave=False, disable=None):
+    total = sum(map(len, pieces))
+    bar = tqdm(None, "Scoring pieces", total, unit="token", delay=1, leave=False, disable=None)
+    for group in np.split(order, range(GROUP, len(order), GROUP)):
         lengths = np.array([len(pieces[index]) for index in group])
         ids = np.full((lengths[0] + 1, len(group)), END_ID)
         for row, index in enumerate(group):
@@ -72,8 +73,10 @@ def score_network(
                 memory = memory and replace(memory, histories=memory.histories[:n_longer])
             inputs, targets = inputs[:n_rows], targets[:n_rows]
             output[:, :, step, :n_rows] = _measure(state.step(inputs), inputs, targets, memory)
+            bar.update(n_rows)
         for row, index in enumerate(group):
             results[index] = output[:, :, : lengths[row], row]
+    bar.close()
     return list(zip(*results, strict=True))
 
 

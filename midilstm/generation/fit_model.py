@@ -44,6 +44,7 @@ def fit_match_model(
         return
     lengths = sorted(len(ids) - 1 for ids in held_out)
     length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
+    print(f"Fitting the memory to {model.checkpoint_path}, by drawing pieces ...", flush=True)
     weights = fit_match_weights(model.network, model.vocabulary, training, seed=seed, length=length)
     fitted_on = FittedOn(
         checkpoint=model.checkpoint_path.stem,

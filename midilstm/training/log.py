@@ -1,14 +1,14 @@
 """Write and read the log of a run: training.csv and its picture training.png."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from matplotlib.figure import Figure  # the object interface: no display is looked for
 
-from midilstm.fileio import atomic_path, open_regular, write_atomically
+from midilstm.fileio import atomic_path, open_regular, warn, write_atomically
 from midilstm.model_dir import archive_run
 
 MAX_BYTES = 2**26
@@ -33,18 +33,10 @@ NAMES = tuple(field.name for field in fields(LogRow))
 class TrainingLog:
     """The files training.csv and training.png, with one row per epoch."""
 
-    def __init__(self, folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) -> None:
-        """Keep the rows up to `epoch`, on disk too; later ones belong to lost work.
-
-        `known` are rows saved elsewhere, which stand in for those that the file has lost.
-        """
+    def __init__(self, folder: Path, rows: Iterable[LogRow] = ()) -> None:
+        """Write a log of these rows."""
         self._csv, self._png = (folder / name for name in FILES)
-        saved = [
-            LogRow(int(row["epoch"]), *(row.get(name, math.nan) for name in NAMES[1:]))
-            for row in known
-        ]
-        rows = {row.epoch: row for row in (*saved, *read(self._csv)) if row.epoch <= epoch}
-        self.rows = [row for _, row in sorted(rows.items())]
+        self.rows = list(rows)
         self._write()
 
     def add(self, row: LogRow) -> None:
@@ -78,30 +70,44 @@ class TrainingLog:
             figure.savefig(partial, dpi=120)
 
 
-def resume(folder: Path, epoch: int, known: Sequence[Mapping[str, float]]) -> TrainingLog:
-    """Return the log of a run up to `epoch`, drawn; move another run's log aside.
+def resume(folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) -> TrainingLog:
+    """Return the log of a run up to `epoch`, drawn; later rows belong to lost work.
 
     `known` are the rows that the run's checkpoints hold; the run's log has one of them, or none.
+    Another run's log is moved aside, and one that another program changed: the known rows stand in
+    for those that cannot be read.
     """
-    logged = {(row.epoch, f"{row.loss:.6f}") for row in read(folder / FILES[0])}
-    if logged and logged.isdisjoint(
-        (int(row["epoch"]), f"{row.get('loss', math.nan):.6f}") for row in known
-    ):
+    saved = [
+        LogRow(int(row["epoch"]), *(row.get(name, math.nan) for name in NAMES[1:])) for row in known
+    ]
+    logged, is_whole = read(folder / FILES[0])
+    if not is_whole:
+        warn(
+            f"{folder / FILES[0]} was changed by another program and is moved aside; rows that "
+            "cannot be read come from the checkpoints, or are missing"
+        )
+    losses = {(row.epoch, f"{row.loss:.6f}") for row in saved}
+    is_other = bool(logged) and losses.isdisjoint((x.epoch, f"{x.loss:.6f}") for x in logged)
+    if is_other or not is_whole:
         archive_run(folder, FILES)
-    log = TrainingLog(folder, epoch, known)
+    rows = {row.epoch: row for row in (*saved, *([] if is_other else logged))}
+    log = TrainingLog(folder, [rows[number] for number in sorted(rows) if number <= epoch])
     if log.rows:
         log.draw()  # as that run may have been stopped before it did
     return log
 
 
-def read(path: Path) -> list[LogRow]:
-    """Read the rows of a training.csv that are whole; none where there is no file."""
-    text, rows = "", []
-    if path.exists():
-        with open_regular(path) as file:
-            text = file.read(MAX_BYTES).decode(errors="replace")
-    for line in text.splitlines():
-        with suppress(TypeError, ValueError):  # the header, or a line that someone broke
+def read(path: Path) -> tuple[list[LogRow], bool]:
+    """Read the rows of a training.csv, if there is one, and whether none had to be left out."""
+    if not path.exists():
+        return [], True
+    with open_regular(path) as file:
+        header, *lines = file.read(MAX_BYTES).decode("utf-8-sig", "replace").splitlines() or [""]
+    if header != ",".join(NAMES):
+        return [], False
+    lines, rows = [line for line in lines if line], []
+    for line in lines:
+        with suppress(TypeError, ValueError):
             epoch, *values = line.split(",")
             rows.append(LogRow(int(epoch), *map(float, values)))
-    return rows
+    return rows, len(rows) == len(lines)

@@ -148,7 +148,9 @@ class TrainingLoop:
             line += f"  saved {self._save(row)}"
         if row.loss > 2 * math.log(self.network.output_shape[-1]):
             line += "  worse than guessing: try a lower --learning-rate"
-        return line + overfitting_note(self.log.rows if self.log else [])
+        if self.log and not self._config.patience:
+            line += overfitting_note(self.log.rows)
+        return line
 
     def _record(self, row: LogRow) -> bool:
         """Log an epoch, and save it if it is the best; return whether it is."""
@@ -184,13 +186,17 @@ class TrainingLoop:
         return f"Saved {self._save(self._row)}."
 
 
-def overfitting_note(rows: Sequence[LogRow], window: int = 5) -> str:
-    """Return a note if training loss fell and held-out loss rose between two windows of epochs."""
-    before, now = rows[-2 * window : -window], rows[-window:]
-    if len(before) < window:
-        return ""
-    is_learning = sum(row.loss for row in now) < sum(row.loss for row in before)
-    is_rising = sum(row.val_loss for row in now) > sum(row.val_loss for row in before)
-    is_past = min(row.val_loss for row in rows) < min(row.val_loss for row in now)
-    text = "  overfitting: it predicts the training pieces better, and held-out pieces worse"
-    return text if is_learning and is_rising and is_past else ""
+def overfitting_note(rows: Sequence[LogRow], window: int = 10) -> str:
+    """Return a note at the first epoch with `window` epochs since the last better held-out loss."""
+    best, best_epoch = math.inf, 0
+    for row in rows:
+        if row.val_loss < best:
+            best, best_epoch = row.val_loss, row.epoch
+        elif best_epoch and row.epoch - best_epoch >= window:
+            note = (
+                f"\noverfitting: the held-out loss has not improved for {window} epochs. "
+                f"best.keras keeps epoch {best_epoch}: stop with Ctrl-C, or add --patience to stop "
+                "such a run. More music or a higher --dropout help"
+            )
+            return note if row is rows[-1] else ""
+    return ""

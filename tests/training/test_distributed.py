@@ -101,7 +101,9 @@ def test_both_workers_end_with_the_same_bits_and_the_chief_alone_writes(finished
 def test_they_learn_as_one_process_does(data: Path, finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), f"--data-dir={data}", *FLAGS]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    alone, both = (log.read(path / "logs" / "training.csv") for path in (tmp_path, finished / "0"))
+    alone, both = (
+        log.read(path / "logs" / "training.csv")[0] for path in (tmp_path, finished / "0")
+    )
     assert len(alone) == len(both) == EPOCHS
     for one, other in zip(alone, both, strict=True):
         assert one.loss == pytest.approx(other.loss, abs=1e-4)
