@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -87,7 +86,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     It is in the folder of `path` and has its suffix. A reader, a crash or a power cut sees the old
     file or the new one whole. Raise InputError where the file cannot be written.
     """
-    partial = path.with_name(f"{PARTIAL}{secrets.token_hex(8)}{path.suffix}")
+    partial = path.with_name(f"{PARTIAL}{os.urandom(8).hex()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch(exist_ok=False)  # which follows no link that somebody put there

@@ -79,8 +79,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for the first value that is not allowed."""
+        known = specs(type(self))
         for name, value in asdict(self).items():
-            spec, kind, is_optional = specs(type(self))[name]
+            spec, kind, is_optional = known[name]
             if not (spec.allows(value, kind) or (value is None and is_optional)):
                 expected = spec.describe(kind)
                 shown = repr(str(value) if isinstance(value, Path) else value)[:60]
@@ -127,8 +128,9 @@ def add_arguments(parser: argparse.ArgumentParser, *config_classes: type[Config]
     """Add a flag for each setting; those of an exclusive group exclude each other."""
     groups: dict[str | None, argparse._ActionsContainer] = {None: parser}
     for config_class in config_classes:
+        known = specs(config_class)
         for item in fields(config_class):
-            spec, kind, _ = specs(config_class)[item.name]
+            spec, kind, _ = known[item.name]
             if not spec.is_flag:
                 continue
             if spec.group not in groups:
