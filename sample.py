@@ -45,6 +45,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     """Open the model, read the primer, draw the pieces, select the best, and write them."""
     cli.use_one_thread()  # before NumPy is imported
     from midilstm.generation import metadata
+    from midilstm.generation.harmony import describe_chords
     from midilstm.generation.loaded_model import open_model
     from midilstm.generation.primer import read_primer
     from midilstm.generation.sampler import Sampler
@@ -79,6 +80,8 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     origin += f" with --seed={config.seed}"
     others = f", one of {len(batch)} drawn together" if len(batch) != config.count else ""
     print(printable(f"Sampling {count}{limit}{sampler.length} {origin}{others}"), flush=True)
+    if config.chords:
+        print(printable(f"Chords: {describe_chords(config.chords)}"), flush=True)
     drawn = dict(zip(batch, sampler.draw(batch), strict=True))
     rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])

@@ -85,8 +85,7 @@ def measure(tokens: Sequence[str], constraints: Constraints) -> dict[str, float]
             programs.add(state.program)
         for pitch_class in content.pitch_classes:
             counts[pitch_class] += 1
-            if constraints.chords:
-                chord = constraints.chords[int(bars + 1e-6) % len(constraints.chords)]
+            if chord := constraints.chord_at(bars):
                 if abs(beat - round(beat)) < 1e-6:
                     on_beat.append(pitch_class in chord.tones)
                 else:

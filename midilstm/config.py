@@ -170,10 +170,12 @@ class SamplingConfig(Config):
         1.0, "how strongly the match model makes a piece repeat itself (0 = off)", low=0, high=2
     )
     key: str | None = drawing(
-        None, "key such as 'D minor' (auto = the piece's own; none = any)", high=400
+        None, "key such as D, Dm or 'D dorian' (auto = the piece's own; none = any)", high=400
     )
     chords: str | None = drawing(
-        None, "chord symbols such as 'Dm7 G7', one per bar, repeated (none = any)", high=400
+        None,
+        "chord symbols, one per bar or with bars such as 'Dm7 G7 | C', repeated (none = any)",
+        high=400,
     )
     instruments: str | None = drawing(
         None, "the only instruments, such as 'piano, bass' (none = any)", high=400

@@ -15,7 +15,7 @@ import numpy as np
 from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, warn
-from midilstm.generation.harmony import AUTO, chords_of, estimate_key, key_profile
+from midilstm.generation.harmony import AUTO, Chord, chords_of, estimate_key, key_profile
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -68,13 +68,21 @@ class Constraints:
         }
         self.weights = cache(self._weights)
 
-    def _weights(self, key: str | None, bar: int, on_beat: bool) -> np.ndarray:
-        """Return the nats, float32 [V], that harmony adds in a bar, on a beat or off it."""
+    def chord_at(self, bars: float) -> Chord | None:
+        """Return the chord at a place in bars, which the chords of a bar share equally, if any."""
+        if not self.chords:
+            return None
+        bar, place = divmod(bars + 1e-6, 1)
+        chords = self.chords[int(bar) % len(self.chords)]
+        return chords[int(place * len(chords))]
+
+    def _weights(self, key: str | None, chord: Chord | None, on_beat: bool) -> np.ndarray:
+        """Return the nats, float32 [V], that harmony adds on a beat or off it."""
         weights = np.zeros(12)
         if key:
             weights = np.maximum(HOME * key_profile(key), -FOREIGN)
-        if self.chords:
-            tones, scale = self.chords[bar]
+        if chord:
+            tones, scale = chord
             weights[[*tones]] = 0
             if on_beat:
                 weights[[x for x in range(12) if x not in tones]] = -CHORD
@@ -110,8 +118,8 @@ class PieceState:
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
         constraints, (bars, beat) = self.constraints, self.clock.position()
-        bar = int(bars + 1e-6) % max(1, len(constraints.chords))
-        log_probs += constraints.weights(self.key, bar, abs(beat - round(beat)) < 1e-6)
+        chord = constraints.chord_at(bars)
+        log_probs += constraints.weights(self.key, chord, abs(beat - round(beat)) < 1e-6)
         if constraints.groups and self.program not in constraints.allowed:
             log_probs -= NEVER * constraints.has_notes
         for name, is_named in constraints.names.items():

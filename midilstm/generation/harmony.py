@@ -8,14 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 from music21.analysis.discrete import KrumhanslSchmuckler
-from music21.harmony import ChordSymbol
 from music21.key import Key
 from music21.pitch import Pitch
 
 from midilstm.fileio import InputError
+from midilstm.generation.chord_symbols import (
+    NO_CHORD,
+    SIGNS,
+    ChordSymbol,
+    parse_bars,
+    pitch_class,
+)
 
 AUTO = "auto"  # stands for the key that the piece is in
-MAX_CHORDS = 64
+# A tonic and a mode; a hyphen is a flat before a space, and ambiguous elsewhere.
+KEY = re.compile(r"([A-Ga-g](?:[#b]*|-+(?=\s)))\s*(\S*)")
+MODES = {**dict.fromkeys(("", "M", "maj"), "major"), **dict.fromkeys(("m", "min"), "minor")}
 # In semitones above the root; a chord gets the first that holds its notes. Ionian, mixolydian,
 # dorian, locrian, melodic minor, diminished, whole tone, lydian, phrygian dominant.
 SCALES = (
@@ -42,13 +50,16 @@ def key_profile(name: str) -> np.ndarray:
     It is 0 for the tonic, down to -1 within the key, and -inf outside it.
     """
     try:
-        tonic, mode = name.split()
-        key = Key(_flat(tonic), mode.lower())
+        match = KEY.fullmatch(name.strip().translate(SIGNS))
+        if not match or (match[0].islower() and not match[2]):  # d may be D or Dm
+            raise ValueError
+        tonic, mode = match.groups()
+        key = Key(tonic[0].upper() + tonic[1:].replace("b", "-"), MODES.get(mode, mode.lower()))
         classes = frozenset(pitch.pitchClass for pitch in key.pitches)
     except Exception as error:  # music21 raises many kinds
         raise InputError(
-            f"--key={name} is not a key that music21 knows: use for example 'D minor', 'Bb major' "
-            "or 'auto'"
+            f"--key={name} is not a key that music21 knows: use for example D, Dm, 'Bb major', "
+            "'D dorian' or auto"
         ) from error
     tonic = key.tonic.pitchClass
     if key.mode == "minor":
@@ -71,31 +82,23 @@ def estimate_key(counts: Sequence[float] | np.ndarray) -> str:
     return f"{usual.name.replace('-', 'b')} {mode}"
 
 
-def chords_of(figures: str) -> tuple[Chord, ...]:
-    """Return the chords of figures such as Dm7 G7 Cmaj7; raise InputError for an unknown one."""
-    words = figures.split()
-    if not 1 <= len(words) <= MAX_CHORDS:
-        raise InputError(
-            f"--chords takes 1 to {MAX_CHORDS} chord symbols, one per bar, not {len(words)}"
-        )
-    return tuple(map(_chord, words))
+def chords_of(text: str) -> tuple[tuple[Chord | None, ...], ...]:
+    """Return the chords of each bar, None for N.C.; raise InputError for what is no symbol."""
+    return tuple(tuple(symbol and _chord(symbol) for symbol in bar) for bar in parse_bars(text))
 
 
-def _chord(figure: str) -> Chord:
-    """Return the chord of a figure."""
-    try:
-        symbol = ChordSymbol("/".join(map(_flat, figure.split("/"))))
-        tones = frozenset(pitch.pitchClass for pitch in symbol.pitches)
-        root = symbol.root().pitchClass
-    except Exception as error:  # music21 raises many kinds
-        raise InputError(
-            f"{figure} in --chords is not a chord that music21 knows: use for example C, Am7, Bb7, "
-            "F#m7b5, Gsus4 or C/E"
-        ) from error
+def describe_chords(text: str) -> str:
+    """Return bars of chords with their notes, such as Dm (D F A) G (G B D) | C (C E G)."""
+    return " | ".join(
+        " ".join(f"{x.text} ({' '.join(x.notes)})" if x else NO_CHORD for x in bar)
+        for bar in parse_bars(text)
+    )
+
+
+def _chord(symbol: ChordSymbol) -> Chord:
+    """Return a symbol's pitch classes, and the first scale that has most of them."""
+    tones, root = frozenset(map(pitch_class, symbol.notes)), pitch_class(symbol.root)
+    if len(tones) >= 7:  # such as those of C7alt
+        return Chord(tones, scale=tones)
     scales = [frozenset((root + step) % 12 for step in scale) for scale in SCALES]
     return Chord(tones, max(scales, key=lambda scale: len(tones & scale)) | tones)
-
-
-def _flat(name: str) -> str:
-    """Return a name that begins with a note as music21 spells it: B- for Bb."""
-    return re.sub("^([A-Ga-g])b", r"\1-", name[:1].upper() + name[1:])

@@ -93,6 +93,21 @@ def test_chords_change_with_the_bar_and_hold_on_beats(vocabulary: Vocabulary) ->
     assert 0.3 < off_beats < 0.8  # the chord's scale is enough
 
 
+@ALL
+def test_two_chords_have_half_a_bar_each_and_no_chord_leaves_the_notes_free(
+    vocabulary: Vocabulary,
+) -> None:
+    notes = notes_of(vocabulary, draw(vocabulary, chords="C F# | N.C.", chars=1600))
+    bar_quarters = 3 if vocabulary.encoding_name == "remi" else 4
+    halves = [Counter[int]() for _ in range(4)]
+    for start, _, pitch, program in notes:
+        if program >= 0 and start % 1 == 0:
+            halves[int(start % (2 * bar_quarters) / bar_quarters * 2)][pitch % 12] += 1
+    for chord, half in zip(({0, 4, 7}, {6, 10, 1}), halves[:2], strict=True):
+        assert sum(half[x] for x in chord) > 0.97 * half.total()
+    assert {*halves[2]} | {*halves[3]} == set(range(12))
+
+
 def test_chords_begin_in_the_bar_of_the_first_note_after_a_primer() -> None:
     note = BODY[:2]
     primer = (*HEADER, "Program_0", "Pitch_55", *note, "Bar_None", "Position_0", "Pitch_56", *note)

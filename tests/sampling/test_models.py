@@ -110,6 +110,7 @@ def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str
     (piece,) = run("--chars=60", "--seed=3", *flags, "--output-dir=my music")
     output = capsys.readouterr().out
     assert "(key " in output
+    assert "\nChords: C (C E G) | Dm7 (D F A C)\n" in output
     assert output.endswith("\nListen: python render.py --page '--output-dir=my music'\n")
     assert piece["path"].stem.endswith("_top-k-4_key-auto_chords-C-Dm7_control-2_chars-60")
     assert (piece["key"], piece["chords"], piece["control_strength"]) == ("auto", "C Dm7", 2)
@@ -125,7 +126,7 @@ def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str
     ("flag", "message"),
     [
         ("--key=H minor", "not a key that music21 knows"),
-        ("--chords=C X", "X in --chords is not a chord"),
+        ("--chords=C X", "X in --chords is not a known chord symbol"),
         ("--instruments=piano", "train one with python train.py --encoding=remi"),
         ("--best=1", "has none for epoch-0002.keras: give the folder of the music"),
         ("--memory=1.5", "--memory=1.5 needs a match model"),
