@@ -121,14 +121,16 @@ def test_files_that_were_read_in_part_are_reported(
     dataset = load_dataset(DataConfig(data_dir=music))
     piece = dataset.pieces["piece5.mid"]
     dataset.pieces["piece5.mid"] = replace(
-        piece, hanging_notes=3, inexact_meta=2, warnings=("cut short",)
+        piece, hanging_notes=3, leading_bars=4, inexact_meta=2, warnings=("cut short",)
     )
     as_json = report.report_to_json(dataset, 2, 8)
-    assert (as_json["hanging_notes"], as_json["inexact_meta"]) == (3, 2)
+    counts = [as_json[key] for key in ("hanging_notes", "leading_bars", "inexact_meta")]
+    assert counts == [3, 4, 2]
     assert as_json["truncated"] == {"piece5.mid": ("cut short",)}
     report.print_report(dataset, 2, 8)
     printed = capsys.readouterr().out
     assert "hanging notes   3, which never end" in printed
+    assert "leading bars    4 empty at the start of 1 file, left out\n" in printed
     assert "inexact meta    2 tempos and time signatures" in printed
     assert "truncated       1 file, read as far as possible\n  piece5.mid: cut short\n" in printed
 

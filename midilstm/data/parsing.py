@@ -37,6 +37,7 @@ class ParsedPiece:
     music_hash: str  # of its pitches and onsets, the same in each encoding
     melody_hashes: str  # for `duplicate_groups`, the same in each encoding
     hanging_notes: int  # notes without an end, which are left out
+    leading_bars: int  # empty bars before the first note, which are left out
     inexact_meta: int  # tempos and time signatures that the encoding can only approximate
     warnings: tuple[str, ...]
 
@@ -56,7 +57,7 @@ def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
     encoding = tokenizers.get(encoding_name)
     try:
         # The split must not depend on the pedal.
-        unpedalled = midi.read(data, pedal=False)
+        unpedalled = midi.drop_leading_bars(midi.read(data, pedal=False))
         score = midi.apply_sustain(unpedalled) if pedal and encoding.keeps_rhythm else unpedalled
         tokens = tuple(encoding.encode(score))
         # Percussion alone has no other hash than that of its tokens.
@@ -69,6 +70,7 @@ def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
             music_hash=sha256("\n".join(onsets).encode()).hexdigest(),
             melody_hashes=duplicates.melody_hashes(unpedalled),
             hanging_notes=score.hanging_notes,
+            leading_bars=score.leading_bars,
             inexact_meta=encoding.count_inexact(score),
             warnings=score.warnings,
         )

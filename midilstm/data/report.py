@@ -34,6 +34,7 @@ def report_to_json(dataset: Dataset, batch_size: int, sequence_length: int) -> d
         "duplicate_groups": dataset.duplicate_groups,
         "truncated": {name: x.warnings for name, x in dataset.pieces.items() if x.warnings},
         "hanging_notes": sum(piece.hanging_notes for piece in pieces),
+        "leading_bars": sum(piece.leading_bars for piece in pieces),
         "inexact_meta": sum(piece.inexact_meta for piece in pieces),
         "pieces": {"training": len(dataset.training), "held_out": len(dataset.held_out)},
         "notes": sum(piece.notes for piece in pieces),
@@ -69,6 +70,9 @@ def print_report(dataset: Dataset, batch_size: int, sequence_length: int) -> Non
         show("truncated", f"{count_noun(len(cut), 'file')}, read as far as possible", *cut)
     if hanging_notes := sum(piece.hanging_notes for piece in pieces):
         show("hanging notes", f"{hanging_notes:,}, which never end and are left out")
+    if leading_bars := [piece.leading_bars for piece in pieces if piece.leading_bars]:
+        files = count_noun(len(leading_bars), "file")
+        show("leading bars", f"{sum(leading_bars):,} empty at the start of {files}, left out")
     if inexact_meta := sum(piece.inexact_meta for piece in pieces):
         show("inexact meta", f"{inexact_meta:,} tempos and time signatures")
     n_training = dataset.n_training_tokens

@@ -230,12 +230,15 @@ def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Voc
             continue
         origin = dataset.training[match.piece]
         if notes := passage_notes(vocabulary, origin, match.piece_start, match.length):
+            data = (folder / name).read_bytes()
+            bars = passage_bars(vocabulary, ids, match.start, match.length)
+            dropped = midi.drop_leading_bars(midi.read(data)).leading_bars
             copies[name] = Copy(
-                sha256=hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+                sha256=hashlib.sha256(data).hexdigest(),
                 piece=match.piece,
                 semitones=match.semitones,
                 tokens=match.length,
-                bars=passage_bars(vocabulary, ids, match.start, match.length),
+                bars=(bars[0] + dropped, bars[1] + dropped),
                 notes=tuple(notes),
             )
     path = save_copies(folder, copies)

@@ -1,5 +1,7 @@
 """Read and write MIDI files: `read(path) -> Score`, `to_bytes(score) -> bytes`."""
 
+from midilstm.midi.bars import bar_ticks as bar_ticks
+from midilstm.midi.bars import drop_leading_bars as drop_leading_bars
 from midilstm.midi.notes import apply_sustain as apply_sustain
 from midilstm.midi.reader import MAX_BYTES as MAX_BYTES
 from midilstm.midi.reader import VERSION as VERSION

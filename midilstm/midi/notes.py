@@ -85,7 +85,7 @@ def decode_events(
         state.end_notes()
     score = Score(
         ticks_per_quarter,
-        _sorted_notes(note for state in channels.values() for note in state.notes),
+        sorted_notes(note for state in channels.values() for note in state.notes),
         dict(sorted(tempos.items())),
         dict(sorted(time_signatures.items())),
         sum(state.hanging_notes for state in channels.values()),
@@ -94,7 +94,7 @@ def decode_events(
     return _check_length(score)
 
 
-def _sorted_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+def sorted_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Return the notes by start, pitch, length, velocity, program and track."""
     return tuple(sorted(notes, key=itemgetter(0, 2, 1, 3, 4, 5)))
 
@@ -281,7 +281,7 @@ def apply_sustain(score: Score) -> Score:
             end = max(end, min(up, next_press.get(key, up)))
         next_press[key] = note.start
         sustained.append(note._replace(length=end - note.start))
-    return _check_length(replace(score, notes=_sorted_notes(sustained)))
+    return _check_length(replace(score, notes=sorted_notes(sustained)))
 
 
 def _check_length(score: Score) -> Score:

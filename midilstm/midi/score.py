@@ -44,6 +44,7 @@ class Score:
     tempos: Mapping[int, float] = field(default_factory=dict)  # quarter notes per minute
     time_signatures: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # (3, 4) for 3/4
     hanging_notes: int = 0  # notes that begin and never end; `notes` does not contain them
+    leading_bars: int = 0  # empty bars before the first note that were dropped
     warnings: tuple[str, ...] = ()  # one sentence each
     pedal_ticks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # by channel: down, up
 

@@ -5,8 +5,8 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from midilstm.midi import DRUMS, Note, Score
-from midilstm.rendering.timeline import COLOURS, TimedPiece, bar_ticks, tick_converter
+from midilstm.midi import DRUMS, Note, Score, bar_ticks
+from midilstm.rendering.timeline import COLOURS, TimedPiece, tick_converter
 
 STEPS = 4  # grid steps per quarter note on which onsets are compared
 MIN_ONSETS = 8  # shorter matches do not count as repeats

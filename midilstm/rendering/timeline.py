@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def read_timed(path: Path) -> TimedPiece:
     seconds = max(to_seconds([score.end])[0], 0.1)  # so that a click has a visible width
     if seconds > MAX_SECONDS:
         raise InputError(f"{path} lasts {seconds:,.0f} seconds; the limit is {MAX_SECONDS:,.0f}.")
-    bars = to_seconds(bar_ticks(score))
+    bars = to_seconds(midi.bar_ticks(score))
     return TimedPiece(path, score, tuple(split_parts(score)), tuple(bars), seconds)
 
 
@@ -81,17 +80,6 @@ def tick_converter(score: midi.Score) -> Callable[[Sequence[float]], list[float]
     lengths = np.diff(ticks) / score.ticks_per_quarter * 60 / [tempos[tick] for tick in changes]
     seconds = np.cumsum([0, *lengths])
     return lambda times: np.interp(times, ticks, seconds).tolist()
-
-
-def bar_ticks(score: midi.Score) -> list[float]:
-    """Return the tick at which each bar begins; the time signature is 4/4 until the first one."""
-    signatures, end = {0: (4, 4), **score.time_signatures}, max(score.end, 1)
-    changes = [tick for tick in signatures if tick < end]
-    ticks: list[float] = []
-    for start, stop in pairwise([*changes, end]):
-        beats, unit = signatures[start]
-        ticks += np.arange(start, stop, score.ticks_per_quarter * 4 * beats / unit).tolist()
-    return ticks
 
 
 def split_parts(score: midi.Score) -> Iterator[Part]:

@@ -119,8 +119,11 @@ class Encoding(ABC):
         return (state,)
 
     def read(self, path: Path | str, *, pedal: bool = True) -> list[str]:
-        """Return the tokens of the MIDI file at `path`; raise MidiError if that is impossible."""
-        return self.encode(midi.read(path, pedal=pedal))
+        """Return the tokens of the MIDI file at `path`, without empty bars at its beginning.
+
+        Raise MidiError if that is impossible.
+        """
+        return self.encode(midi.drop_leading_bars(midi.read(path, pedal=pedal)))
 
     def write(
         self,

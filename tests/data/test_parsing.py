@@ -5,12 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from midi_bytes import notes, smf
 
-from midilstm import midi
+from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import parsing
 from midilstm.data.files import ParseError
@@ -31,6 +32,15 @@ def test_processes_give_the_results_of_this_one_in_order(music: Path) -> None:
     sources = [path.read_bytes() for path in sorted(music.iterdir())]
     expected = [parse_bytes(source, "notes", True) for source in sources]
     assert list(parsing.parse(sources, DataConfig(jobs=2))) == expected
+
+
+@pytest.mark.parametrize("name", tokenizers.ENCODINGS)
+def test_empty_bars_before_the_first_note_are_left_out_and_counted(name: str) -> None:
+    plain, late = (
+        parse_bytes(smf(notes((at, at + 1, 60), (at + 1, at + 2, 62))), name, True) for at in (1, 9)
+    )
+    assert isinstance(plain, ParsedPiece)
+    assert late == replace(plain, leading_bars=2)
 
 
 def _misbehave(data: bytes, *settings: object) -> ParseResult:

@@ -1,5 +1,6 @@
 """Shared passages of constructed pieces, against a naive search, and the report of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,11 @@ def test_the_report_holds_the_copies_of_a_folder_that_sound(tmp_path: Path) -> N
     copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
     copy = load_copies(tmp_path)["a.mid"]
     assert (copy.piece, copy.tokens, copy.bars, len(copy.notes)) == ("b.mid", 16, (0, 3), 24)
+    score = midi.read(tmp_path / "a.mid")
+    late = [note._replace(start=note.start + 8 * score.ticks_per_quarter) for note in score.notes]
+    (tmp_path / "a.mid").write_bytes(midi.to_bytes(replace(score, notes=tuple(late))))
+    copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
+    assert load_copies(tmp_path)["a.mid"].bars == (2, 5)  # with the empty bars of the file
     silent, rests = ids_of(["Bar_None"] * 20, "remi")
     dataset = dataset_of({"b.mid": rests}, vocabulary=silent)
     copying.write_copies(tmp_path, {"a.mid": rests}, dataset, silent)
