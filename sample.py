@@ -115,7 +115,7 @@ def make_ranker(
         )
 
     def rank(pieces: Mapping[int, GeneratedPiece]) -> dict[int, Ranking]:
-        ids = {seed: np.array(piece.ids) for seed, piece in pieces.items()}
+        ids = {seed: np.array(piece.ids, int) for seed, piece in pieces.items()}
         copied = copying.copied_lengths(dataset, model.vocabulary, list(ids.values()))
         rankings = ranking.rank_pieces(ids, model, ranges, copied)
         return ranking.select_best(rankings, config.best or 1)

@@ -70,7 +70,7 @@ def load_copies(folder: Path) -> dict[str, Copy]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a valid report of copies ({error})") from error
+        raise InputError(f"{path} is not a valid report of copies ({str(error)[:200]})") from error
 
 
 def save_copies(folder: Path, copies: Mapping[str, Copy]) -> Path:

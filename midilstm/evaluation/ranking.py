@@ -210,7 +210,7 @@ def reference_for(model: LoadedModel, dataset: Dataset | None) -> Ranges:
 def reference_ranges(model: LoadedModel, dataset: Dataset) -> Ranges:
     """Return the ranges of pieces of a model's dataset."""
     pieces = [*dataset.held_out.values(), *dataset.training.values()]
-    print(f"Measuring reference pieces with {model.checkpoint_path} ...", flush=True)
+    print(f"Measuring reference pieces for --best with {model.checkpoint_path} ...", flush=True)
     order = np.random.default_rng(0).permutation(len(pieces))
     return measure_ranges([pieces[index][:-1] for index in order], model)
 

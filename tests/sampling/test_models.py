@@ -8,13 +8,15 @@ import pytest
 from fake_network import FakeNetwork
 from sample_runs import TOKENS, midi_bytes, refusal, run
 
-from midilstm.config import ModelConfig
+import sample
+from midilstm.config import ModelConfig, SamplingConfig
 from midilstm.data.dataset import Dataset
 from midilstm.data.files import ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
 from midilstm.generation.network import Network, load
+from midilstm.generation.sampler import GeneratedPiece
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.repetition.metrics import repeat_lags
 from midilstm.schema import to_json
@@ -198,3 +200,10 @@ def test_best_ranks_the_pieces_of_each_checkpoint_of_a_run(
     assert "give the folder of the music" in refusal(capsys, *flags)
     monkeypatch.setattr(copying, "load_music", lambda *_, **__: (dataset, []))
     assert "ranking" in run(*flags, "--checkpoint=2")[0]
+    rank = sample.make_ranker(
+        SamplingConfig(count=3, best=3), loaded_model.open_model(model_dir, "1")
+    )
+    drawn = [GeneratedPiece(ids, [], None) for ids in ((), (1, 2), ())]
+    assert [*rank(dict(enumerate(drawn)))] == [1]
+    with pytest.raises(InputError, match="none of the 1 pieces has a note"):
+        rank({0: drawn[0]})
