@@ -8,7 +8,7 @@ from typing import NamedTuple
 from midilstm.fileio import InputError
 
 MAX_SYMBOLS = 64
-NO_CHORD = "N.C."
+NO_CHORD, REPEATS = "N.C.", ("%", "/")
 SIGNS = str.maketrans("♭♯△∆▵^º˚Ø∅–−", "b#ΔΔΔΔ°°øø--")
 NATURALS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 # A possessive quantifier (?+) takes what it can: Bb5 is B flat with a fifth, never B with b5.
@@ -51,7 +51,8 @@ class ChordSymbol(NamedTuple):
 def parse_bars(text: str) -> list[list[ChordSymbol | None]]:
     """Return the symbols of each bar, None for N.C.; raise InputError for what is no symbol.
 
-    Without a | each symbol has its own bar. % is the last bar, or beside others the last symbol.
+    Without a | each symbol has its own bar. % is the last bar; % or / beside others is the last
+    symbol.
     """
     # A symbol has no spaces outside of parentheses; || is one bar line.
     bars = [re.findall(r"(?:\([^()|]*\)|[^\s|])+", bar) for bar in re.split(r"\|+", text)]
@@ -65,19 +66,19 @@ def parse_bars(text: str) -> list[list[ChordSymbol | None]]:
         )
     parsed: list[list[ChordSymbol | None]] = []
     for words in bars:
-        if not words or (words[0] == "%" and not parsed):
+        if not words or (words[0] in REPEATS and not parsed):
             raise InputError(
-                "a bar in --chords has no chord: write % for the bar before it again, or N.C."
+                "a bar in --chords has no chord: write N.C., or % for the bar before it again"
             )
         bar: list[ChordSymbol | None] = []
         for word in words:
-            if word != "%":
+            if words == ["%"]:
+                bar = parsed[-1]
+            elif word in REPEATS and len(words) > 1:
+                bar.append((bar or parsed[-1])[-1])
+            else:
                 is_chord = word.upper().replace(".", "") != "NC"
                 bar.append(parse_symbol(word) if is_chord else None)
-            elif len(words) == 1:
-                bar = parsed[-1]
-            else:
-                bar.append((bar or parsed[-1])[-1])
         parsed.append(bar)
     return parsed
 

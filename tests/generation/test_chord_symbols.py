@@ -137,7 +137,7 @@ def test_a_symbol_has_the_same_intervals_above_each_root(root: str) -> None:
             "Cm5",
             "Cmalt",
         ),
-        *("C/H", "C/9", "C7(b9", "C7b9)", "C()", "C7b11", "C7#13", "b9", "#9", "/", "-", ":"),
+        *("C/H", "C/9", "C7(b9", "C7b9)", "C()", "C7b11", "C7#13", "b9", "#9", "-", ":"),
         *("Dm7,G7", "Dm7-G7", "C%", "m7", "I7", "Cmaj7b7", "C7🎵"),
     ],
 )
@@ -155,6 +155,7 @@ def test_a_symbol_that_is_not_understood_is_refused_by_name(symbol: str) -> None
         ("Dm7 G7 | C % |", ["Dm7 G7", "C C"]),
         ("|Dm7 G7|%|%||C||", ["Dm7 G7", "Dm7 G7", "Dm7 G7", "C"]),
         ("C G7 | % Am | N.C. F", ["C G7", "G7 Am", "- F"]),
+        ("Dm7 / G7 / | C / /", ["Dm7 Dm7 G7 G7", "C C C"]),
         ("C7(b9 #11) | F", ["C7(b9 #11)", "F"]),
         ("C | ", ["C"]),
     ],
@@ -167,7 +168,10 @@ def test_bars_hold_the_chords_between_their_lines(text: str, bars: list[str]) ->
     ("text", "message"),
     [
         *((x, "1 to 64 chord symbols") for x in (" ", "|", "C " * 65, "C | " * 65)),
-        *((x, "a bar in --chords has no chord") for x in ("C | | F", "% C", "| % | C", "% C |")),
+        *(
+            (x, "a bar in --chords has no chord")
+            for x in ("C | | F", "% C", "| % | C", "% C |", "/ C | F", "/")
+        ),
     ],
 )
 def test_bars_without_a_chord_and_too_many_chords_are_refused(text: str, message: str) -> None:
