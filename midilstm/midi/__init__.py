@@ -14,5 +14,6 @@ from midilstm.midi.score import Note as Note
 from midilstm.midi.score import Score as Score
 from midilstm.midi.score import instrument_name as instrument_name
 from midilstm.midi.score import program_of as program_of
+from midilstm.midi.score import quantised as quantised
 from midilstm.midi.writer import to_bytes as to_bytes
 from midilstm.midi.writer import with_tempo_and_program as with_tempo_and_program

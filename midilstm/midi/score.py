@@ -64,6 +64,16 @@ class Score:
         return tuple(sorted({instrument_name(note.program) for note in self.notes}))
 
 
+def quantised(tick: int, quarter: int) -> int:
+    """Return the nearer of sixteenth and triplet eighth, in twelfths of `quarter` ticks.
+
+    Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
+    """
+    near = 12 * tick // quarter
+    grid = [slot for slot in range(near - 2, near + 4) if slot % 3 == 0 or slot % 4 == 0]
+    return min(grid, key=lambda slot: (abs(slot * quarter - 12 * tick), slot % 3, slot))
+
+
 def instrument_name(program: int) -> str:
     """Return the General MIDI name of a program, Percussion for DRUMS."""
     return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))

@@ -123,21 +123,11 @@ def onsets_of(score: midi.Score) -> dict[int, set[int]]:
             if (head := heads.get((track, key)))
             and 4 * (start - head[0]) < quarter >= 4 * abs(end - head[1])
         ]
-        slot = min(near)[2] if near else quantised(start, quarter)
+        slot = min(near)[2] if near else midi.quantised(start, quarter)
         if not near:
             heads[track, sixteenth] = start, end, slot
         onsets.setdefault(slot, set()).add(pitch)
     return onsets
-
-
-def quantised(tick: int, quarter: int) -> int:
-    """Return the nearer of sixteenth and triplet eighth, in twelfths of `quarter` ticks.
-
-    Half way, music21 takes the earlier sixteenth, and a sixteenth before a triplet.
-    """
-    near = 12 * tick // quarter
-    grid = [slot for slot in range(near - 2, near + 4) if slot % 3 == 0 or slot % 4 == 0]
-    return min(grid, key=lambda slot: (abs(slot * quarter - 12 * tick), slot % 3, slot))
 
 
 @lru_cache(maxsize=4096)  # the number of sets of pitch classes

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from midi_bytes import END, QUARTER, file_of, notes, smf
 
 from midilstm import midi, tokenizers
-from midilstm.tokenizers.notes import onsets_of, quantised
+from midilstm.midi import quantised
+from midilstm.tokenizers.notes import onsets_of
 
 NOTES = tokenizers.get("notes")
 # Pieces of different texture that come with music21, in bars: four-part chorale, string quartet,
