@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from midilstm import midi
 from midilstm.midi import Note, Score
-from midilstm.rendering.timeline import bar_ticks
 
 BEAT = 12  # ticks of a quarter note, so that a sixteenth has 3 and a triplet eighth 4
 SIXTEENTH, TRIPLET = 3, 4
@@ -66,7 +65,7 @@ def quantise_score(score: Score) -> Score:
 
 def bar_lines(score: Score) -> list[float]:
     """Return the tick of each bar line, that at the end of the last, complete bar included."""
-    bars = bar_ticks(score)
+    bars = midi.bar_ticks(score)
     changes = [(4, 4), *(x for tick, x in score.time_signatures.items() if tick < score.end)]
     beats, unit = changes[-1]
     return [*bars, bars[-1] + 4 * BEAT * beats / unit]
