@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import preprocess
+import train
 from midilstm import midi, tokenizers
 from midilstm.config import DataConfig
 from midilstm.data import batches, report
@@ -77,6 +78,20 @@ def test_the_report_counts_and_names_files(
     assert lines["instruments"] == "Acoustic Grand Piano 7"
     assert lines["tokens"].startswith("372 ")  # 6 of 60, one of 5, and 7 ends
     assert lines["vocabulary"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("flag", "vocabulary"),
+    [("--transpose", "44 (9 occur in the files)"), ("--no-transpose", "9")],
+)
+def test_the_report_and_training_state_the_same_vocabulary(
+    music: Path, flag: str, vocabulary: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [f"--data-dir={music}", flag]
+    assert preprocess.main([*flags, "--batch-size=2", "--seq-length=8"]) == 0
+    assert f"\nvocabulary      {vocabulary}\n" in capsys.readouterr().out
+    dataset = load_dataset(train.parse_args(flags).data)
+    assert report.summarize(dataset).endswith(f"vocabulary {vocabulary}")
 
 
 def test_the_report_as_json(music: Path) -> None:

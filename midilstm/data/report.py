@@ -78,10 +78,18 @@ def print_report(dataset: Dataset, batch_size: int, sequence_length: int) -> Non
     n_training = dataset.n_training_tokens
     show("pieces", f"{len(dataset.training):,} for training, {len(dataset.held_out):,} held out")
     show("tokens", f"{dataset.n_tokens:,} ({n_training:,} for training), ends included")
-    show("vocabulary", f"{len(dataset.vocabulary):,}")
+    show("vocabulary", _describe_vocabulary(dataset))
     show("most frequent", "  ".join(f"{token} {n:,}" for token, n in _most_frequent(dataset)))
     show("instruments", ", ".join(f"{name} {n:,}" for name, n in _instruments(dataset).items()))
     show("batches", f"{batch_count(n_training, batch_size, sequence_length):,} per epoch")
+
+
+def _describe_vocabulary(dataset: Dataset) -> str:
+    """Return the number of tokens, and of those that no transposition or merge adds."""
+    occurs = np.zeros(len(dataset.vocabulary), bool)
+    for ids in (*dataset.training.values(), *dataset.held_out.values()):
+        occurs[ids] = True
+    return f"{len(occurs):,}" + ("" if occurs.all() else f" ({occurs.sum():,} occur in the files)")
 
 
 def _most_frequent(dataset: Dataset) -> list[tuple[str, int]]:
@@ -110,7 +118,7 @@ def summarize(dataset: Dataset) -> str:
     parts = [
         f"{count_noun(len(dataset.training), 'piece')} to train on "
         f"({dataset.n_training_tokens:,} tokens), {len(dataset.held_out):,} held out, "
-        f"vocabulary {len(dataset.vocabulary):,}"
+        f"vocabulary {_describe_vocabulary(dataset)}"
     ]
     if report.skipped:
         path, error = report.skipped[0]
