@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from midilstm.midi.notes import sorted_notes
-from midilstm.midi.score import Note, Score
+from midilstm.midi.score import Score
 
 # A first note that begins up to this fraction of a quarter before a bar line, half a step of the
 # grid of `tsd` and `remi`, belongs to the bar after it.
@@ -39,14 +39,10 @@ def drop_leading_bars(score: Score) -> Score:
     n_bars, begin = max((n, int(tick)) for n, tick in enumerate(bars) if tick.is_integer())
     if not begin:
         return score
-
-    def move(note: Note) -> Note:
-        start = max(0, note.start - begin)
-        return note._replace(start=start, length=max(0, note.start + note.length - begin - start))
-
+    notes = (note._replace(start=max(0, note.start - begin)) for note in score.notes)
     return replace(
         score,
-        notes=sorted_notes(map(move, score.notes)),
+        notes=sorted_notes(notes),
         tempos={max(0, tick - begin): tempo for tick, tempo in score.tempos.items()},
         time_signatures={max(0, tick - begin): s for tick, s in score.time_signatures.items()},
         pedal_ticks={n: tuple(t - begin for t in ticks) for n, ticks in score.pedal_ticks.items()},

@@ -16,7 +16,7 @@ from midilstm.midi.notes import apply_sustain, decode_events
 from midilstm.midi.score import MidiError, Score
 
 # Raise it whenever the same bytes would give other notes or reasons: cache keys contain it.
-VERSION = 5
+VERSION = 6
 
 MAX_BYTES = 2 * 2**20  # the worst such file takes 5 seconds and 313 MB (benchmarks/parse.md)
 MAX_JUNK = 4096  # bytes allowed before the header; a later header is another file's content

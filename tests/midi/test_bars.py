@@ -49,9 +49,8 @@ def test_whole_empty_bars_before_the_first_note_are_dropped(
     assert score.leading_bars == bars
     begin = round(480 * silence)
     others = symusic.Score.from_midi(data).tracks[-1].notes
-    starts = [max(0, note.time - begin) for note in others]
-    assert [(note.start, note.start + note.length) for note in score.notes] == [
-        (start, note.end - begin) for start, note in zip(starts, others, strict=True)
+    assert [(note.start, note.length) for note in score.notes] == [
+        (max(0, note.time - begin), note.duration) for note in others
     ]
     assert {note.program for note in score.notes} == {32}
     assert score.time_signatures == {round(480 * quarter): s for quarter, s in kept.items()}
