@@ -58,26 +58,34 @@ class Copy:
             raise ValueError("a value is out of range")
 
 
-def load_copies(folder: Path) -> dict[str, Copy]:
-    """Return a folder's copies by file name, if any; raise InputError for a damaged file."""
-    path = folder / FILE
-    try:
-        entries = read_json(path, max_bytes=2**26)["copies"]
-        for entry in entries.values():
-            entry["bars"] = tuple(entry["bars"])
-            entry["notes"] = tuple(NoteSpan(*note) for note in entry["notes"])
-        return {name: Copy(**entry) for name, entry in entries.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a valid report of copies ({str(error)[:200]})") from error
+@dataclass(frozen=True)
+class CopyReport:
+    """The copies in a folder's pieces by file name; evaluation saves and rendering loads it."""
 
+    copies: Mapping[str, Copy]
 
-def save_copies(folder: Path, copies: Mapping[str, Copy]) -> Path:
-    """Write a folder's copies and return the path; raise InputError rather than replace a file."""
-    path = folder / FILE
-    if path.exists() and MARK.encode() not in path.read_bytes():
-        raise InputError(f"{path} was not written by evaluate.py: move it away to write there")
-    body = {"written_by": "evaluate.py", "copies": {name: vars(copies[name]) for name in copies}}
-    write_atomically(path, json.dumps(body, indent=1) + "\n")
-    return path
+    @classmethod
+    def load(cls, folder: Path) -> CopyReport:
+        """Read a folder's report, empty if there is none; raise InputError for a damaged file."""
+        path = folder / FILE
+        try:
+            entries = read_json(path, max_bytes=2**26)["copies"]
+            for entry in entries.values():
+                entry["bars"] = tuple(entry["bars"])
+                entry["notes"] = tuple(NoteSpan(*note) for note in entry["notes"])
+            return cls({name: Copy(**entry) for name, entry in entries.items()})
+        except FileNotFoundError:
+            return cls({})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            cause = str(error)[:200]
+            raise InputError(f"{path} is not a valid report of copies ({cause})") from error
+
+    def save(self, folder: Path) -> Path:
+        """Write the report into a folder; raise InputError rather than replace a user's file."""
+        path = folder / FILE
+        if path.exists() and MARK.encode() not in path.read_bytes():
+            raise InputError(f"{path} was not written by evaluate.py: move it away to write there")
+        copies = {name: vars(copy) for name, copy in self.copies.items()}
+        body = {"written_by": "evaluate.py", "copies": copies}
+        write_atomically(path, json.dumps(body, indent=1) + "\n")
+        return path

@@ -15,7 +15,7 @@ import pytest
 import evaluate
 import train
 from midilstm import tokenizers
-from midilstm.copies import load_copies
+from midilstm.copies import CopyReport
 from midilstm.evaluation import baseline
 from midilstm.generation.loaded_model import FittedOn, write_match_model
 from midilstm.rendering.page import page_entry
@@ -129,7 +129,7 @@ def test_a_transposed_copy_in_a_file_is_reported_and_shown_on_the_page(
     assert (match["length"], match["piece"], match["semitones"]) == (LENGTH, name, -5)
     assert copies["grams"]["12"]["exact"]["value"] == 0
     assert "it has memorised" in result["summary"]
-    copy = load_copies(folder)["a.mid"]
+    copy = CopyReport.load(folder).copies["a.mid"]
     assert (copy.piece, copy.tokens) == (name, LENGTH)
     entry = page_entry(read_timed(folder / "a.mid"), copy)["copy"]
     assert (entry["piece"], entry["semitones"]) == (name, -5)

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm import midi
-from midilstm.copies import MAX_NOTES, MAX_SECONDS, Copy, NoteSpan, save_copies
+from midilstm.copies import MAX_NOTES, MAX_SECONDS, Copy, CopyReport, NoteSpan
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.evaluation.piece_sets import Pieces, load_music
@@ -241,7 +241,7 @@ def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Voc
                 bars=(bars[0] + dropped, bars[1] + dropped),
                 notes=tuple(notes),
             )
-    path = save_copies(folder, copies)
+    path = CopyReport(copies).save(folder)
     print(printable(f"Wrote {path}: the page of render.py plays copies beside their originals"))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from midilstm.copies import Copy, NoteSpan, load_copies
+from midilstm.copies import Copy, CopyReport, NoteSpan
 from midilstm.fileio import InputError, read_json, warn
 from midilstm.midi import MAX_BYTES
 from midilstm.rendering import MARK
@@ -23,12 +23,12 @@ LAYOUT = Path(__file__).with_suffix(".html")
 
 def build_page(pieces: Sequence[TimedPiece], folder: Path) -> bytes:
     """Fill the layout with a folder's pieces in this order; warn if copies.json is broken."""
-    copies: dict[str, Copy] = {}
+    report = CopyReport({})
     try:
-        copies = load_copies(folder)
+        report = CopyReport.load(folder)
     except InputError as error:
         warn(str(error))
-    entries = [page_entry(piece, copies.get(piece.path.name)) for piece in pieces]
+    entries = [page_entry(piece, report.copies.get(piece.path.name)) for piece in pieces]
     data = json.dumps({"title": folder.resolve().name, "pieces": entries})
     # A file name must not be able to close the script element that holds it.
     data = data.replace("<", "\\u003c")

@@ -9,7 +9,7 @@ import pytest
 from midi_bytes import notes, smf, timed
 
 from midilstm import midi, tokenizers
-from midilstm.copies import load_copies
+from midilstm.copies import CopyReport
 from midilstm.data.dataset import Dataset
 from midilstm.data.files import ReadReport
 from midilstm.evaluation import copying
@@ -162,14 +162,17 @@ def test_the_report_holds_the_copies_of_a_folder_that_sound(tmp_path: Path) -> N
     tokenizers.write([vocabulary.tokens[token_id] for token_id in ids], tmp_path / "a.mid")
     dataset = dataset_of({"b.mid": ids}, vocabulary=vocabulary)
     copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
-    copy = load_copies(tmp_path)["a.mid"]
+    copy = CopyReport.load(tmp_path).copies["a.mid"]
     assert (copy.piece, copy.tokens, copy.bars, len(copy.notes)) == ("b.mid", 16, (0, 3), 24)
     score = midi.read(tmp_path / "a.mid")
     late = [note._replace(start=note.start + 8 * score.ticks_per_quarter) for note in score.notes]
     (tmp_path / "a.mid").write_bytes(midi.to_bytes(replace(score, notes=tuple(late))))
     copying.write_copies(tmp_path, {"a.mid": ids}, dataset, vocabulary)
-    assert load_copies(tmp_path)["a.mid"].bars == (2, 5)  # with the empty bars of the file
+    assert CopyReport.load(tmp_path).copies["a.mid"].bars == (
+        2,
+        5,
+    )  # with the empty bars of the file
     silent, rests = ids_of(["Bar_None"] * 20, "remi")
     dataset = dataset_of({"b.mid": rests}, vocabulary=silent)
     copying.write_copies(tmp_path, {"a.mid": rests}, dataset, silent)
-    assert load_copies(tmp_path) == {}
+    assert CopyReport.load(tmp_path).copies == {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from midi_bytes import notes, smf
 
-from midilstm.copies import Copy, NoteSpan, save_copies
+from midilstm.copies import Copy, CopyReport, NoteSpan
 from midilstm.rendering.page import build_page
 from midilstm.rendering.timeline import TimedPiece
 
@@ -92,7 +92,7 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     events = ((0.0, 0.5, 60, 80, 0), (0.5, 1.0, 36, 90, -1), (1.0, 2.0, 62, 80, 0))
     passage = tuple(NoteSpan(*event) for event in events)
     copy = Copy(hashlib.sha256(repeating).hexdigest(), "rag.mid", 2, 16, (1, 2.5), passage)
-    save_copies(tmp_path, {"x.mid": copy})
+    CopyReport({"x.mid": copy}).save(tmp_path)
     entry = page_data(timed(repeating))["copy"]
     assert (entry["start"], entry["end"], entry["seconds"]) == (2, 5, 2)
     assert [part["program"] for part in entry["parts"]] == [0, -1]

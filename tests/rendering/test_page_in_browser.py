@@ -14,7 +14,7 @@ import pytest
 from midi_bytes import notes, smf
 
 import render
-from midilstm.copies import Copy, NoteSpan, save_copies
+from midilstm.copies import Copy, CopyReport, NoteSpan
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.keys import Keys  # noqa: E402 (after the skip)
@@ -216,7 +216,7 @@ def test_a_copied_passage_can_be_played_in_both_pieces(
 ) -> None:
     passage = (NoteSpan(0, 1, 69, 90, 0), NoteSpan(0.5, 0.6, 36, 90, -1))
     copy = Copy(hashlib.sha256(band).hexdigest(), HOSTILE, -2, 16, (1, 2), passage)
-    save_copies(tmp_path, {"band.mid": copy})
+    CopyReport({"band.mid": copy}).save(tmp_path)
     settings = {"ranking": {"score": 0.35, "nll": 2.1}, "key": "D minor"}
     (tmp_path / "band.json").write_text(json.dumps(settings))
     page = show(("band.mid", band))
