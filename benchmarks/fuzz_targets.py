@@ -120,7 +120,7 @@ def read_settings(path: Path) -> None:
 
 def read_copies(path: Path) -> None:
     """Read a report of copies."""
-    copies.load_copies(path.parent)
+    copies.CopyReport.load(path.parent)
 
 
 def read_reference(path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_file_that_evaluate_did_not_write_is_not_replaced(tmp_path: Path) -> N
     [
         *(("sha256", value) for value in ("0A" * 32, None)),
         *(("piece", value) for value in (5, "x" * 5000)),
-        *(("semitones", value) for value in (1000, 10**400, True, [])),
+        *(("semitones", value) for value in (1000, 10**400, True, [1])),
         *(("tokens", value) for value in ("many", 0, math.inf, [16])),
         *(("bars", value) for value in ([1], [2, 1], [0, 1e300], [0, math.inf], [False, True])),
         *(("bars", value) for value in ([0, 10**400], [0, 2**63], [[0], [1]], 5, None)),
