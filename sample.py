@@ -17,7 +17,7 @@ from midilstm.schema import add_arguments, from_arguments, to_json
 if TYPE_CHECKING:
     from midilstm.evaluation.ranking import Ranking
     from midilstm.generation.loaded_model import LoadedModel
-    from midilstm.generation.sampler import GeneratedPiece
+    from midilstm.generation.sampler import GeneratedPiece, Sampler
 
 
 def parse_args(
@@ -45,7 +45,6 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     """Open the model, read the primer, draw the pieces, select the best, and write them."""
     cli.use_one_thread()  # before NumPy is imported
     from midilstm.generation import metadata
-    from midilstm.generation.harmony import describe_chords
     from midilstm.generation.loaded_model import open_model
     from midilstm.generation.primer import read_primer
     from midilstm.generation.sampler import Sampler
@@ -80,8 +79,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     origin += f" with --seed={config.seed}"
     others = f", one of {len(batch)} drawn together" if len(batch) != config.count else ""
     print(printable(f"Sampling {count}{limit}{sampler.length} {origin}{others}"), flush=True)
-    if config.chords:
-        print(printable(f"Chords: {describe_chords(config.chords)}"), flush=True)
+    print_understood(config, sampler)
     drawn = dict(zip(batch, sampler.draw(batch), strict=True))
     rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])
@@ -96,6 +94,19 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
+
+
+def print_understood(config: SamplingConfig, sampler: Sampler) -> None:
+    """Print how chords and the names of instruments were understood."""
+    from midilstm.generation.harmony import describe_chords
+    from midilstm.midi import instrument_name
+
+    lines = [f"Chords: {describe_chords(config.chords)}"] if config.chords else []
+    lines += [f"Instrument: {config.instrument}"] if config.instrument else []
+    for name, programs in (sampler.constraints.groups if sampler.constraints else {}).items():
+        lines.append(f"{name}: {', '.join(map(instrument_name, sorted(programs)))}")
+    for line in lines:
+        print(printable(line), flush=True)
 
 
 def make_ranker(

@@ -25,11 +25,6 @@ FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
 KEY_NOTES = 32  # pitch classes after which the key of a piece is estimated
 NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
 REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond
-FAMILIES = (  # of General MIDI, eight programs each
-    *("piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
-    *("reed", "pipe", "synth lead", "synth pad", "synth effects", "ethnic", "percussive"),
-    "sound effects",
-)
 
 
 class Constraints:
@@ -53,7 +48,9 @@ class Constraints:
             )
         if (self.key or self.chords) and not any(content.pitch_classes for content in contents):
             warn("the model knows drums alone: --key and --chords change nothing")
-        self.groups = parse_instruments(config.instruments, known) if config.instruments else {}
+        self.groups = (
+            midi.parse_instruments(config.instruments, known) if config.instruments else {}
+        )
         self.allowed = set().union(*self.groups.values()) if self.groups else known
 
         def table(value: Callable[[TokenContent], object]) -> np.ndarray:
@@ -167,21 +164,3 @@ def parse_constraints(
         return None
     constraints = Constraints(vocabulary, config, primer)
     return constraints if config.control_strength else None
-
-
-def parse_instruments(names: str, known: set[int]) -> dict[str, frozenset[int]]:
-    """Return by name the programs, of those known, that comma-separated names stand for.
-
-    A name is an instrument, a part of its name, or a family such as bass. Raise InputError for
-    one that fits no known program.
-    """
-    groups = {}
-    for name in (word.strip().lower() for word in names.split(",")):
-        similar = {p for p in known if name and name in midi.instrument_name(p).lower()}
-        family = {p for p in known if p >= 0 and FAMILIES[p // 8] == name}
-        is_drums = name in ("drums", "percussion")  # and not steel drums
-        groups[name] = frozenset(known & {midi.DRUMS} if is_drums else family | similar)
-        if not groups[name]:
-            choices = ", ".join(midi.instrument_name(p) for p in sorted(known)) or "no instruments"
-            raise InputError(f"the model knows no instrument {name!r}: it knows {choices}")
-    return groups

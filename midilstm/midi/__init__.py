@@ -2,6 +2,8 @@
 
 from midilstm.midi.bars import bar_ticks as bar_ticks
 from midilstm.midi.bars import drop_leading_bars as drop_leading_bars
+from midilstm.midi.instruments import parse_instruments as parse_instruments
+from midilstm.midi.instruments import program_of as program_of
 from midilstm.midi.notes import apply_sustain as apply_sustain
 from midilstm.midi.reader import MAX_BYTES as MAX_BYTES
 from midilstm.midi.reader import VERSION as VERSION
@@ -13,7 +15,6 @@ from midilstm.midi.score import MidiError as MidiError
 from midilstm.midi.score import Note as Note
 from midilstm.midi.score import Score as Score
 from midilstm.midi.score import instrument_name as instrument_name
-from midilstm.midi.score import program_of as program_of
 from midilstm.midi.score import quantised as quantised
 from midilstm.midi.writer import to_bytes as to_bytes
 from midilstm.midi.writer import with_tempo_and_program as with_tempo_and_program

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from pretty_midi import program_to_instrument_name
 
-from midilstm.fileio import InputError
-
 DRUMS = -1  # the program of percussion, as in MidiTok
 DEFAULT_BPM = 120.0  # the tempo of a MIDI file that gives none
 MAX_QUARTERS = 20_000  # nearly three hours at 120 bpm; a longer file has a broken clock
@@ -77,21 +75,3 @@ def quantised(tick: int, quarter: int) -> int:
 def instrument_name(program: int) -> str:
     """Return the General MIDI name of a program, Percussion for DRUMS."""
     return "Percussion" if program == DRUMS else str(program_to_instrument_name(program))
-
-
-def program_of(text: str) -> int:
-    """Return the General MIDI program with this number, or whose name alone starts with the text.
-
-    Raise InputError if there is no such program, or if several names start with the text.
-    """
-    if text.isdecimal():
-        if int(text) < 128:
-            return int(text)
-        raise InputError(f"{text} is not a General MIDI program from 0 to 127")
-    names, prefix = [instrument_name(program) for program in range(128)], text.strip().lower()
-    programs = [i for i, name in enumerate(names) if prefix and name.lower().startswith(prefix)]
-    if len(programs) == 1:
-        return programs[0]
-    candidates = ", ".join(names[program] for program in programs[:8])
-    hint = f"it could be {candidates}" if programs else "try violin, church organ or flute"
-    raise InputError(f"{text!r} is not the name of one General MIDI instrument: {hint}")

@@ -5,12 +5,10 @@ import io
 import mido
 import music21
 import pretty_midi
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midilstm import midi
-from midilstm.fileio import InputError
 from midilstm.midi import DRUMS, Note
 
 SCORE = midi.Score(
@@ -83,26 +81,3 @@ def test_a_program_replaces_all_but_drums_and_a_tempo_all_others() -> None:
 
 def test_instruments_have_names() -> None:
     assert SCORE.instruments == ("Acoustic Grand Piano", "Percussion", "Violin")
-
-
-@pytest.mark.parametrize(
-    ("text", "program"),
-    [("0", 0), ("127", 127), ("violin", 40), (" Church Org", 19), ("flu", 73), ("steel", 114)],
-)
-def test_a_program_is_a_number_or_the_beginning_of_a_name(text: str, program: int) -> None:
-    assert midi.program_of(text) == program
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("128", "not a General MIDI program"),
-        ("-1", "try violin"),
-        ("", "try violin"),
-        ("kazoo", "try violin"),
-        ("electric", "it could be Electric Grand Piano, Electric Piano 1"),
-    ],
-)
-def test_an_unknown_or_ambiguous_program_is_an_error(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        midi.program_of(text)
