@@ -108,11 +108,17 @@ def test_the_grammar_holds_unless_it_is_switched_off(
 def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     (plain,) = run("--chars=60", "--seed=3")
     assert capsys.readouterr().out.endswith("\nListen: python render.py --page\n")
-    flags = ("--chords=C Dm7", "--key=auto", "--control-strength=2", "--top-k=4")
+    flags = (
+        "--chords=C Dm7",
+        "--key=auto",
+        "--control-strength=2",
+        "--top-k=4",
+        "--instrument=sax",
+    )
     (piece,) = run("--chars=60", "--seed=3", *flags, "--output-dir=my music")
     output = capsys.readouterr().out
     assert "(key " in output
-    assert "\nChords: C (C E G) | Dm7 (D F A C)\n" in output
+    assert "\nChords: C (C E G) | Dm7 (D F A C)\nInstrument: Alto Sax\n" in output
     assert output.endswith("\nListen: python render.py --page '--output-dir=my music'\n")
     assert piece["path"].stem.endswith("_top-k-4_key-auto_chords-C-Dm7_control-2_chars-60")
     assert (piece["key"], piece["chords"], piece["control_strength"]) == ("auto", "C Dm7", 2)
@@ -132,7 +138,7 @@ def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str
         ("--instruments=piano", "train one with python train.py --encoding=remi"),
         ("--best=1", "has none for epoch-0002.keras: give the folder of the music"),
         ("--memory=1.5", "--memory=1.5 needs a match model"),
-        ("--instrument=kazoo", "try violin"),
+        ("--instrument=kazoo", "try piano, guitar"),
     ],
 )
 def test_what_the_model_cannot_follow_is_refused(
