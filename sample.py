@@ -72,14 +72,7 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     seeds = batch = range(first_seed, first_seed + config.count)
     if recorded and (first_seed, config.count) == (recorded.config.seed, 1):
         batch = recorded.rng_batch
-    count = f"{config.count} pieces of " if config.count > 1 else ""
-    limit = "at most " if config.stop_at_end else ""
-    epoch = model.network.metrics.get("epoch")
-    origin = f"from {model.checkpoint_path}" + (f" (epoch {epoch:g})" if epoch else "")
-    origin += f" with --seed={config.seed}"
-    others = f", one of {len(batch)} drawn together" if len(batch) != config.count else ""
-    print(printable(f"Sampling {count}{limit}{sampler.length} {origin}{others}"), flush=True)
-    print_understood(config, sampler)
+    print_start(config, model, sampler, len(batch))
     drawn = dict(zip(batch, sampler.draw(batch), strict=True))
     rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])
@@ -96,12 +89,19 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
 
 
-def print_understood(config: SamplingConfig, sampler: Sampler) -> None:
-    """Print how chords and the names of instruments were understood."""
+def print_start(config: SamplingConfig, model: LoadedModel, sampler: Sampler, n_drawn: int) -> None:
+    """Print what is drawn, and how chords and the names of instruments were understood."""
     from midilstm.generation.harmony import describe_chords
     from midilstm.midi import instrument_name
 
-    lines = [f"Chords: {describe_chords(config.chords)}"] if config.chords else []
+    count = f"{config.count} pieces of " if config.count > 1 else ""
+    limit = "at most " if config.stop_at_end else ""
+    epoch = model.network.metrics.get("epoch")
+    origin = f"from {model.checkpoint_path}" + (f" (epoch {epoch:g})" if epoch else "")
+    origin += f" with --seed={config.seed}"
+    others = f", one of {n_drawn} drawn together" if n_drawn != config.count else ""
+    lines = [f"Sampling {count}{limit}{sampler.length} {origin}{others}"]
+    lines += [f"Chords: {describe_chords(config.chords)}"] if config.chords else []
     lines += [f"Instrument: {config.instrument}"] if config.instrument else []
     for name, programs in (sampler.constraints.groups if sampler.constraints else {}).items():
         lines.append(f"{name}: {', '.join(map(instrument_name, sorted(programs)))}")

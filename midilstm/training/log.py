@@ -91,7 +91,7 @@ def resume(folder: Path, epoch: int, known: Iterable[Mapping[str, float]] = ()) 
     if is_other or not is_whole:
         archive_run(folder, FILES)
     rows = {row.epoch: row for row in (*saved, *([] if is_other else logged))}
-    log = TrainingLog(folder, [rows[number] for number in sorted(rows) if number <= epoch])
+    log = TrainingLog(folder, [rows[key] for key in sorted(rows) if key <= epoch])
     if log.rows:
         log.draw()  # as that run may have been stopped before it did
     return log

@@ -34,7 +34,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network.set_weights([rng.normal(0, *pair) for pair in zip(spreads, shapes, strict=True)])
         network.save(path)
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("metrics.json", json.dumps({"val_loss": epoch / 4}))
+            archive.writestr("metrics.json", json.dumps({"epoch": epoch, "val_loss": epoch / 4}))
     return folder
 
 

@@ -30,6 +30,7 @@ def test_the_best_checkpoint_is_the_default(
     model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--chars=5")[0]["path"].stem.startswith("epoch-0002_")
+    assert "from model/epoch-0002.keras (epoch 2) with --seed=" in capsys.readouterr().out
     (model_dir / "best.keras").symlink_to(model_dir / "epoch-0001.keras")
     (best,), (first,) = run("--chars=9", "--seed=1"), run("--chars=9", "--seed=1", "--checkpoint=1")
     assert (best["checkpoint"], first["checkpoint"]) == ("best", "1")
@@ -59,7 +60,7 @@ def test_a_checkpoint_that_training_removes_meanwhile_is_selected_again(
     monkeypatch.setattr(loaded_model, "load", remove_and_load)
     model = loaded_model.open_model(model_dir, "latest")
     assert model.checkpoint_path.stem == "epoch-0001"
-    assert model.network.metrics == {"val_loss": 0.25}
+    assert model.network.metrics == {"epoch": 1, "val_loss": 0.25}
     newest.symlink_to("nowhere")
     monkeypatch.setattr(loaded_model, "load", load)
     with pytest.raises(InputError, match="damaged"):
