@@ -13,7 +13,7 @@ from pathlib import Path
 
 from midilstm import cli
 from midilstm.config import RenderConfig
-from midilstm.fileio import InputError
+from midilstm.fileio import InputError, exclusive_lock
 from midilstm.schema import add_arguments, from_arguments
 
 
@@ -60,7 +60,8 @@ def render(config: RenderConfig, files: Sequence[Path]) -> None:
             tqdm.write(write_marked(draw(piece), piece.path.with_suffix(suffix)))
     if config.page:
         page = build_page(in_folder, config.output_dir)
-        tqdm.write(write_marked(page, config.output_dir / "index.html"))
+        with exclusive_lock(config.output_dir, timeout=60):
+            tqdm.write(write_marked(page, config.output_dir / "index.html"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

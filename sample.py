@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from midilstm import cli
 from midilstm.config import LENGTHS, SamplingConfig
-from midilstm.fileio import InputError, printable, warn
+from midilstm.fileio import InputError, exclusive_lock, printable, warn
 from midilstm.schema import add_arguments, from_arguments, to_json
 
 if TYPE_CHECKING:
     from midilstm.evaluation.ranking import Ranking
+    from midilstm.generation.length import PieceLength
     from midilstm.generation.loaded_model import LoadedModel
     from midilstm.generation.sampler import GeneratedPiece, Sampler
 
@@ -77,13 +78,14 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])
     common = metadata.build_metadata(command, config, model, weights, primer)
+    bodies = {}
     for seed in rankings or seeds:
-        body = {**common, "seed": seed, "rng_batch": metadata.rng_batch(seed, batch)}
+        bodies[seed] = {**common, "seed": seed, "rng_batch": metadata.rng_batch(seed, batch)}
         if rankings:
-            body["ranking"] = rankings[seed].to_json()
+            bodies[seed]["ranking"] = rankings[seed].to_json()
         if drawn[seed].constraint_report is not None:
-            body["constraint_report"] = drawn[seed].constraint_report
-        write(replace(config, seed=seed), model, body, drawn[seed].tokens)
+            bodies[seed]["constraint_report"] = drawn[seed].constraint_report
+    write_pieces(config, model, sampler.length, bodies, drawn)
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
@@ -134,18 +136,49 @@ def make_ranker(
     return rank
 
 
+def write_pieces(
+    config: SamplingConfig,
+    model: LoadedModel,
+    length: PieceLength,
+    bodies: Mapping[int, dict[str, Any]],
+    drawn: Mapping[int, GeneratedPiece],
+) -> None:
+    """Write the pieces of these JSON files by seed; raise InputError where none holds a note."""
+    from midilstm.tokenizers.base import NoNoteError
+
+    silent = []
+    with exclusive_lock(config.output_dir, timeout=60):
+        for seed, body in bodies.items():
+            try:
+                write(replace(config, seed=seed), model, length, body, drawn[seed])
+            except NoNoteError:
+                silent.append(seed)
+    if silent:
+        names = ", ".join(map(str, silent[:10])) + (" ..." if len(silent) > 10 else "")
+        message = f"no file for --seed={names}, with which the model drew no note"
+        if len(silent) == len(bodies):
+            raise InputError(f"{message}: give another --seed or a greater length")
+        warn(message)
+
+
 def write(
-    config: SamplingConfig, model: LoadedModel, body: dict[str, Any], tokens: list[str]
+    config: SamplingConfig,
+    model: LoadedModel,
+    length: PieceLength,
+    body: dict[str, Any],
+    piece: GeneratedPiece,
 ) -> None:
     """Write a piece that continues the primer, and its JSON; print its path."""
     from midilstm.generation import metadata
 
-    primer = body["primer_tokens"]
+    primer, tokens = body["primer_tokens"], piece.tokens
     if config.include_primer:
         tokens = primer + tokens
     elif primer:
         tokens = model.vocabulary.encoding.with_header(tokens, primer)
-    path, n_invalid = metadata.write_piece(config, model, body, tokens)
+    else:
+        tokens = length.drop_silence(tokens)
+    path, n_invalid = metadata.write_piece(config, model, body, tokens, piece.rest)
     notes = [f"--seed={config.seed}"] if config.count > 1 else []
     notes += [f"score {body['ranking']['score']:.2f}"] if "ranking" in body else []
     notes += [f"{name} {value}" for name, value in body.get("constraint_report", {}).items()]

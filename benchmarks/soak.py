@@ -42,7 +42,7 @@ FLAGS += ["--jobs=1", "--epochs=20", "--freq=3", "--patience=20"]
 ENCODINGS = ("notes", "tsd", "remi")
 EXIT_STATUSES = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130}, "full disk": {2}}
 DISK_BYTES = 4 * 2**20  # a run takes about 1 MB
-REFUSALS = ("no trained model", "--checkpoint can be", "there is no note")  # of sample.py
+REFUSALS = ("no trained model", "--checkpoint can be", "drew no note")  # of sample.py
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

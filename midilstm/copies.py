@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from midilstm.fileio import InputError, read_json, write_atomically
+from midilstm.fileio import InputError, exclusive_lock, read_json, write_atomically
 
 FILE, MARK = "copies.json", '"written_by": "evaluate.py"'
 MAX_NOTES = 20_000  # of a passage
@@ -87,5 +87,6 @@ class CopyReport:
             raise InputError(f"{path} was not written by evaluate.py: move it away to write there")
         copies = {name: vars(copy) for name, copy in self.copies.items()}
         body = {"written_by": "evaluate.py", "copies": copies}
-        write_atomically(path, json.dumps(body, indent=1) + "\n")
+        with exclusive_lock(folder, timeout=60):
+            write_atomically(path, json.dumps(body, indent=1) + "\n")
         return path

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from midilstm.config import MAX_TOKENS, SamplingConfig
-from midilstm.tokenizers.base import Clock
+from midilstm.tokenizers.base import Clock, split
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 # A piece is given up after this many tokens per unit of length.
@@ -16,7 +16,8 @@ MAX_TOKENS_PER_UNIT = {"tokens": 1, "bars": 2000, "seconds": 1000}
 class PieceLength:
     """An amount of tokens, bars or seconds that follow a primer's tokens.
 
-    After a primer the bar of the first new note is the first one, and seconds begin with that note.
+    The bar of the first new note is the first one; seconds begin with it, after a primer with that
+    note.
     """
 
     def __init__(
@@ -45,3 +46,16 @@ class PieceLength:
         return " ".join(
             part for part, bars, seconds in times if (bars if is_bars else seconds) < self.amount
         )
+
+    def rest(self, tokens: Sequence[str]) -> float | None:
+        """Return the quarter notes from the last token to the end of the bars or seconds."""
+        if not (clock := self.begin()):
+            return None
+        for token in split(tokens):
+            clock.advance(token)
+        return clock.quarters_to(**{self.unit: self.amount})
+
+    def drop_silence(self, tokens: Sequence[str]) -> list[str]:
+        """Return a piece's tokens without silence before its first bar, unless tokens count."""
+        begun = self._encoding.with_header(tokens, ())
+        return list(tokens) if self.is_exact or begun == split(tokens) else begun

@@ -13,9 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from midilstm import tokenizers
 from midilstm.config import SamplingConfig
-from midilstm.fileio import InputError, read_json, write_atomically
+from midilstm.fileio import InputError, atomic_path, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
@@ -92,8 +91,9 @@ def read_metadata(path: Path) -> RecordedPiece:
             raise ValueError("rng_batch does not hold the seed")
         return RecordedPiece(config, primer, str(body["weights_sha256"]), match_weights, batch)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        is_json = not isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
         raise InputError(
-            f"{path} does not describe a piece ({error}); "
+            f"{path} does not describe a piece ({error if is_json else 'it is not JSON'}); "
             "--reproduce takes the .json that sample.py writes beside a piece"
         ) from error
 
@@ -127,48 +127,67 @@ def rng_batch(seed: int, seeds: range) -> dict[str, int]:
 
 
 def default_stem(checkpoint: Path, config: SamplingConfig) -> str:
-    """Return the name of a piece's files: checkpoint, seed, temperature, what is not default."""
+    """Return the name of a piece's files: model, checkpoint, seed, and what is not default."""
     words = [checkpoint.stem, f"seed-{config.seed}", f"temperature-{config.temperature:g}"]
+    folder = config.model_dir.name or config.model_dir.resolve().name
+    if folder != SamplingConfig().model_dir.name:
+        words.insert(0, _word(folder).lstrip("."))
     values, defaults = to_json(config), {item.name: item.default for item in fields(config)}
     for name, word in NAMED.items():
         if (value := values[name]) != defaults[name]:
-            text = str(value).removesuffix(".0")
-            plain = "".join(x if x.isalnum() or x in ".#-" else " " for x in text)
-            words.append("-".join([word, *plain.split()])[:60])
-    return "_".join(words)
+            words.append(_word(f"{word} {value}".removesuffix(".0")))
+    # File systems allow names of 255 bytes; "-2.mid" or another ending follows.
+    return "_".join(filter(None, words)).encode()[:200].decode(errors="ignore")
+
+
+def _word(text: str) -> str:
+    """Return a text as part of a file name."""
+    plain = "".join(x if x.isalnum() or x in ".#-" else " " for x in text)
+    return "-".join(plain.split())[:60]
 
 
 def write_piece(
-    config: SamplingConfig, model: LoadedModel, metadata: dict[str, Any], tokens: Sequence[str]
+    config: SamplingConfig,
+    model: LoadedModel,
+    metadata: dict[str, Any],
+    tokens: Sequence[str],
+    rest: float | None = None,
 ) -> tuple[Path, int]:
-    """Write a piece and its JSON under a free name, or neither.
+    """Write a piece and its JSON under a free name into the output folder, which is locked.
 
-    Return the path of the .mid and how many tokens were left out because they are no valid music.
+    The .mid gets its name after the JSON, so that it never lacks one. Return its path and how many
+    tokens were left out because they are no valid music. Raise NoNoteError without a note.
     """
-    path = _claim(config.output_dir, default_stem(model.checkpoint_path, config))
-    try:
-        program = None if config.instrument is None else program_of(config.instrument)
-        encoding = model.vocabulary.encoding_name
-        n_invalid = tokenizers.write(tokens, path, encoding, bpm=config.bpm, instrument=program)
-        body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
-        text = json.dumps(body, indent=2, ensure_ascii=False)
-        write_atomically(path.with_suffix(".json"), text + "\n")
-    except BaseException as error:  # Ctrl-C too: no JSON stays without its piece
-        path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink()
-        if isinstance(error, ValueError) and not isinstance(error, InputError):
-            raise InputError(f"seed {config.seed} cannot be written: {error}") from error
-        raise
+    program = None if config.instrument is None else program_of(config.instrument)
+    content, n_invalid = model.vocabulary.encoding.to_midi(
+        tokens, bpm=config.bpm, instrument=program, rest=rest
+    )
+    body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
+    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    path = _free_path(config.output_dir, default_stem(model.checkpoint_path, config), text)
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+        write_atomically(path.with_suffix(".json"), text)
     return path, n_invalid
 
 
-def _claim(folder: Path, stem: str) -> Path:
-    """Return the first free name, stem.mid or -2, -3 ..., reserved by creating its JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _free_path(folder: Path, stem: str, text: str) -> Path:
+    """Return the first free name: stem.mid or stem-2.mid, stem-3.mid ...
+
+    A name is taken by a .mid, and by a JSON, unless that is the same piece's: then a process died
+    before it wrote the .mid.
+    """
     for attempt in count(1):
         path = folder / f"{stem if attempt == 1 else f'{stem}-{attempt}'}.mid"
-        with suppress(FileExistsError):
-            if not path.exists():
-                path.with_suffix(".json").touch(exist_ok=False)
-                break
+        other = path.with_suffix(".json")
+        if not path.exists() and (not other.exists() or _describes_same(other, text)):
+            break
     return path
+
+
+def _describes_same(path: Path, text: str) -> bool:
+    """Tell whether a JSON file has the content of `text` but for the call that wrote it."""
+    with suppress(OSError, ValueError, AttributeError):
+        saved, body = read_json(path, MAX_BYTES), json.loads(text)
+        return bool(body == {**saved, **{key: body[key] for key in ("command", "created")}})
+    return False

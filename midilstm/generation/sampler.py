@@ -32,11 +32,16 @@ WINDOW = 64  # tokens that the repetition penalty looks back on
 
 
 class GeneratedPiece(NamedTuple):
-    """New music: the ids as drawn, their tokens up to the length, and the constraints' report."""
+    """New music: the ids as drawn, their tokens up to the length, and the constraints' report.
+
+    `rest` quarter notes after the last token the bars or seconds of the length are over; it is None
+    where the model ended the piece earlier.
+    """
 
     ids: tuple[int, ...]
     tokens: list[str]
     constraint_report: dict[str, str] | None  # None without constraints
+    rest: float | None = None
 
 
 @dataclass
@@ -50,6 +55,7 @@ class _Piece:
     constraints: PieceState | None
     tokens: list[str] = field(default_factory=list)  # of the new ids, up to the length
     is_over: bool = False
+    is_ended: bool = False  # by the model
 
 
 class Sampler:
@@ -126,6 +132,7 @@ class Sampler:
                 tuple(piece.ids[start:]),
                 piece.tokens,
                 piece.constraints.report() if piece.constraints else None,
+                None if piece.is_ended else self.length.rest(piece.tokens),
             )
             for piece in drawn
         ]
@@ -197,7 +204,7 @@ class Sampler:
             token = self.length.cut(piece.clock, self.vocabulary.tokens[token_id])
         # The first id stays whatever its length, so that no piece is empty.
         if not token and (token_id == END_ID or not is_first):
-            piece.is_over = True
+            piece.is_over, piece.is_ended = True, token_id == END_ID
             return
         piece.ids.append(token_id)
         if self.grammar:

@@ -16,5 +16,6 @@ from midilstm.midi.score import Note as Note
 from midilstm.midi.score import Score as Score
 from midilstm.midi.score import instrument_name as instrument_name
 from midilstm.midi.score import quantised as quantised
+from midilstm.midi.writer import cut_off as cut_off
 from midilstm.midi.writer import to_bytes as to_bytes
 from midilstm.midi.writer import with_tempo_and_program as with_tempo_and_program

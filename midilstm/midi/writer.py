@@ -30,8 +30,17 @@ def with_tempo_and_program(
     return replace(score, notes=tuple(notes))
 
 
-def to_bytes(score: Score) -> bytes:
-    """Return the MIDI file of a score; `reader.read` gives its notes back."""
+def cut_off(score: Score, end: int) -> Score:
+    """Return the notes that begin before a tick, which ends those that are longer."""
+    notes = (n._replace(length=min(n.length, end - n.start)) for n in score.notes if n.start < end)
+    return replace(score, notes=tuple(notes))
+
+
+def to_bytes(score: Score, end: int = 0) -> bytes:
+    """Return the MIDI file of a score; `reader.read` gives its notes back.
+
+    No track ends before the tick `end`.
+    """
     file = mido.MidiFile(ticks_per_beat=score.ticks_per_quarter)
     meta: list[tuple[int, int, mido.MetaMessage]] = []
     for tick, (beats, unit) in score.time_signatures.items():
@@ -39,7 +48,7 @@ def to_bytes(score: Score) -> bytes:
         meta.append((tick, 0, signature))
     for tick, bpm in score.tempos.items():
         meta.append((tick, 0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm))))
-    file.tracks.append(_track(meta, rest=0))
+    file.tracks.append(_track(meta, end))
     by_program = attrgetter("program")
     groups = groupby(sorted(score.notes, key=by_program), by_program)
     for index, (program, notes) in enumerate(groups):
@@ -50,19 +59,20 @@ def to_bytes(score: Score) -> bytes:
             key = {"channel": channel, "note": note.pitch, "velocity": note.velocity}
             messages.append((note.start, 1, mido.Message("note_on", **key)))
             # At one tick, other notes end before the next ones begin.
-            order, end = 0 if note.length else 1, note.start + note.length
-            messages.append((end, order, mido.Message("note_off", **key)))
-        file.tracks.append(_track(messages, rest=1))
+            order, tick = 0 if note.length else 1, note.start + note.length
+            messages.append((tick, order, mido.Message("note_off", **key)))
+        last = max(tick for tick, *_ in messages)
+        file.tracks.append(_track(messages, end or last + 1))
     content = BytesIO()
     file.save(file=content)
     return content.getvalue()
 
 
-def _track(messages: list[tuple[int, int, mido.Message]], *, rest: int) -> mido.MidiTrack:
-    """Return a track of (tick, order at that tick, message); it ends `rest` ticks after them."""
+def _track(messages: list[tuple[int, int, mido.Message]], end: int) -> mido.MidiTrack:
+    """Return a track of (tick, order at that tick, message) that ends at `end` or after them."""
     track, now = mido.MidiTrack(), 0
     for tick, _, message in sorted(messages, key=itemgetter(0, 1)):
         message.time, now = tick - now, tick
         track.append(message)
-    track.append(mido.MetaMessage("end_of_track", time=rest))
+    track.append(mido.MetaMessage("end_of_track", time=max(0, end - now)))
     return track

@@ -11,6 +11,10 @@ from midilstm import midi
 from midilstm.fileio import write_atomically
 
 
+class NoNoteError(ValueError):
+    """Report that tokens hold no note."""
+
+
 class TimedNote(NamedTuple):
     """A note: times in quarter notes, MIDI pitch, General MIDI program or midi.DRUMS."""
 
@@ -31,11 +35,16 @@ class TokenContent(NamedTuple):
 class Clock(Protocol):
     """Measure the position of each token of a piece; tokens are given in order."""
 
+    quarter: float  # position of the next note in quarter notes, from the first token
+
     def advance(self, token: str, /) -> tuple[float, float]:
         """Return the bars and the seconds from the beginning to the position of this token."""
 
     def position(self) -> tuple[float, float]:
         """Return the bars from the beginning, and the beats into the bar, of the next note."""
+
+    def quarters_to(self, *, bars: float = 0, seconds: float = 0) -> float:
+        """Return the quarter notes from the next note to so many bars, or seconds, of the piece."""
 
 
 class Encoding(ABC):
@@ -72,10 +81,11 @@ class Encoding(ABC):
         return min((pair for pair in near if pair[0] is not None), default=(None, None))[1]
 
     @abstractmethod
-    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
+    def clock(self, bpm: float | None = None, primer: Sequence[str] | None = None) -> Clock:
         """Return a clock at `bpm` quarter notes per minute; None uses the tokens' tempo, or 120.
 
-        After a primer it counts seconds from the first new note and bars from that note's bar.
+        For new music it counts from the bar of the first note, seconds after a primer from that
+        note; `primer` is then given, if only as an empty list.
         """
 
     @abstractmethod
@@ -125,6 +135,35 @@ class Encoding(ABC):
         """
         return self.encode(midi.drop_leading_bars(midi.read(path, pedal=pedal)))
 
+    def to_midi(
+        self,
+        tokens: Iterable[str],
+        *,
+        bpm: float | None = None,
+        instrument: int | None = None,
+        rest: float | None = None,
+    ) -> tuple[bytes, int]:
+        """Return tokens as a MIDI file, and how many invalid tokens were dropped.
+
+        `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
+        gives one, the tempo is 120 and the instrument piano. The file ends, and its last notes are
+        cut, `rest` quarter notes after the position of the last token. Raise NoNoteError without a
+        note.
+        """
+        parts = split(tokens)
+        kept = self.drop_invalid(parts)
+        score, end = self.decode(kept), 0
+        if rest is not None:
+            clock = self.clock()
+            for token in kept:
+                clock.advance(token)
+            end = max(1, round((clock.quarter + rest) * score.ticks_per_quarter))
+            score = midi.cut_off(score, end)
+        if not score.notes:
+            raise NoNoteError(f"there is no note in these {len(parts)} tokens")
+        score = midi.with_tempo_and_program(score, bpm=bpm, instrument=instrument)
+        return midi.to_bytes(score, end), len(parts) - len(kept)
+
     def write(
         self,
         tokens: Iterable[str],
@@ -133,19 +172,10 @@ class Encoding(ABC):
         bpm: float | None = None,
         instrument: int | None = None,
     ) -> int:
-        """Write tokens as a MIDI file; return how many invalid tokens were dropped.
-
-        `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
-        gives one, the tempo is 120 and the instrument piano. Raise ValueError without a note.
-        """
-        parts = split(tokens)
-        kept = self.drop_invalid(parts)
-        score = self.decode(kept)
-        if not score.notes:
-            raise ValueError(f"there is no note in these {len(parts)} tokens")
-        score = midi.with_tempo_and_program(score, bpm=bpm, instrument=instrument)
-        write_atomically(Path(path), midi.to_bytes(score))
-        return len(parts) - len(kept)
+        """Write tokens as a MIDI file; return how many invalid ones were dropped; see `to_midi`."""
+        content, n_invalid = self.to_midi(tokens, bpm=bpm, instrument=instrument)
+        write_atomically(Path(path), content)
+        return n_invalid
 
     def timed_notes(self, tokens: Sequence[str]) -> list[TimedNote]:
         """Return the notes of tokens, times in quarter notes, by start."""

@@ -113,13 +113,17 @@ def strip_meters(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signatur
 class Clock:
     """Give the bars and seconds at which each token starts; a merged token by its first part."""
 
-    def __init__(self, bpm: float | None = None, *, is_primed: bool = False) -> None:
+    def __init__(
+        self, bpm: float | None = None, *, awaits_note: bool = False, is_primed: bool = False
+    ) -> None:
         """Begin a piece; `bpm` overrides the tempos of its tokens.
 
-        If `is_primed`, bars count from the bar of the first note, and seconds from that note.
+        If `awaits_note`, bars and seconds count from the bar of the first note or, where that bar
+        `is_primed`, the seconds count from that note.
         """
-        self._fixed_bpm, self._bpm, self._awaits_note = bpm, DEFAULT_BPM, is_primed
-        self._quarters, self._seconds, self._bars = 0.0, 0.0, 0
+        self._fixed_bpm, self._bpm = bpm, DEFAULT_BPM
+        self._awaits_note, self._is_primed = awaits_note, is_primed
+        self.quarter, self._seconds, self._bars = 0.0, 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
         self._length, self._beat = 4.0, 4  # quarter notes per bar, and the unit of the beat
 
@@ -130,14 +134,20 @@ class Clock:
 
     def position(self) -> tuple[float, float]:
         """Return the bars from the beginning, and the beats into the bar, of the next note."""
-        quarters = self._quarters - self.bar
-        return self._bars_to(self._quarters), quarters % self._length * self._beat / 4
+        quarters = self.quarter - self.bar
+        return self._bars_to(self.quarter), quarters % self._length * self._beat / 4
+
+    def quarters_to(self, *, bars: float = 0, seconds: float = 0) -> float:
+        """Return the quarter notes from the next note to so many bars, or seconds, of the piece."""
+        if bars:
+            return self.bar + (bars - max(0, self._bars - 1)) * self._length - self.quarter
+        return (seconds - self._seconds) * (self._fixed_bpm or self._bpm) / 60
 
     def _bars_to(self, quarter: float) -> float:
         return max(0, self._bars - 1) + (quarter - self.bar) / self._length
 
     def _advance(self, kind: str, value: str) -> tuple[float, float]:
-        now = self._quarters
+        now = self.quarter
         if kind == "TimeShift":
             now += beats_of(value)
         elif kind == "Bar":
@@ -150,11 +160,13 @@ class Clock:
             self._length = beats * 4 / self._beat
         elif kind == "Tempo":
             self._bpm = float(value)
-        self._seconds += (now - self._quarters) * 60 / (self._fixed_bpm or self._bpm)
-        self._quarters = now
+        self._seconds += (now - self.quarter) * 60 / (self._fixed_bpm or self._bpm)
+        self.quarter = now
         if self._awaits_note:
-            self._bars, self._seconds = min(self._bars, 1), 0.0
+            self._bars = min(self._bars, 1)
             if not self._bars:
                 self.bar = now  # `tsd` has no bars: the first one begins at this token
+            silence = 0 if self._is_primed else now - self.bar
+            self._seconds = silence * 60 / (self._fixed_bpm or self._bpm)
             self._awaits_note = kind not in ("Pitch", "PitchDrum")
         return self._bars_to(now), self._seconds

@@ -182,8 +182,8 @@ class MidiTokEncoding(Encoding):
         score = self.decode(self.drop_invalid(tokens))
         return self.encode(replace(score, time_signatures={0: nearest}))
 
-    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
-        clock = Clock(bpm, is_primed=bool(primer))
+    def clock(self, bpm: float | None = None, primer: Sequence[str] | None = None) -> Clock:
+        clock = Clock(bpm, awaits_note=primer is not None, is_primed=bool(primer))
         for token in self._header(split(primer)) if primer else ():
             clock.advance(token)
         return clock

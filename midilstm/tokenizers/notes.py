@@ -67,7 +67,7 @@ class Notes(Encoding):
             return (1 - shared,) if shared else None
         return (not shared, abs(pitches[0] - others[0])) if len(others) == 1 else None
 
-    def clock(self, bpm: float | None = None, primer: Sequence[str] = ()) -> Clock:
+    def clock(self, bpm: float | None = None, primer: Sequence[str] | None = None) -> Clock:
         """Return a clock whose bars have four quarter notes."""
         return _Clock(midi.DEFAULT_BPM if bpm is None else bpm)
 
@@ -81,15 +81,18 @@ class Notes(Encoding):
 
 class _Clock:
     def __init__(self, bpm: float) -> None:
-        self._seconds_per_quarter, self._quarters = 60 / bpm, 0.0
+        self._seconds_per_quarter, self.quarter = 60 / bpm, 0.0
 
     def advance(self, _: str, /) -> tuple[float, float]:
-        quarters = self._quarters
-        self._quarters += STEP / TICKS_PER_QUARTER
+        quarters = self.quarter
+        self.quarter += STEP / TICKS_PER_QUARTER
         return quarters / 4, quarters * self._seconds_per_quarter
 
     def position(self) -> tuple[float, float]:
-        return self._quarters / 4, self._quarters % 4
+        return self.quarter / 4, self.quarter % 4
+
+    def quarters_to(self, *, bars: float = 0, seconds: float = 0) -> float:
+        return (4 * bars or seconds / self._seconds_per_quarter) - self.quarter
 
 
 def onset_tokens(score: midi.Score) -> list[str]:

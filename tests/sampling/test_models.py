@@ -15,6 +15,7 @@ from midilstm.data.files import ReadReport
 from midilstm.evaluation import copying, ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model
+from midilstm.generation.length import MAX_TOKENS_PER_UNIT
 from midilstm.generation.network import Network, load
 from midilstm.generation.sampler import GeneratedPiece
 from midilstm.repetition.match_model import MatchWeights
@@ -104,6 +105,25 @@ def test_the_grammar_holds_unless_it_is_switched_off(
     assert sum(piece["n_invalid_tokens"] for piece in free) > 3 * len(free)
     (again,) = run(f"--reproduce={free[-1]['path']}")
     assert again["tokens"] == free[-1]["tokens"]
+
+
+@pytest.mark.parametrize("flags", ["--chars=4", "--bars=1", "--seconds=0.4"])
+def test_pieces_without_a_note_are_named_and_the_others_written(
+    flags: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = cast(Any, FakeNetwork())
+    model = loaded_model.LoadedModel(Path("epoch-0001.keras"), network, TSD)
+    monkeypatch.setattr(loaded_model, "open_model", lambda *_: model)
+    monkeypatch.setitem(MAX_TOKENS_PER_UNIT, "bars", 4)
+    monkeypatch.setitem(MAX_TOKENS_PER_UNIT, "seconds", 4)
+    written = {piece["seed"] for piece in run(flags, "--count=12", "--seed=0")}
+    error = capsys.readouterr().err
+    silent = sorted({*range(12)} - written)
+    assert silent
+    assert f"no file for --seed={', '.join(map(str, silent[:10]))}" in error
+    for count in (1, 2):
+        assert "drew no note" in refusal(capsys, "--chars=1", f"--count={count}", "--seed=0")
+    assert "Listen" not in capsys.readouterr().out
 
 
 def test_constraints_are_recorded_and_reported(capsys: pytest.CaptureFixture[str]) -> None:

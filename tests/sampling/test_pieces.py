@@ -1,11 +1,13 @@
 """The pieces of sample.py: their notes, lengths, seeds, names and files."""
 
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import mido
+import numpy as np
 import pretty_midi
 import pytest
 from sample_runs import midi_bytes, run
@@ -123,16 +125,62 @@ def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[s
     assert "--help" in error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("no note")])
-def test_a_piece_that_cannot_be_written_leaves_no_json(
-    tmp_path: Path, error: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> int:
-        raise error
+def visible_files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != ".lock"]
 
-    monkeypatch.setattr(tokenizers, "write", fail)
-    assert sample.main(["--chars=5"]) == (130 if error is KeyboardInterrupt else 2)
-    assert list((tmp_path / "output").iterdir()) == []
+
+@pytest.mark.parametrize("suffix", [".json", ".mid"])
+def test_an_interrupted_piece_is_completed_by_the_same_call(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(path: Path, target: Path) -> Path:
+        if target.suffix == suffix:
+            raise KeyboardInterrupt
+        return path.rename(target)
+
+    flags = ["--chars=5", "--seed=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        assert sample.main(flags) == 130
+    left = [path.suffix for path in visible_files(tmp_path / "output")]
+    assert left == ([] if suffix == ".json" else [".json"])
+    assert sample.main([*flags, "--bpm=90"]) == 0  # another piece, which spares that JSON
+    assert sample.main(flags) == 0
+    stems = sorted(path.stem for path in (tmp_path / "output").glob("*.mid"))
+    assert stems == sorted(path.stem for path in (tmp_path / "output").glob("*.json"))
+    assert len(stems) == 2
+
+
+@pytest.mark.slow
+def test_sampling_that_is_killed_leaves_nothing_half(tmp_path: Path) -> None:
+    rng, output = np.random.default_rng(0), tmp_path / "output"
+    flags = ["--count=60", "--chars=20", "--seed=1"]
+    for _ in range(10):
+        before = len([*output.glob("*.mid")])
+        process = subprocess.Popen([sys.executable, sample.__file__, *flags], cwd=tmp_path)
+        while process.poll() is None and len([*output.glob("*")]) <= 2 * before + 2:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+        for path in output.glob("[!.]*.mid"):  # a piece is whole, and its JSON, too
+            body = json.loads(path.with_suffix(".json").read_text("utf-8"))
+            assert tokenizers.read(path) == body["tokens"]
+    assert sample.main(flags) == 0
+    names = {path.name for path in visible_files(output)}
+    assert {Path(name).stem for name in names if name.endswith(".mid")} == {
+        Path(name).stem for name in names if name.endswith(".json")
+    }
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_a_model_folder_of_another_name_is_named(model_dir: Path) -> None:
+    names = {"rags": "rags_", ".Bach & Söhne": "Bach-Söhne_", "語" * 80: "語" * 60 + "_"}
+    for name in names:
+        Path(name).symlink_to(model_dir, target_is_directory=True)
+    for name, start in {"model/": "", "model/.": "", **names}.items():
+        (piece,) = run("--chars=5", f"--model-dir={name}")
+        assert piece["path"].stem.startswith(f"{start}epoch-0002_seed-")
 
 
 @pytest.mark.parametrize("blocks", [0, 1])
@@ -143,7 +191,7 @@ def test_a_full_disk_leaves_no_partial_piece(tmp_path: Path, blocks: int) -> Non
     assert done.returncode == 2
     assert done.stderr.startswith("sample.py: cannot write output/epoch-0002_seed-1")
     assert done.stderr.endswith("(File too large); all files written before are intact\n")
-    assert not list((tmp_path / "output").iterdir())
+    assert not visible_files(tmp_path / "output")
 
 
 def test_sampling_imports_neither_tensorflow_nor_without_need_miditok(tmp_path: Path) -> None:

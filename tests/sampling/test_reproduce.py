@@ -81,6 +81,14 @@ def test_a_piece_keeps_its_match_model(match_model: MatchWeights, model_dir: Pat
     assert run(f"--reproduce={without['path']}")[0]["tokens"] == without["tokens"]
 
 
+def test_a_piece_itself_is_refused_as_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    (piece,) = run("--chars=5")
+    Path("text.json").write_text("a text")
+    for path in (piece["path"].with_suffix(".mid"), Path("text.json")):
+        error = refusal(capsys, f"--reproduce={path}")
+        assert f"{path} does not describe a piece (it is not JSON); --reproduce takes the" in error
+
+
 @pytest.mark.parametrize("name", ["strict_grammar", "bars", "primer_tokens"])
 def test_a_missing_value_is_named(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,92 @@
+"""A piece of so many bars or seconds is a file of that length, counted from the first note."""
+
+import io
+from typing import Any
+
+import mido
+import numpy as np
+import pytest
+from made_pieces import Uniform
+
+from midilstm.config import SamplingConfig
+from midilstm.generation.length import PieceLength
+from midilstm.generation.sampler import Sampler
+from midilstm.tokenizers.vocabulary import END, Vocabulary
+
+NOTE = ("Program_0", "Pitch_60", "Velocity_63", "Duration_2.6.12")
+SHIFTS = tuple(f"TimeShift_{beats}.6.12" for beats in range(1, 8))
+HEADER = ("Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0")
+VOCABULARIES = {
+    "notes": Vocabulary((END, "C4", "E4")),
+    "tsd": Vocabulary((END, *NOTE, *SHIFTS), "tsd"),
+    "remi": Vocabulary((END, *HEADER, *NOTE, "TimeSig_6/8", "Position_30"), "remi"),
+    "merged": Vocabulary((END, *HEADER, *NOTE, "Position_30", "Bar_None Position_30"), "remi"),
+}
+PRIMERS = {"notes": ["C4"], "tsd": [*NOTE, *SHIFTS[:1]], "remi": [*HEADER, *NOTE]}
+PRIMERS["merged"] = PRIMERS["remi"]
+
+
+def lengths(content: bytes) -> tuple[set[float], float, float]:
+    """Return where the tracks end, the first note begins and the last one ends, in quarters."""
+    file, ends, times = mido.MidiFile(file=io.BytesIO(content)), set(), []
+    for track in file.tracks:
+        ticks = np.cumsum([message.time for message in track]) / file.ticks_per_beat
+        ends.add(float(ticks[-1]))
+        times += [t for t, m in zip(ticks, track, strict=True) if m.type in ("note_on", "note_off")]
+    return ends, float(min(times)), float(max(times))
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("primed", [False, True])
+@pytest.mark.parametrize("length", [{"bars": 1}, {"bars": 6}, {"seconds": 3.3}])
+def test_a_file_ends_with_its_length(name: str, primed: bool, length: dict[str, Any]) -> None:
+    vocabulary, primer = VOCABULARIES[name], PRIMERS[name] if primed else []
+    config = SamplingConfig(**length, bpm=90)
+    network: Any = Uniform(len(vocabulary))
+    sampler = Sampler(network, vocabulary, config, None, primer)
+    for piece in sampler.draw(range(20)):
+        encoding = vocabulary.encoding
+        if primed:
+            tokens = encoding.with_header(piece.tokens, primer)
+        else:
+            tokens = sampler.length.drop_silence(piece.tokens)
+        if not encoding.timed_notes(encoding.drop_invalid(tokens)):
+            continue
+        content, _ = encoding.to_midi(tokens, bpm=90, rest=piece.rest)
+        ends, first, last = lengths(content)
+        bar = 3 if encoding.name == "remi" else 4
+        expected = length["bars"] * bar if "bars" in length else 3.3 * 1.5 + first * primed
+        assert list(ends) == pytest.approx([expected], abs=0.05)
+        assert first < bar
+        assert last <= expected + 0.05
+        whole, _ = encoding.to_midi([*primer, *piece.tokens], bpm=90, rest=piece.rest)
+        assert max(lengths(whole)[0]) >= expected - 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "silence", "step", "starts"),
+    [
+        ("tsd", SHIFTS[5:6], SHIFTS[1:2], [0, 2.5, 5, 7.5]),
+        ("remi", (*HEADER, *["Bar_None"] * 3), ("Bar_None", "Position_30"), [0, 5.5]),
+        ("remi", (*HEADER, "Position_30"), ("Bar_None", "Position_30"), [2.5, 5.5]),
+    ],
+)
+def test_silence_at_the_beginning_does_not_count(
+    name: str, silence: tuple[str, ...], step: tuple[str, ...], starts: list[float]
+) -> None:
+    vocabulary, piece = VOCABULARIES[name], (*silence, *(*NOTE, *step) * 4)
+    length = PieceLength(SamplingConfig(bars=2), vocabulary)
+    clock = length.begin()
+    kept = [token for token in piece if length.cut(clock, token)]
+    begun = vocabulary.encoding.drop_invalid(length.drop_silence(kept))
+    assert [note.start for note in vocabulary.encoding.timed_notes(begun)] == starts
+    counted = PieceLength(SamplingConfig(chars=9), vocabulary)
+    assert counted.drop_silence(kept) == kept
+
+
+def test_a_piece_that_the_model_ends_is_not_filled_up() -> None:
+    vocabulary = VOCABULARIES["remi"]
+    config = SamplingConfig(bars=50, stop_at_end=True)
+    network: Any = Uniform(len(vocabulary))
+    pieces = Sampler(network, vocabulary, config).draw(range(20))
+    assert [piece.rest for piece in pieces] == [None] * 20
