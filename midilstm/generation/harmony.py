@@ -12,7 +12,7 @@ from music21.key import Key
 from music21.pitch import Pitch
 
 from midilstm.fileio import InputError
-from midilstm.generation.chord_symbols import (
+from midilstm.midi.chord_symbols import (
     NO_CHORD,
     SIGNS,
     ChordSymbol,

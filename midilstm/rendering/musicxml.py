@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
 
 from music21 import (
     chord,
@@ -29,6 +31,7 @@ from music21.stream.makeNotation import makeTupletBrackets
 from midilstm import midi
 from midilstm.fileio import InputError, printable
 from midilstm.rendering import MARK
+from midilstm.rendering.chord_marks import add_chords, read_chords
 from midilstm.rendering.drum_staff import drum_hit, name_drums
 from midilstm.rendering.staves import (
     BEAT,
@@ -60,17 +63,17 @@ def write_score(piece: TimedPiece) -> bytes:
         # music21 warns where there are more parts than MIDI channels.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            text = _export(printable(piece.path.stem), score, staves, bars)
+            text = _export(piece.path, score, staves, bars)
     except (exceptions21.Music21Exception, LookupError, ValueError, ArithmeticError) as error:
         raise InputError(f"{piece.path} cannot be written as a score: {error}.") from error
     return text + f"<!-- {MARK} -->\n".encode()
 
 
-def _export(title: str, score: midi.Score, staves: Sequence[Staff], bars: Sequence[float]) -> bytes:
+def _export(path: Path, score: midi.Score, staves: Sequence[Staff], bars: Sequence[float]) -> bytes:
     """Return the MusicXML of the staves."""
     key_signature = _estimate_key(score)
     notation = stream.Score()
-    notation.metadata = metadata.Metadata(title=title, composer=AUTHOR)
+    notation.metadata = metadata.Metadata(title=printable(path.stem), composer=AUTHOR)
     for index, staff in enumerate(staves):
         notation.insert(0, _part(staff, f"P{index + 1}", score, bars, key_signature))
     _add_tempos(notation.parts[0], score, bars)
@@ -80,6 +83,9 @@ def _export(title: str, score: midi.Score, staves: Sequence[Staff], bars: Sequen
         software.text = AUTHOR
     for entry, part in zip(root.iter("score-part"), root.findall("part"), strict=True):
         name_drums(entry, part)
+    if chords := read_chords(path):
+        lengths = [(end - start) / BEAT for start, end in pairwise(bars)]
+        add_chords(root.findall("part")[0], chords, lengths)
     return bytes(exporter.asBytes())
 
 

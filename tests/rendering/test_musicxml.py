@@ -1,10 +1,12 @@
 """Sheet music as music21 reads it back."""
 
+import json
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,3 +184,36 @@ def test_a_score_with_too_many_measures_is_refused(
     data = midi.to_bytes(midi.Score(480, tuple(events), {0: 999.0}, {0: meter}))
     with pytest.raises(InputError, match=r"x\.mid is too large .* and 20,000 measures"):
         write_score(timed(data))
+
+
+@pytest.mark.parametrize(
+    ("body", "marks"),
+    [
+        (
+            {"chords": "Dm7 C/E", "include_primer": False},
+            [(0, "D", "D", "m7"), (4, "C", "E", ""), (8, "D", "D", "m7")],
+        ),
+        (
+            {"chords": "Bb7 F#ø | N.C.", "include_primer": False},
+            [
+                *((0, "B-", "B-", "7"), (2, "F#", "F#", "ø"), (4, None, None, "N.C.")),
+                *((8, "B-", "B-", "7"), (10, "F#", "F#", "ø")),
+            ],
+        ),
+        ({"chords": None, "include_primer": False}, []),
+        ({"chords": "H7", "include_primer": False}, []),
+        ({"chords": [5], "include_primer": False}, []),
+        ([], []),
+    ],
+)
+def test_the_chords_that_a_piece_follows_are_written_above_its_bars(
+    body: Any, marks: list[tuple[Any, ...]], timed: Read, tmp_path: Path
+) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(body))
+    piece = timed(smf(notes((0, 1, 60), (11, 12, 60))))
+    part = read_back(piece).parts[0]
+    read = []
+    for symbol in part.recurse().getElementsByClass("Harmony"):
+        names = [x and x.name for x in (symbol.root(), symbol.bass())]
+        read.append((symbol.getOffsetInHierarchy(part), *names, symbol.chordKindStr))
+    assert read == marks

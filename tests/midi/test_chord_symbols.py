@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from music21.harmony import ChordSymbol
 
 from midilstm.fileio import InputError
-from midilstm.generation.chord_symbols import parse_bars, parse_symbol, pitch_class
+from midilstm.midi.chord_symbols import parse_bars, parse_symbol, pitch_class
 
 # A symbol, its notes, and a name of the same chord that music21 reads right, where it has one.
 TABLE = """
