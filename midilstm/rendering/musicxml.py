@@ -53,12 +53,14 @@ def write_score(piece: TimedPiece) -> bytes:
     """Return a piece on music21's rhythmic grid; raise InputError if it is too large."""
     score = quantise_score(midi.read(piece.path, pedal=False))
     bars = bar_lines(score)
-    at_once = max(Counter(event.start for event in score.notes).values())
+    at_once = max(Counter((event.program, event.start) for event in score.notes).values())
     is_small = len(score.notes) <= MAX_NOTES and at_once <= MAX_AT_ONCE
     staves = list(split_staves(score)) if is_small else []
     if not staves or len(staves) * len(bars) > MAX_MEASURES:
-        limit = f"{MAX_NOTES:,} notes, {MAX_AT_ONCE} at once, and {MAX_MEASURES:,} measures"
-        raise InputError(f"{piece.path} is too large for a score: the limit is {limit}.")
+        raise InputError(
+            f"{piece.path} is too large for a score: the limit is {MAX_NOTES:,} notes, "
+            f"{MAX_AT_ONCE} of an instrument at once, and {MAX_MEASURES:,} measures."
+        )
     try:
         # music21 warns where there are more parts than MIDI channels.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
