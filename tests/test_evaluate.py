@@ -107,6 +107,7 @@ def test_random_notes_in_files_are_not_memorised(evaluated: Evaluate, tmp_path: 
     for seed in range(3):
         write_random_piece(tmp_path / "new" / f"{seed}.mid", 100 + seed)
     tokenizers.write(["C1", "C8"] * 10, tmp_path / "new" / "unknown.mid")  # unknown tokens
+    write_random_piece(tmp_path / "new" / ".hidden.mid", 103)  # which is not read
     result = evaluated(f"--generated={tmp_path / 'new'}")
     assert "it has not memorised" in result["summary"]
     assert result["generated"] == {"pieces": 4, "length": LENGTH, "memory": None}
