@@ -161,3 +161,10 @@ def test_wrong_workers_are_refused(
     with pytest.raises(SystemExit):
         train.parse_args(flags.split())
     assert reason in capsys.readouterr().err
+
+
+def test_classic_changes_the_defaults_and_no_flag() -> None:
+    classic = train.parse_args(["--classic", "--layers=1", "--transpose"])
+    assert (classic.model.layers, classic.model.dropout, classic.model.input_dropout) == (1, 0.2, 0)
+    assert (classic.train.learning_rate, classic.train.shuffle, classic.train.ema) == (1e-3, 0, 0)
+    assert classic.data.transpose

@@ -15,9 +15,9 @@ from run_files import read_bits, read_log
 
 import sample
 import train
-from midilstm import model_dir as runs
-from midilstm import tokenizers as tokens
+from midilstm import tokenizers
 from midilstm.generation import network
+from midilstm.model_dir import MATCH_MODEL, load_settings, metrics, numbered_checkpoints
 
 pytestmark = pytest.mark.slow
 ROOT = Path(train.__file__).parent
@@ -78,7 +78,7 @@ def result(folder: Path) -> dict[str, object]:
     files: dict[str, object] = {"log": read_log(folder / "logs")}
     for path in (folder / "model").iterdir():
         if path.suffix == ".keras":
-            files[path.name] = read_bits(path), runs.metrics(path) | {"seconds": 0}
+            files[path.name] = read_bits(path), metrics(path) | {"seconds": 0}
         elif path.suffix == ".json":
             files[path.name] = json.loads(path.read_text(encoding="utf-8"))
     return files
@@ -105,7 +105,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(
         if kill == 1:  # one while it starts
             time.sleep(rng.uniform(0, 2))
         else:
-            kept = max(runs.numbered_checkpoints(killed / "model"), default=0)
+            kept = max(numbered_checkpoints(killed / "model"), default=0)
             until = min(kept + int(rng.integers(1, 8)), count_epochs(straight) - 4)
             # First the log is cut back.
             while count_epochs(killed) == before or count_epochs(killed) < until:
@@ -129,24 +129,22 @@ def test_a_piece_drawn_while_training_names_its_own_weights_epoch_and_loss(
     folder.mkdir()
     trainer.start(folder, "--epochs=20", "--freq=1")
     monkeypatch.chdir(folder)
-    while not runs.numbered_checkpoints(model_dir):
+    while not numbered_checkpoints(model_dir):
         time.sleep(0.01)
     count = 0
-    while not (model_dir / runs.MATCH_MODEL).exists():
+    while not (model_dir / MATCH_MODEL).exists():
         checkpoint = ("best", "latest")[count % 2]
         assert sample.main([f"--seed={count}", "--chars=5", f"--checkpoint={checkpoint}"]) == 0
         count += 1
     assert trainer.status() == 0
-    settings = runs.load_settings(model_dir)
+    settings = load_settings(model_dir)
     size = settings.dataset.vocabulary_size
-    paths = runs.numbered_checkpoints(model_dir).values()
-    metrics = {
-        network.load(path, settings.model, size).digest: runs.metrics(path) for path in paths
-    }
+    paths = numbered_checkpoints(model_dir).values()
+    metrics = {network.load(path, settings.model, size).digest: metrics(path) for path in paths}
     pieces = [*(folder / "output").glob("*.json")]
     for path in pieces:
         body = json.loads(path.read_text(encoding="utf-8"))
         expected = metrics[body["weights_sha256"]]
         assert (body["epoch"], body["val_loss"]) == (expected["epoch"], expected["val_loss"])
-        assert tokens.read(path.with_suffix(".mid")) == body["tokens"]
+        assert tokenizers.read(path.with_suffix(".mid")) == body["tokens"]
     assert len(pieces) == count > 10

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import train
-from midilstm import model_dir as runs
+from midilstm.model_dir import numbered_checkpoints
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
@@ -68,4 +68,4 @@ def test_the_script_trains_with_two_workers(music: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, "")
     assert "epoch 2/2" in done.stdout
-    assert list(runs.numbered_checkpoints(folder / "model")) == [2]
+    assert list(numbered_checkpoints(folder / "model")) == [2]

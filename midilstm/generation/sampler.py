@@ -120,12 +120,7 @@ class Sampler:
             except BaseException:  # Ctrl-C reaches this thread only, and leaving waits for others
                 stopped.set()
                 raise
-        n_cut = 0 if self.length.is_exact else sum(not piece.is_over for piece in drawn)
-        if n_cut:
-            warn(
-                f"{n_cut} of {len(seeds)} pieces were cut off at {self.length.max_tokens} tokens, "
-                f"before {self.length}: the model does not advance in time"
-            )
+        self._warn_of_cut_pieces(drawn)
         start = 1 + len(self.primer_ids)
         return [
             GeneratedPiece(
@@ -136,6 +131,14 @@ class Sampler:
             )
             for piece in drawn
         ]
+
+    def _warn_of_cut_pieces(self, drawn: Sequence[_Piece]) -> None:
+        n_cut = 0 if self.length.is_exact else sum(not piece.is_over for piece in drawn)
+        if n_cut:
+            warn(
+                f"{n_cut} of {len(drawn)} pieces were cut off at {self.length.max_tokens} tokens, "
+                f"before {self.length}: the model does not advance in time"
+            )
 
     def _draw_group(
         self,

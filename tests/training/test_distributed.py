@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from run_files import read_arrays, read_bits
 
-from midilstm import model_dir as runs
+from midilstm.model_dir import numbered_checkpoints
 from midilstm.training import log
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def test_both_workers_end_with_the_same_bits_and_the_chief_alone_writes(finished
     assert len(ends[0].files) > 30
     assert all(ends[0][name].tobytes() == ends[1][name].tobytes() for name in ends[0].files)
     assert [path.name for path in (finished / "1").iterdir()] == ["last.npz"]
-    assert list(runs.numbered_checkpoints(finished / "0" / "model")) == [2, 4, 6, 8, 10]
+    assert list(numbered_checkpoints(finished / "0" / "model")) == [2, 4, 6, 8, 10]
 
 
 def test_they_learn_as_one_process_does(data: Path, finished: Path, tmp_path: Path) -> None:
@@ -126,14 +126,14 @@ def test_killed_each_in_turn_and_both_they_go_on_bit_for_bit(
     assert f"worker 1 at {WORKERS[1]} has gone or hangs" in chief[2]
     assert "The same commands go on from there" in chief[2]
     assert chief[2].count("\n") == 1
-    assert list(runs.numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3]
+    assert list(numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3]
     chief, other = train_together(tmp_path, data, killed={0: 7})
     assert (chief[0], other[0]) == (-signal.SIGKILL, 2)
     assert f"worker 0 at {WORKERS[0]} has gone or hangs" in other[2]
     assert other[2].count("\n") == 1
     chief, other = train_together(tmp_path, data, killed={0: 32, 1: 32})
     assert (chief[0], other[0]) == (-signal.SIGKILL, -signal.SIGKILL)
-    assert list(runs.numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3, 4]
+    assert list(numbered_checkpoints(tmp_path / "0" / "model")) == [2, 3, 4]
     shutil.rmtree(tmp_path / "1")  # only the chief's folder counts
     for status, _, error in train_together(tmp_path, data):
         assert (status, error) == (0, "")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import model
-from midilstm import model_dir as runs
 from midilstm.config import ModelConfig
 from midilstm.fileio import InputError
+from midilstm.model_dir import metrics
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 from midilstm.training import weights
 
@@ -37,7 +37,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(
     weights.load(resumed, path)
     assert same(resumed, straight)
     assert [left.name for left in tmp_path.iterdir()] == [path.name]
-    assert runs.metrics(path).get("val_loss") == 1.5
+    assert metrics(path).get("val_loss") == 1.5
     for network in (straight, resumed):
         weights.reset_states(network)
         weights.reseed(network, 7, 2)
