@@ -112,21 +112,30 @@ def parse_in(
                     raise BrokenProcessPool(str(error)) from error
             pending.append(data)
             if len(pending) == WINDOW:
-                yield _wait(pending.popleft(), config.max_file_seconds)
+                yield _wait(pool, pending.popleft(), config.max_file_seconds)
         for future in pending:
-            yield _wait(future, config.max_file_seconds)
+            yield _wait(pool, future, config.max_file_seconds)
     except BrokenProcessPool as error:  # such as a limit on the number of processes
         raise InputError(f"no process can be started that reads files ({error})") from error
 
 
-def _wait(future: Any, seconds: float) -> ParseResult:
-    """Return the result of a process, or an error where it took too long or died."""
-    try:
-        return cast(ParseResult, future if isinstance(future, ParseError) else future.result())
-    except TimeoutError:
-        return ParseError("took too long", f"takes longer than {seconds:g} seconds", False)
-    except ProcessExpired as error:
-        return ParseError("crashed the reader", f"ended the process that read it ({error})", False)
+def _wait(pool: ProcessPool, future: Any, seconds: float) -> ParseResult:
+    """Return the result of a process, or an error where it took too long or died.
+
+    Raise BrokenProcessPool where the pool has ended without a result.
+    """
+    while not isinstance(future, ParseError):
+        try:
+            return cast(ParseResult, future.result(timeout=1))
+        except TimeoutError:  # of the file, or of this second
+            if future.done():
+                return ParseError("took too long", f"takes longer than {seconds:g} seconds", False)
+            if not pool.active:
+                raise BrokenProcessPool("the pool of processes has ended") from None
+        except ProcessExpired as error:
+            reason = f"ended the process that read it ({error})"
+            return ParseError("crashed the reader", reason, False)
+    return future
 
 
 def _limit_memory() -> None:

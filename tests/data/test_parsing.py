@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_interrupts_are_blocked_only_while_processes_start() -> None:
 
 
 def test_an_error_names_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource_tracker.ensure_running()  # it is a process, too
     monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/nowhere")
     with pytest.raises(InputError, match="no process can be started that reads files"):
         parse_in_pool([b""], _misbehave)
