@@ -10,7 +10,7 @@ from dataclasses import asdict
 from midilstm import cli
 from midilstm.config import EvaluationConfig
 from midilstm.fileio import printable, write_atomically
-from midilstm.schema import add_arguments, from_arguments
+from midilstm.schema import add_arguments, from_flags
 
 
 def parse_args(argv: Sequence[str] | None = None) -> EvaluationConfig:
@@ -21,7 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> EvaluationConfig:
         "human-written pieces. The pieces are split as they were for training."
     )
     add_arguments(parser, EvaluationConfig)
-    return from_arguments(EvaluationConfig, parser.parse_args(argv))
+    return from_flags(EvaluationConfig, vars(parser.parse_args(argv)))
 
 
 def evaluate(config: EvaluationConfig) -> None:

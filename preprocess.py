@@ -10,7 +10,7 @@ from pathlib import Path
 
 from midilstm import cli
 from midilstm.config import BatchConfig, DataConfig
-from midilstm.schema import add_arguments, from_arguments
+from midilstm.schema import add_arguments, from_flags
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def parse_args(argv: Sequence[str] | None = None) -> ReportConfig:
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report as JSON")
     arguments = parser.parse_args(argv)
     return ReportConfig(
-        from_arguments(DataConfig, arguments),
-        from_arguments(BatchConfig, arguments),
+        from_flags(DataConfig, vars(arguments)),
+        from_flags(BatchConfig, vars(arguments)),
         arguments.report,
     )
 

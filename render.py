@@ -14,7 +14,7 @@ from pathlib import Path
 from midilstm import cli
 from midilstm.config import RenderConfig
 from midilstm.fileio import InputError, exclusive_lock
-from midilstm.schema import add_arguments, from_arguments
+from midilstm.schema import add_arguments, from_flags
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[RenderConfig, list[Path]]:
@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[RenderConfig, list[Pa
     parser.add_argument("files", nargs="*", default=[], type=Path, metavar="FILE.mid", help=text)
     add_arguments(parser, RenderConfig)
     arguments = parser.parse_args(argv)
-    return from_arguments(RenderConfig, arguments), arguments.files
+    return from_flags(RenderConfig, vars(arguments)), arguments.files
 
 
 def render(config: RenderConfig, files: Sequence[Path]) -> None:

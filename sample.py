@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from midilstm import cli
 from midilstm.config import LENGTHS, SamplingConfig
 from midilstm.fileio import InputError, exclusive_lock, printable, warn
-from midilstm.schema import add_arguments, from_arguments, to_json
+from midilstm.schema import add_arguments, from_flags, to_json
 
 if TYPE_CHECKING:
     from midilstm.evaluation.ranking import Ranking
@@ -34,7 +34,7 @@ def parse_args(
         saved = {name: x for name, x in to_json(recorded).items() if name not in excluded}
         parser.set_defaults(**saved)
         arguments = parser.parse_args(argv)
-    config = from_arguments(SamplingConfig, arguments)
+    config = from_flags(SamplingConfig, vars(arguments))
     if config.temperature == 0 and config.count > 1:
         parser.error("--temperature=0 makes all pieces the same: leave out --count")
     if (config.best or 0) > config.count:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from midilstm import cli
 from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
-from midilstm.schema import add_arguments, from_arguments
+from midilstm.schema import add_arguments, from_flags
 
 if TYPE_CHECKING:
     import keras
@@ -46,10 +46,10 @@ def parse_args(argv: Sequence[str] | None = None) -> RunConfig:
         parser.set_defaults(transpose=False, shuffle=False, ema=0.0)
     arguments = parser.parse_args(argv)
     config = RunConfig(
-        from_arguments(DataConfig, arguments),
-        from_arguments(ModelConfig, arguments),
-        from_arguments(TrainConfig, arguments),
-        from_arguments(WorkerConfig, arguments),
+        from_flags(DataConfig, vars(arguments)),
+        from_flags(ModelConfig, vars(arguments)),
+        from_flags(TrainConfig, vars(arguments)),
+        from_flags(WorkerConfig, vars(arguments)),
     )
     if config.train.demo and config.data.data_dir != DataConfig().data_dir:
         parser.error("--demo brings its own music: leave out --data-dir")

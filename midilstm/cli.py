@@ -99,6 +99,9 @@ def run_cli(work: Callable[[], None], *, quiet: bool = False) -> int:
     A user's mistake is printed as one sentence and gives status 2, Ctrl-C 130, and output that
     nobody reads any more (as in `| head`) 141. With `quiet` only errors and warnings are shown.
     """
+    for name in ("stdin", "stdout", "stderr"):  # in this order, or a file would get its number
+        if getattr(sys, name) is None:  # closed by the shell, as with 2>&-
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - never closed
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     handler = signal.getsignal(signal.SIGINT)

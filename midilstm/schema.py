@@ -163,7 +163,6 @@ def _reader(spec: Setting, kind: type) -> Callable[[str], Any]:
     return read
 
 
-def from_arguments(config_class: type[C], arguments: argparse.Namespace) -> C:
-    """Return the config of a parsed command line, which has all its flags."""
-    given = vars(arguments)
-    return config_class(**{x.name: given[x.name] for x in fields(config_class) if x.name in given})
+def from_flags(config_class: type[C], flags: Mapping[str, object]) -> C:
+    """Return the config of a parsed command line, name → value, which has all its flags."""
+    return config_class(**{x.name: flags[x.name] for x in fields(config_class) if x.name in flags})

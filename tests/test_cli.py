@@ -67,6 +67,8 @@ def run(shell: str, music: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("shell", "status"),
     [
+        ("{} 2>&-; echo $?", 0),
+        ("{} <&- >&- 2>&-; echo $?", 0),
         ("{} | true; echo ${{PIPESTATUS[0]}}", 141),
         ("{} 2>&1 | true; echo ${{PIPESTATUS[0]}}", 141),
         ("{} > /dev/full; echo $?", 2),

@@ -19,7 +19,7 @@ from midilstm.config import (
 from midilstm.schema import (
     Config,
     add_arguments,
-    from_arguments,
+    from_flags,
     from_json,
     specs,
     to_json,
@@ -31,7 +31,7 @@ ALL = (DataConfig, ModelConfig, TrainConfig, SamplingConfig, EvaluationConfig, R
 def parse(config_class: type[Config], *flags: str) -> Config:
     parser = argparse.ArgumentParser()
     add_arguments(parser, config_class)
-    return from_arguments(config_class, parser.parse_args(flags))
+    return from_flags(config_class, vars(parser.parse_args(flags)))
 
 
 @pytest.mark.parametrize("config_class", ALL)
