@@ -140,11 +140,11 @@ def test_a_piece_drawn_while_training_names_its_own_weights_epoch_and_loss(
     settings = load_settings(model_dir)
     size = settings.dataset.vocabulary_size
     paths = numbered_checkpoints(model_dir).values()
-    metrics = {network.load(path, settings.model, size).digest: metrics(path) for path in paths}
+    saved = {network.load(path, settings.model, size).digest: metrics(path) for path in paths}
     pieces = [*(folder / "output").glob("*.json")]
     for path in pieces:
         body = json.loads(path.read_text(encoding="utf-8"))
-        expected = metrics[body["weights_sha256"]]
+        expected = saved[body["weights_sha256"]]
         assert (body["epoch"], body["val_loss"]) == (expected["epoch"], expected["val_loss"])
         assert tokenizers.read(path.with_suffix(".mid")) == body["tokens"]
     assert len(pieces) == count > 10
