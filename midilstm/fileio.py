@@ -130,7 +130,7 @@ def exclusive_lock(*folders: Path, timeout: float = 0) -> Iterator[None]:
     Raise InputError where another process still holds one after `timeout` seconds. The system
     releases the locks of a process that dies.
     """
-    from filelock import FileLock, Timeout  # which takes a third of the time of --help
+    from filelock import FileLock, Timeout  # slow to import, and --help has no locks
 
     with ExitStack() as locks:
         for folder in dict.fromkeys(folder.resolve() for folder in folders):

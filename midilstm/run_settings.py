@@ -18,7 +18,7 @@ class DatasetSummary(Config):
 
     pieces: int = setting(0, "all pieces", low=0, high=2**63)
     held_out: tuple[str, ...] = setting((), "names of the held-out files")
-    files: tuple[str, ...] = setting((), "HASH NAME of the tokens of each piece")
+    files: tuple[str, ...] = setting((), "hash of the tokens and file name of each piece")
     skipped: tuple[str, ...] = setting((), "names of the files that held no piece")
     tokens: int = setting(0, "ids of all pieces, ends included", low=0, high=2**63)
     sha256: str = setting("-", "fingerprint")
@@ -69,7 +69,10 @@ class RunSettings:
 
 def music_changes(old: DatasetSummary, new: DatasetSummary) -> str:
     """Return in words which pieces were added, removed or changed, up to three names of each."""
-    before, now = ({x[17:]: x[:16] for x in summary.files} for summary in (old, new))
+    before, now = (
+        {name: digest for digest, _, name in (x.partition(" ") for x in summary.files)}
+        for summary in (old, new)
+    )
     added = [name for name, digest in now.items() if digest not in before.values()]
     removed = [name for name, digest in before.items() if digest not in now.values()]
     changed = [name for name in added if name in removed]

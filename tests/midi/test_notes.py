@@ -240,9 +240,9 @@ def test_starts_are_those_of_mido(path: Path) -> None:
             if message.type == "note_on" and message.velocity:
                 starts[tick, message.note, index] += 1
     score = midi.read(path)
-    ours = Counter((note.start, note.pitch, note.track) for note in score.notes)
-    assert ours <= starts
-    assert ours.total() + score.hanging_notes == starts.total()
+    notes_read = Counter((note.start, note.pitch, note.track) for note in score.notes)
+    assert notes_read <= starts
+    assert notes_read.total() + score.hanging_notes == starts.total()
 
 
 def test_missing_ends_make_no_note_long() -> None:

@@ -119,12 +119,12 @@ def test_the_clock_gives_the_time_of_each_note(name: str, tmp_path: Path) -> Non
     tokenizers.write(tokens, tmp_path / "a.mid", name)
     clock = tokenizers.get(name).clock()
     times = [(clock.advance(token), token) for token in tokens]
-    ours = [time for time, token in times if token.startswith("Duration")]
+    note_times = [time for time, token in times if token.startswith("Duration")]
     file = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
     starts = sorted(note.start for part in file.instruments for note in part.notes)
-    assert [seconds for _, seconds in ours] == pytest.approx(starts, abs=0.002)
+    assert [seconds for _, seconds in note_times] == pytest.approx(starts, abs=0.002)
     # Bars of 3/4 and 6/8 have three quarters each; `tsd` counts bars of four.
-    assert ours[-1][0] == pytest.approx(10.25 / (4 if name == "tsd" else 3), abs=0.001)
+    assert note_times[-1][0] == pytest.approx(10.25 / (4 if name == "tsd" else 3), abs=0.001)
 
 
 def test_a_fixed_tempo_overrides_that_of_the_tokens() -> None:

@@ -55,11 +55,11 @@ def test_a_real_piece_has_the_notes_that_miditok_reads_and_is_grammatical(
     assert isinstance(encoding, miditok.MidiTokEncoding)
     expected = encoding.timed_notes(encoding.tokenizer.encode(symusic.Score(path)).tokens)
     tokens, state = tokenizers.read(path, name), encoding.start_state
-    ours = encoding.timed_notes(tokens)
+    decoded = encoding.timed_notes(tokens)
     score = midi.read(path)
     begin = score.quarters - midi.drop_leading_bars(score).quarters
     starts = Counter((round(note.start - begin, 6), note.pitch) for note in expected)
-    assert Counter((round(note.start, 6), note.pitch) for note in ours) == starts
+    assert Counter((round(note.start, 6), note.pitch) for note in decoded) == starts
     for token in [*tokens, ""]:
         state = encoding.next_state(state, token)
         assert state is not None

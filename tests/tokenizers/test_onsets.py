@@ -142,15 +142,15 @@ def test_a_random_file_has_the_notes_of_the_parse(
     # Ticks are compared, because music21 may delay a note in its score, and it may put one into
     # two chords: see the next tests.
     expected = {(nearest(tick, division), note.pitch.midi) for _, tick, note in parse(path)}
-    ours = read_onsets(data)
-    assert ours <= expected
-    assert {pitch for _, pitch in ours} == {pitch for _, pitch in expected}
-    assert tokenizers.read(path) == spell(ours)
+    onsets = read_onsets(data)
+    assert onsets <= expected
+    assert {pitch for _, pitch in onsets} == {pitch for _, pitch in expected}
+    assert tokenizers.read(path) == spell(onsets)
 
 
 def test_difference_the_parse_delays_what_follows_a_crowded_bar(tmp_path: Path) -> None:
     # music21 lets a bar in several voices grow by what is held over its end and starts the next
-    # bar later, so that a part is behind the others; our reader keeps the time of the file.
+    # bar later, so that a part is behind the others; this reader keeps the time of the file.
     played = (3.5, 4.5, 58), (3.5, 8.5, 61), (4, 9, 55), (5, 9, 67), (8, 13, 59)
     path = save(tmp_path / "crowded.mid", smf(notes(*played)))
     onsets = {note.pitch.midi: (offset, nearest(tick)) for offset, tick, note in parse(path)}
@@ -160,7 +160,7 @@ def test_difference_the_parse_delays_what_follows_a_crowded_bar(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("track", "parsed", "ours"),
+    ("track", "parsed", "expected"),
     [
         # C and E end too far apart to be one chord; G ends near both, and music21 puts it in both.
         ("0-100 60, 14-140 64, 18-120 67", ["7.0", "4.7"], ["7.0", "E4"]),
@@ -169,11 +169,11 @@ def test_difference_the_parse_delays_what_follows_a_crowded_bar(tmp_path: Path) 
     ],
 )
 def test_differences_from_the_parse(
-    track: str, parsed: list[str], ours: list[str], tmp_path: Path
+    track: str, parsed: list[str], expected: list[str], tmp_path: Path
 ) -> None:
     path = save(tmp_path / "a.mid", file_of(track))
     assert parsed_tokens(path) == parsed
-    assert tokenizers.read(path) == ours
+    assert tokenizers.read(path) == expected
 
 
 @pytest.mark.parametrize(
