@@ -1,13 +1,14 @@
 """Compare how bands groove in human-written pieces and in those that models draw.
 
     python benchmarks/groove.py --out groove.jsonl --table --human tunes=FOLDER \\
-        --model "seed 0=MODEL,DATA" --top-p 0.95
+        --model bands=MODEL,DATA --top-p 0.95
 
 The statistics are those of midilstm/evaluation/groove.py over the first 24 bars. Human pieces are
-those of a folder, and the held-out ones of a model whose second folder holds the music that it was
-trained on. Rows are JSON lines; those already in the file are not measured again. A model's pieces
-are drawn with the seeds from 0. `--table` prints means over pieces: of human pieces with the 95 %
-interval, of models that have the same name with the mean of each.
+those of a folder, and the held-out ones of a model. For these and for the pieces that a model
+draws, with the seeds from 0, `copied` is the share of an instrument's bars that it also plays in a
+training piece. Rows are JSON lines; those already in the file are not measured again. `--table`
+prints means over pieces: of human pieces with the 95 % interval, of models with the same name with
+the mean of each model.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -30,10 +31,21 @@ from benchmarks.results import append_row, markdown_head, markdown_row, read_row
 from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.evaluation.estimates import estimate_mean
-from midilstm.evaluation.groove import GROOVE, N_BARS, Bars, to_bars
-from midilstm.generation.loaded_model import LoadedModel, open_model
+from midilstm.evaluation.groove import (
+    GROOVE,
+    N_BARS,
+    Bars,
+    InstrumentBar,
+    instrument_bars,
+    to_bars,
+)
+from midilstm.evaluation.piece_sets import Pieces
+from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.vocabulary import Vocabulary
+
+COPIED = ("copied drum bars", "copied pitched bars")
+Values = dict[str, list[float | None]]  # by statistic, one per piece
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,8 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="results, one JSON line per row")
     add("--human", action="append", default=[], metavar="NAME=FOLDER", help="MIDI files")
-    add("--model", action="append", default=[], metavar="NAME=MODEL[,DATA]", help="its folders")
-    add("--checkpoint", help="latest, best or an epoch (the best, if there is one)")
+    add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
     add("--pieces", type=int, default=64, help="pieces to draw from each model (64)")
     add("--top-p", type=float, default=SamplingConfig().top_p, help="as in sample.py")
     add("--temperature", type=float, default=SamplingConfig().temperature, help="as in sample.py")
@@ -59,61 +70,77 @@ def decode(tokens: Sequence[str], vocabulary: Vocabulary) -> midi.Score:
     return encoding.decode(encoding.drop_invalid(tokens))
 
 
-def draw(model: LoadedModel, args: argparse.Namespace) -> list[Bars]:
-    """Draw pieces from a model."""
+def decode_pieces(pieces: Pieces, vocabulary: Vocabulary, n_bars: int) -> list[Bars]:
+    """Return the first bars of pieces of a dataset."""
+    tokens = ([vocabulary.tokens[i] for i in ids[:-1]] for ids in pieces.values())
+    return [to_bars(decode(piece, vocabulary), n_bars) for piece in tokens]
+
+
+def copied_share(played: Sequence[InstrumentBar], training: Set[InstrumentBar]) -> float:
+    """Return the share of bars that the same instrument plays in a training piece."""
+    return float(np.mean([bar in training for bar in played])) if played else np.nan
+
+
+def describe(pieces: Sequence[Bars], training: Sequence[Bars] = ()) -> Values:
+    """Return each statistic of each piece, None for one that it lacks."""
+    rows = {name: [float(value(piece)) for piece in pieces] for name, value in GROOVE.items()}
+    if training:
+        known = {bar for piece in training for bar in instrument_bars(piece)}
+        played = [instrument_bars(piece) for piece in pieces]
+        for name, is_drum in zip(COPIED, (True, False), strict=True):
+            rows[name] = [
+                copied_share([bar for bar in bars if (bar[0] == midi.DRUMS) is is_drum], known)
+                for bars in played
+            ]
+    return {name: [x if np.isfinite(x) else None for x in row] for name, row in rows.items()}
+
+
+def describe_files(folder: str) -> Values:
+    """Describe the MIDI files of a folder."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() == ".mid")
+    return describe([to_bars(midi.read(path)) for path in paths])
+
+
+def describe_drawn(
+    model: LoadedModel, args: argparse.Namespace, training: Sequence[Bars]
+) -> Values:
+    """Draw pieces from a model and describe them."""
     config = SamplingConfig(bars=N_BARS, top_p=args.top_p, temperature=args.temperature)
     sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
     pieces = sampler.draw(range(args.pieces))
-    return [to_bars(decode(piece.tokens, model.vocabulary), pad=True) for piece in pieces]
-
-
-def held_out(folders: Sequence[str]) -> list[Bars]:
-    """Return the held-out pieces of a model."""
-    model, dataset = open_with_dataset(folders)
-    tokens = model.vocabulary.tokens
-    pieces = ([tokens[i] for i in ids[:-1]] for ids in dataset.held_out.values())
-    return [to_bars(decode(piece, model.vocabulary)) for piece in pieces]
-
-
-def read_files(folder: str) -> list[Bars]:
-    """Read the MIDI files of a folder."""
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() == ".mid")
-    return [to_bars(midi.read(path)) for path in paths]
-
-
-def describe(pieces: Sequence[Bars]) -> dict[str, list[float | None]]:
-    """Return each statistic of each piece, None for one that it lacks."""
-    rows = {
-        name: [float(statistic(piece)) for piece in pieces] for name, statistic in GROOVE.items()
-    }
-    return {name: [x if np.isfinite(x) else None for x in row] for name, row in rows.items()}
+    bars = [to_bars(decode(piece.tokens, model.vocabulary), pad=True) for piece in pieces]
+    return describe(bars, training)
 
 
 def measure(args: argparse.Namespace) -> None:
     """Measure the pieces that are not yet in the file of --out."""
     finished = [row["run"] for row in read_rows(args.out)]
 
-    def add(kind: str, name: str, run: list[Any], get_pieces: Callable[[], list[Bars]]) -> None:
+    def add(kind: str, name: str, run: list[Any], get_values: Callable[[], Values]) -> None:
         if run not in finished:
             start = time.perf_counter()
-            row = {"run": run, "kind": kind, "name": name, "values": describe(get_pieces())}
+            row = {"run": run, "kind": kind, "name": name, "values": get_values()}
             append_row(args.out, {**row, "seconds": round(time.perf_counter() - start)})
             print(f"{name}: {run}", flush=True)
 
     for name, (folder,) in map(split_pair, args.human):
-        add("human", name, [folder], partial(read_files, folder))
+        add("human", name, [folder], partial(describe_files, folder))
     for name, folders in map(split_pair, args.model):
-        if len(folders) > 1:
-            add("human", "held out", [folders[0]], partial(held_out, folders))
-        model = open_model(Path(folders[0]), args.checkpoint)
+        model, dataset = open_with_dataset(folders)
+        vocabulary = model.vocabulary
+        training = decode_pieces(dataset.training, vocabulary, n_bars=10_000)
+        held_out = decode_pieces(dataset.held_out, vocabulary, N_BARS)
+        run = [folders[0], "held out"]
+        add("human", "held out", run, partial(describe, held_out, training))
         settings = [args.pieces, args.temperature, args.top_p]
         run = [folders[0], model.checkpoint_path.name, *settings]
-        add("model", f"{name}, top-p {args.top_p:g}", run, partial(draw, model, args))
+        title = f"{name}, top-p {args.top_p:g}"
+        add("model", title, run, partial(describe_drawn, model, args, training))
 
 
 def format_cell(rows: Sequence[Mapping[str, Any]], statistic: str) -> str:
     """Return the mean of a statistic, with the interval or, of several models, each mean."""
-    values = [[x for x in row["values"][statistic] if x is not None] for row in rows]
+    values = [[x for x in row["values"].get(statistic, []) if x is not None] for row in rows]
     if rows[0]["kind"] == "human":
         pooled = [x for row in values for x in row]
         return estimate_mean(pooled, rng=np.random.default_rng(0)).format(".3g")
@@ -129,7 +156,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = markdown_head(["", *names])
     sizes = [sum(len(row["values"]["silence"]) for row in column) for column in columns]
     lines.append(markdown_row(["pieces", *sizes]))
-    for statistic in GROOVE:
+    for statistic in (*GROOVE, *COPIED):
         lines.append(markdown_row([statistic, *(format_cell(x, statistic) for x in columns)]))
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ SIMILAR = 0.8  # the Jaccard index from which on a bar is a return of another
 LONGEST_BAR = 32  # quarter notes
 
 Content = set[tuple[int, ...]]  # what is played in a bar
+InstrumentBar = tuple[int, frozenset[tuple[int, int]]]  # a program, and what it plays in a bar
 
 
 class BarNote(NamedTuple):
@@ -95,13 +96,11 @@ def _mean(values: Iterable[float]) -> float:
     return fmean(numbers) if (numbers := list(values)) else nan
 
 
-def is_pitched(note: BarNote) -> bool:
-    """Tell whether a note is not one of drums."""
+def _is_pitched(note: BarNote) -> bool:
     return note.program != DRUMS
 
 
-def is_bass(note: BarNote) -> bool:
-    """Tell whether a note is a bass's."""
+def _is_bass(note: BarNote) -> bool:
     return note.program in BASS
 
 
@@ -123,25 +122,25 @@ def duplicates(bars: Bars) -> float:
 
 def drum_agreement(bars: Bars) -> float:
     """Return how far the drums' (position, pitch) agree with those of the next bar."""
-    chosen = bars.contents(lambda n: (n.position, n.pitch), lambda n: not is_pitched(n))
-    return agreement(chosen)
+    drums = bars.contents(lambda n: (n.position, n.pitch), lambda n: not _is_pitched(n))
+    return agreement(drums)
 
 
 def bass_density(bars: Bars) -> float:
     """Return the bass's notes per bar of the piece."""
-    count = sum(map(is_bass, bars.notes))
+    count = sum(map(_is_bass, bars.notes))
     return count / len(bars) if count else nan
 
 
 def bass_agreement(bars: Bars) -> float:
     """Return how far the positions of the bass's notes agree with those in the next bar."""
-    return agreement(bars.contents(lambda n: (n.position,), is_bass))
+    return agreement(bars.contents(lambda n: (n.position,), _is_bass))
 
 
 def minor_seconds(bars: Bars) -> float:
     """Return the share of onsets at which two pitched notes, a semitone apart, begin together."""
     onsets = defaultdict(set)
-    for note in filter(is_pitched, bars.notes):
+    for note in filter(_is_pitched, bars.notes):
         onsets[note.start].add(note.pitch)
     return _mean(any(p + 1 in pitches for p in pitches) for pitches in onsets.values())
 
@@ -150,7 +149,7 @@ def silence(bars: Bars) -> float:
     """Return the share of time in which nothing sounds."""
     sounds = np.zeros(bars.lines[-1], bool)
     for note in bars.notes:
-        shortest = 1 if is_pitched(note) else DRUM_LENGTH
+        shortest = 1 if _is_pitched(note) else DRUM_LENGTH
         sounds[note.start : max(note.stop, note.start + shortest)] = True
     return 1 - float(sounds.mean())
 
@@ -160,16 +159,18 @@ def note_counts(bars: Bars) -> Counter[int]:
     return Counter(note.program for note in bars.notes)
 
 
-def repeated_bars(bars: Bars) -> float:
-    """Return the share of the instruments' bars that equal an earlier one of that instrument.
-
-    Only bars in which it plays count; what counts in them are positions and pitches.
-    """
+def instrument_bars(bars: Bars) -> list[InstrumentBar]:
+    """Return the bars in which each instrument plays, with its (position, pitch) there."""
     played = defaultdict(set)
     for note in bars.notes:
         played[note.program, note.bar].add((note.position, note.pitch))
-    different = {(program, frozenset(content)) for (program, _), content in played.items()}
-    return 1 - len(different) / len(played) if played else nan
+    return [(program, frozenset(content)) for (program, _), content in played.items()]
+
+
+def repeated_bars(bars: Bars) -> float:
+    """Return the share of the instruments' bars that equal an earlier one of that instrument."""
+    played = instrument_bars(bars)
+    return 1 - len({*played}) / len(played) if played else nan
 
 
 def groove_consistency(bars: Bars) -> float:
@@ -188,7 +189,7 @@ def pitch_class_change(bars: Bars) -> float:
     0 is no change; 1 is a change to other pitch classes alone.
     """
     counts = np.zeros((len(bars), 12))
-    for note in filter(is_pitched, bars.notes):
+    for note in filter(_is_pitched, bars.notes):
         counts[note.bar, note.pitch % 12] += 1
     shares = counts[counts.any(1)] / counts.sum(1, keepdims=True)[counts.any(1)]
     return _mean((np.abs(np.diff(shares, axis=0)).sum(1) / 2).tolist())
