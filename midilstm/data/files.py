@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Container
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -119,32 +119,29 @@ def _list_local(folder: Path, report: ReadReport, *, follow_links: bool) -> list
     """Return all files below a folder, and add what cannot be opened or followed to a report."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a folder of .mid files with --data-dir")
-    root, folders = Path(os.path.realpath(folder)), [folder]
+    root, visited = Path(os.path.realpath(folder)), set()
     paths: list[Path] = []
-    visited: set[str] = set()
-    while folders:
-        parent = folders.pop()
-        if (real_path := os.path.realpath(parent)) in visited:  # through a link to a folder above
-            continue
+
+    def note_unreadable(error: OSError) -> None:
+        report.unsupported.setdefault("folder", []).append(Path(error.filename))
+
+    def is_inside(path: Path) -> bool:
+        if follow_links or not path.is_symlink():
+            return True
+        return Path(os.path.realpath(path)).is_relative_to(root)
+
+    for parent, folders, names in os.walk(folder, onerror=note_unreadable, followlinks=True):
+        real_path = os.path.realpath(parent)
+        is_new = real_path not in visited  # else it is a link to a folder above
         visited.add(real_path)
-        try:
-            entries = sorted(os.scandir(parent), key=attrgetter("name"), reverse=True)
-        except OSError:
-            report.unsupported.setdefault("folder", []).append(parent)
-            continue
-        for entry in entries:
-            path = Path(entry)
-            try:
-                is_folder = entry.is_dir()
-            except OSError:  # such as a link to itself
-                is_folder = False
-            target = Path(os.path.realpath(path)) if entry.is_symlink() else root
-            if entry.name.startswith("."):
-                continue
-            if follow_links or target.is_relative_to(root):
-                (folders if is_folder else paths).append(path)
-            elif is_folder or path.suffix.lower() in MIDI:
+        visible = [name for name in [*folders, *names] if is_new and not name.startswith(".")]
+        inside = {name for name in visible if is_inside(Path(parent, name))}
+        paths += [Path(parent, name) for name in names if name in inside]
+        for name in set(visible) - inside:
+            path = Path(parent, name)
+            if name in folders or path.suffix.lower() in MIDI:
                 report.skipped.append((path, OUTSIDE_LINK))
+        folders[:] = sorted(inside.intersection(folders))
     report.skipped.sort(key=itemgetter(0))
     return paths
 

@@ -3,7 +3,8 @@
 from xml.etree.ElementTree import Element, SubElement
 
 from music21 import note
-from pretty_midi import note_number_to_drum_name
+
+from midilstm.rendering.timeline import drum_name
 
 # Where General MIDI's drums stand in a staff, and the noteheads of those that are not drums.
 DRUM_LINES = {
@@ -39,17 +40,12 @@ def name_drums(entry: Element, part: Element) -> None:
     """Give each drum of a part an instrument, as notation programs play it."""
     notes = [x for x in part.iter("note") if x.get("id", "").startswith(ID)]
     hits = {x: int(x.attrib.pop("id").removeprefix(ID)) for x in notes}
-    if not hits:
-        return
-    for kind in ("score-instrument", "midi-instrument"):
-        for element in entry.findall(kind):
-            entry.remove(element)
-    drums = sorted(set(hits.values()))
-    names = {drum: f"{part.get('id')}-{drum}" for drum in drums}
+    names = {drum: f"{part.get('id')}-{drum}" for drum in sorted(set(hits.values()))}
+    if hits:
+        entry[:] = [x for x in entry if x.tag not in ("score-instrument", "midi-instrument")]
     for drum, name in names.items():
         player = SubElement(entry, "score-instrument", id=name)
-        text = note_number_to_drum_name(drum) or f"Drum {drum}"
-        SubElement(player, "instrument-name").text = text
+        SubElement(player, "instrument-name").text = drum_name(drum)
     for drum, name in names.items():
         player = SubElement(entry, "midi-instrument", id=name)
         SubElement(player, "midi-channel").text = "10"

@@ -14,6 +14,7 @@ from music21 import (
     chord,
     clef,
     exceptions21,
+    harmony,
     instrument,
     key,
     metadata,
@@ -29,9 +30,9 @@ from music21.musicxml.m21ToXml import ScoreExporter
 from music21.stream.makeNotation import makeTupletBrackets
 
 from midilstm import midi
-from midilstm.fileio import InputError, printable
+from midilstm.fileio import InputError, printable, read_json
+from midilstm.midi.chord_symbols import ChordSymbol, parse_bars
 from midilstm.rendering import MARK
-from midilstm.rendering.chord_marks import add_chords, read_chords
 from midilstm.rendering.drum_staff import drum_hit, name_drums
 from midilstm.rendering.staves import (
     BEAT,
@@ -72,22 +73,20 @@ def write_score(piece: TimedPiece) -> bytes:
 
 
 def _export(path: Path, score: midi.Score, staves: Sequence[Staff], bars: Sequence[float]) -> bytes:
-    """Return the MusicXML of the staves."""
     key_signature = _estimate_key(score)
     notation = stream.Score()
     notation.metadata = metadata.Metadata(title=printable(path.stem), composer=AUTHOR)
     for index, staff in enumerate(staves):
         notation.insert(0, _part(staff, f"P{index + 1}", score, bars, key_signature))
-    _add_tempos(notation.parts[0], score, bars)
+    measures = list(notation.parts[0].getElementsByClass(stream.Measure))
+    _add_tempos(measures, score, bars)
+    _add_chords(measures, read_chords(path), bars)
     exporter = ScoreExporter(notation, makeNotation=False)
     root = exporter.parse()
     for software in root.iter("software"):
         software.text = AUTHOR
     for entry, part in zip(root.iter("score-part"), root.findall("part"), strict=True):
         name_drums(entry, part)
-    if chords := read_chords(path):
-        lengths = [(end - start) / BEAT for start, end in pairwise(bars)]
-        add_chords(root.findall("part")[0], chords, lengths)
     return bytes(exporter.asBytes())
 
 
@@ -113,24 +112,19 @@ def _part(
     player.partId, player.instrumentId = name, f"{name}-instrument"
     player.midiProgram = max(0, staff.program)
     player.instrumentName = part.partName = midi.instrument_name(staff.program)
-    voices = [split_bars(x, bars, is_first=i == 0) for i, x in enumerate(staff.voices)]
     signatures, spellings = {0: (4, 4), **score.time_signatures}, _spellings(key_signature)
-    measures = []
-    for index, start in enumerate(bars[:-1]):
-        measure = stream.Measure(number=index + 1)
+    measures = [stream.Measure(number=index + 1) for index in range(len(bars) - 1)]
+    for measure, start in zip(measures, bars, strict=False):
         if start in signatures:
-            signature = meter.TimeSignature("{}/{}".format(*signatures[int(start)]))
-            measure.timeSignature = signature
-        in_bar = {i: voice[index] for i, voice in enumerate(voices) if index in voice}
-        for voice_index, events in in_bar.items():
-            elements = [_element(event, is_drums, spellings) for event in events]
-            voice = measure if len(in_bar) == 1 else stream.Voice(id=voice_index + 1)
-            voice.append(elements)
-            _beam(elements, signature, is_first=voice_index == 0)
-            makeTupletBrackets(voice, inPlace=True)
-            if voice is not measure:
-                measure.insert(0, voice)
-        measures.append(measure)
+            beats, unit = signatures[int(start)]
+            measure.timeSignature = meter.TimeSignature(f"{beats}/{unit}")
+    for index, voice in enumerate(staff.voices):
+        for measure, events in zip(measures, split_bars(voice, bars), strict=True):
+            if index == 0 or any(event.pitches for event in events):
+                elements = [_element(event, is_drums, spellings) for event in events]
+                for rest in elements if index else ():
+                    rest.style.hideObjectOnPrint = isinstance(rest, note.Rest)
+                measure.insert(0, stream.Voice(elements, id=index + 1))
     part.insert(0, player)
     part.append(measures)
     measures[-1].rightBarline = "final"
@@ -138,19 +132,10 @@ def _part(
     if not is_drums:
         measures[0].keySignature = key.KeySignature(key_signature.sharps)
         part.makeAccidentals(inPlace=True)
+    part.makeBeams(inPlace=True)
+    for voice in part.recurse().getElementsByClass(stream.Voice):
+        makeTupletBrackets(voice, inPlace=True)
     return part
-
-
-def _beam(
-    elements: Sequence[note.GeneralNote], signature: meter.TimeSignature, *, is_first: bool
-) -> None:
-    """Beam the notes of a voice in a bar, and hide its rests unless it is the first voice."""
-    for element, beams in zip(elements, signature.getBeams(elements), strict=True):
-        if isinstance(element, note.NotRest) and beams:
-            element.beams = beams
-        elif isinstance(element, note.Rest):
-            element.style.hideObjectOnPrint = not is_first
-            element.fullMeasure = len(elements) == 1
 
 
 def _spellings(key_signature: key.Key) -> dict[int, str]:
@@ -174,29 +159,63 @@ def _element(event: Event, is_drums: bool, spellings: Mapping[int, str]) -> note
         notes = [note.Note(_pitch(midi_pitch, spellings)) for midi_pitch in event.pitches]
         element = notes[0] if len(notes) == 1 else chord.Chord(notes)
     element.duration.quarterLength = Fraction(event.end - event.start) / BEAT
-    if event.has_previous or event.has_next:
-        kinds = {(False, True): "start", (True, True): "continue", (True, False): "stop"}
-        element.tie = tie.Tie(kinds[event.has_previous, event.has_next])
+    if event.tie:
+        element.tie = tie.Tie(event.tie)
     return element
 
 
 def _pitch(midi_pitch: int, spellings: Mapping[int, str]) -> pitch.Pitch:
     """Return a MIDI pitch with the name that it has in the key."""
-    spelled = pitch.Pitch(spellings[midi_pitch % 12], octave=midi_pitch // 12 - 1)
-    spelled.octave += round(
-        (midi_pitch - spelled.ps) / 12
-    )  # B# and C- are named for another octave
-    return spelled
+    name = spellings[midi_pitch % 12]
+    # B# and C- are named for another octave.
+    return pitch.Pitch(name, octave=midi_pitch // 12 - 1 + {"B#": -1, "C-": 1}.get(name, 0))
 
 
-def _add_tempos(part: stream.Part, score: midi.Score, bars: Sequence[float]) -> None:
+def _add_tempos(
+    measures: Sequence[stream.Measure], score: midi.Score, bars: Sequence[float]
+) -> None:
     """Add the tempo at the beginning, and the last of each bar in which it changes."""
     tempos = {0: midi.DEFAULT_BPM, **score.tempos}
     changes = {bisect_right(bars, tick) - 1: (tick, round(x)) for tick, x in tempos.items()}
     shown = 0
-    measures = part.getElementsByClass(stream.Measure)
     for index, (tick, bpm) in sorted(changes.items()):
         if bpm != shown and index < len(measures):
             offset = Fraction(tick - bars[index]) / BEAT
             measures[index].insert(offset, tempo.MetronomeMark(number=bpm))
             shown = bpm
+
+
+def read_chords(path: Path) -> list[list[ChordSymbol | None]]:
+    """Return the chords by bar that the JSON beside a piece says it follows.
+
+    Where the piece begins with its primer, the JSON does not tell in which bar they begin.
+    """
+    try:
+        body = read_json(path.with_suffix(".json"))
+        return parse_bars(body["chords"]) if not body["include_primer"] else []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def _add_chords(
+    measures: Sequence[stream.Measure],
+    chords: Sequence[Sequence[ChordSymbol | None]],
+    bars: Sequence[float],
+) -> None:
+    """Write the bars of chords, repeated, above the measures."""
+    for index, (start, end) in enumerate(pairwise(bars) if chords else ()):
+        symbols = chords[index % len(chords)]
+        for position, symbol in enumerate(symbols):
+            offset = Fraction(end - start) / BEAT * position / len(symbols)
+            measures[index].insert(offset, _harmony(symbol))
+
+
+def _harmony(symbol: ChordSymbol | None) -> harmony.ChordSymbol:
+    """Return a symbol as typed, with its root and bass; None is N.C."""
+    if not symbol:
+        return harmony.ChordSymbol(root="C", kind="none", kindStr="N.C.")
+    root, bass, suffix = symbol.root, symbol.notes[0], symbol.text[len(symbol.root) :]
+    if bass != root:
+        suffix = suffix[: suffix.rindex("/")]
+    root, bass = (name.replace("b", "-") for name in (root, bass))
+    return harmony.ChordSymbol(root=root, bass=bass, kind="other", kindStr=suffix)

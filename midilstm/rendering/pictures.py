@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from pretty_midi import note_number_to_drum_name, note_number_to_name
+from pretty_midi import note_number_to_name
 
 from midilstm.fileio import InputError, printable
 from midilstm.midi import DRUMS
 from midilstm.rendering import MARK
 from midilstm.rendering.repeats import repeated_spans, self_similarity
-from midilstm.rendering.timeline import Part, TimedPiece
+from midilstm.rendering.timeline import Part, TimedPiece, drum_name
 
 MAX_BARS = 1000  # more would take minutes, and a bar would be less than a pixel
 
@@ -40,7 +40,7 @@ def draw_piano_roll(piece: TimedPiece) -> bytes:
         top.axvspan(start, end, facecolor=(colour, 0.15), edgecolor="white", zorder=0.5)
     if drum_keys:
         draw_notes(bottom, drums, drum_keys.index, piece.seconds)
-        names = [note_number_to_drum_name(pitch) or f"Drum {pitch}" for pitch in drum_keys]
+        names = list(map(drum_name, drum_keys))
         bottom.set_yticks(range(len(drum_keys)), names, fontsize=8)
         bottom.set_ylim(-0.8, len(drum_keys) - 0.2)
     label_bars(figure, piece)

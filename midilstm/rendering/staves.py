@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -32,8 +31,7 @@ class Event(NamedTuple):
     start: float
     end: float
     pitches: tuple[int, ...] = ()
-    has_previous: bool = False  # it is tied to the event before it
-    has_next: bool = False  # it is tied to the event after it
+    tie: str | None = None  # as music21 names it
 
 
 class Staff(NamedTuple):
@@ -88,8 +86,12 @@ def split_staves(score: Score) -> Iterator[Staff]:
             high = [note for note in notes if note.pitch >= MIDDLE_C]
             hands = [high, [note for note in notes if note.pitch < MIDDLE_C]]
         for hand in hands:
-            events = _drum_events(hand) if program == midi.DRUMS else _chords(hand)
-            voices = _split_voices(events)
+            voices: list[list[Event]] = []
+            for event in _drum_events(hand) if program == midi.DRUMS else _chords(hand):
+                free = (voice for voice in voices if voice[-1].end <= event.start)
+                if (voice := next(free, None)) is None:
+                    voices.append(voice := [])
+                voice.append(event)
             for first in range(0, len(voices), MAX_VOICES):
                 yield Staff(program, voices[first : first + MAX_VOICES])
 
@@ -123,57 +125,27 @@ def _chords(notes: Sequence[Note]) -> list[Event]:
     return sorted(events, key=lambda event: (event.start, -max(event.pitches)))
 
 
-def _split_voices(events: Sequence[Event]) -> list[list[Event]]:
-    """Return the events, ordered by start, by voice: each is in the first one that is free."""
-    voices: list[list[Event]] = []
-    free: list[int] = []
-    busy: list[tuple[float, int]] = []  # the end of the last event, and the voice
-    for event in events:
-        while busy and busy[0][0] <= event.start:
-            heappush(free, heappop(busy)[1])
-        if not free:
-            free.append(len(voices))
-            voices.append([])
-        voice = heappop(free)
-        voices[voice].append(event)
-        heappush(busy, (event.end, voice))
-    return voices
-
-
-def split_bars(
-    events: Sequence[Event], bars: Sequence[float], *, is_first: bool
-) -> dict[int, list[Event]]:
-    """Return a voice's events by index of their bar, gaps filled with rests.
-
-    The first voice of a staff has rests in its empty bars, too.
-    """
-    by_bar: dict[int, list[Event]] = {}
-    if is_first:
-        by_bar = {index: [] for index in range(len(bars) - 1)}
-    for event in events:
-        for index, part in _split_event(event, bars):
-            by_bar.setdefault(index, []).append(part)
-    for index, parts in by_bar.items():
-        ends = [bars[index], *(part.end for part in parts)]
-        starts = [*(part.start for part in parts), bars[index + 1]]
-        gaps = map(Event, ends, starts)
-        rests = [rest for gap in gaps for _, rest in _split_event(gap, bars)]
-        by_bar[index] = sorted([*parts, *rests])
+def split_bars(voice: Sequence[Event], bars: Sequence[float]) -> list[list[Event]]:
+    """Return a voice's events by bar, with rests, each of a length that one note can have."""
+    gaps = zip([0, *(x.end for x in voice)], [*(x.start for x in voice), bars[-1]], strict=True)
+    by_bar: list[list[Event]] = [[] for _ in bars[1:]]
+    for event in sorted([*voice, *(Event(start, end) for start, end in gaps if start < end)]):
+        start, index = event.start, bisect_right(bars, event.start) - 1
+        while start < event.end:
+            index += start == bars[index + 1]
+            left = min(event.end, bars[index + 1]) - start
+            end = start + _first_length(start - bars[index], left)
+            ties = {(True, False): "start", (False, False): "continue", (False, True): "stop"}
+            tie = ties.get((start == event.start, end == event.end)) if event.pitches else None
+            by_bar[index].append(Event(start, end, event.pitches, tie))
+            start = end
     return by_bar
 
 
-def _split_event(event: Event, bars: Sequence[float]) -> Iterator[tuple[int, Event]]:
-    """Yield the index of a bar and an event that one note without a tie can stand for."""
-    start, index = event.start, bisect_right(bars, event.start) - 1
-    while start < event.end:
-        index += start == bars[index + 1]
-        in_bar = start - bars[index]
-        length = min(event.end, bars[index + 1]) - start
-        if length not in LENGTHS:
-            longest = length if in_bar % BEAT == 0 else min(length, BEAT - in_bar % BEAT)
-            parts = [x for x in LENGTHS if x <= longest]
-            length = max([x for x in parts if (in_bar + x) % BEAT in ENDS] or parts)
-        end = start + length
-        ties = event.start < start, end < event.end
-        yield index, Event(start, end, event.pitches, *(ties if event.pitches else ()))
-        start = end
+def _first_length(in_bar: float, length: float) -> float:
+    """Return the length of the first of the tied notes that fill a length, given its position."""
+    if length in LENGTHS:
+        return length
+    longest = length if in_bar % BEAT == 0 else min(length, BEAT - in_bar % BEAT)
+    parts = [x for x in LENGTHS if x <= longest]
+    return max([x for x in parts if (in_bar + x) % BEAT in ENDS] or parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pretty_midi import note_number_to_drum_name
 from tqdm import tqdm
 
 from midilstm import midi
@@ -97,3 +98,8 @@ def split_parts(score: midi.Score) -> Iterator[Part]:
         if program == midi.DRUMS:
             colour, thickness = DRUM_COLOUR, THICKNESS[0]
         yield Part(midi.instrument_name(program), program, colour, thickness, tuple(part))
+
+
+def drum_name(pitch: int) -> str:
+    """Return the General MIDI name of a drum."""
+    return note_number_to_drum_name(pitch) or f"Drum {pitch}"
