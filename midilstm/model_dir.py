@@ -217,6 +217,5 @@ def archive_run(folder: Path, patterns: Iterable[str]) -> None:
 
 
 def _unfinished_archive(folder: Path) -> Path | None:
-    """Return the folder of a move that was interrupted, if any."""
     folders = (path for path in folder.glob(f"{MOVING}*") if not path.is_symlink())
     return next((path for path in folders if path.is_dir()), None)

@@ -1,4 +1,4 @@
-"""An untrusted model folder is refused in one sentence, soon, and in little memory."""
+"""An untrusted model folder or piece is refused in one sentence, soon, and in little memory."""
 
 import json
 import shutil
@@ -14,8 +14,11 @@ from hostile_files import CHECKPOINTS, NUMBERS, SETTINGS
 
 import evaluate
 import sample
-from midilstm.model_dir import FORMAT
+from midilstm.config import SamplingConfig
+from midilstm.generation import length
+from midilstm.generation.sampler import GROUP
 from midilstm.repetition.match_model import MatchWeights
+from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import END
 
 MATCH_WEIGHTS = {field.name: 0.5 for field in fields(MatchWeights)}
@@ -70,21 +73,16 @@ def changed(part: str, **values: Any) -> str:
 
 HOSTILE_SETTINGS = {
     "many layers": (changed("model", layers=10**8), "layers is 100000000"),
-    "a fraction of layers": (changed("model", layers=1e8), "layers is 100000000.0"),
     "large numbers": (changed("model", units=10**4000), "is too large"),
     "larger numbers": (json.dumps(SETTINGS).replace("9", "9" * 5000), "cannot be used"),
     "infinity": (json.dumps(SETTINGS).replace(" 9,", " 1e999,"), "cannot be used"),
     "not a number": (changed("model", units=float("nan")), "NaN"),
     "a text": (changed("model", units="6"), "units is '6'"),
     "true": (changed("model", units=True), "units is True"),
-    "null": (changed("model", units=None), "units is None"),
     "unknown names": (changed("model", other=[[1]] * 1000), "which differ: other"),
-    "a network of no layers": (changed("model", layers=0), "layers is 0"),
     "missing names": (json.dumps({**SETTINGS, "model": {"units": 5}}), "which differ"),
-    "no parts": (json.dumps({"format": FORMAT}), "cannot be used"),
     "a part that is a text": (json.dumps({**SETTINGS, "dataset": "x"}), "cannot be used"),
     "numbers for file names": (changed("dataset", held_out=[1]), "held_out is (1,)"),
-    "a list": ("[]", "cannot be used"),
     "levels": ('{"format":' * 10_000, "cannot be used"),
     "a million names": ("{" + '"a": 0, ' * 1_000_000 + '"b": 0}', "cannot be used"),
     "escapes": (changed("model", units="\x1b[2J\n\u202e"), "units is"),
@@ -109,16 +107,11 @@ def match_model(**values: Any) -> str:
 
 MATCH_MODELS = {
     "a list": "[]",
-    "texts": match_model(bias="1" * 9000),
     "large numbers": match_model(bias=10**4000),
     "infinity": match_model(bias=0.125).replace("0.125", "1e999"),
-    "not a number": match_model(bias=float("nan")),
-    "nothing": match_model(bias=None),
     "other names": json.dumps({"weights": {"x" * 9000: 1}, "fitted_on": FITTED_ON}),
-    "levels": "[" * 10_000,
     "a million entries": json.dumps({"weights": [0] * 1_000_000, "fitted_on": FITTED_ON}),
     "no numbers of what": json.dumps({"weights": MATCH_WEIGHTS, "fitted_on": [1]}),
-    "bytes": "\x00",
 }
 
 
@@ -149,15 +142,21 @@ def test_a_vocabulary_that_does_not_fit_is_refused(
     assert "is not a readable vocabulary" in sentence or "mixes two runs" in sentence
 
 
-@pytest.mark.parametrize("name", ["settings.json", "vocabulary.json", "match_model.json"])
 @pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device", "a file of a terabyte"])
-def test_a_pipe_folder_or_device_in_place_of_json_is_refused(
-    name: str, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+def test_a_pipe_folder_or_device_in_place_of_a_file_is_refused(
+    kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write, _ = CHECKPOINTS[kind]
-    (folder / name).unlink(missing_ok=True)
-    write(folder / name, hostile_files.good_parts())
-    assert name in refusal_of_both(capsys)
+    write(Path("a"), {})
+    for flag in ("--reproduce", "--primer"):
+        hostile_files.refusal(capsys, sample, f"{flag}=a")
+    for name in ("settings.json", "vocabulary.json", "match_model.json"):
+        shutil.copytree("model", "whole", dirs_exist_ok=True)
+        (folder / name).unlink(missing_ok=True)
+        write(folder / name, {})
+        assert name in refusal_of_both(capsys)
+        shutil.rmtree(folder)
+        shutil.move("whole", folder)
 
 
 @pytest.mark.slow
@@ -186,3 +185,75 @@ def test_training_never_loads_a_hostile_checkpoint(
         else:
             assert (status, "epoch-0001.keras" in error) == (2, True), (kind, error)
             assert error.count("\n") == 1, (kind, error)
+
+
+def piece_json(**values: Any) -> dict[str, Any]:
+    body = to_json(SamplingConfig(chars=5, seed=1))
+    body |= {"rng_batch": {"seed": 1, "count": 1}, "weights_sha256": "ab", "primer_tokens": ["C4"]}
+    return {**body, "memory_weights": None, **values}
+
+
+METADATA: dict[str, tuple[Any, str]] = {
+    "a list": ([], "describe"),
+    "chars": (piece_json(chars=10**18), "chars is 1000"),
+    "seconds": (piece_json(chars=None, seconds=1e300), "seconds is 1e+300"),
+    "two lengths": (piece_json(bars=4), "chars and bars are both given"),
+    "a large group": (piece_json(rng_batch={"seed": 1, "count": GROUP + 1}), "rng_batch"),
+    "a group without the seed": (piece_json(rng_batch={"seed": 5, "count": 9}), "does not hold"),
+    "a group that is none": (piece_json(rng_batch=7), "rng_batch"),
+    "texts": (piece_json(temperature="1"), "temperature is '1'"),
+    "a long path": (piece_json(model_dir="x" * 10**6), "model_dir is 'xxx"),
+    "a path that is none": (piece_json(model_dir="a\0b"), "model_dir is"),
+    "another folder": (piece_json(model_dir="\x1b[2J"), "no trained model"),
+    "a checkpoint of escapes": (piece_json(checkpoint="\x1b[2J\n"), "--checkpoint can be"),
+    "no instrument": (piece_json(instrument="\x1b[2J"), "General MIDI"),
+    "tokens that are none": (piece_json(primer_tokens=["\x1b[2J"]), "not a token of notes"),
+    "tokens that are texts": (piece_json(primer_tokens="C4"), "not a list of tokens"),
+    "very many tokens": (piece_json(primer_tokens=["C4"] * 300_000), "more than 262,144"),
+    "a memory of large numbers": (
+        piece_json(memory_weights=MATCH_WEIGHTS | {"bias": 1e9}),
+        "bias is",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", METADATA)
+def test_hostile_metadata_of_a_piece_are_refused(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body, message = METADATA[kind]
+    Path("a.json").write_text(body if isinstance(body, str) else json.dumps(body))
+    assert message in hostile_files.refusal(capsys, sample, "--reproduce=a.json")
+
+
+def test_valid_metadata_are_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.json").write_text(json.dumps(piece_json()))
+    assert sample.main(["--reproduce=a.json"]) == 0
+    assert "has other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "flag"),
+    [
+        *((sample, f"--count={count}") for count in (10**21, 100_001)),
+        *((sample, f"--chars={count}") for count in (10**18, 1_000_001)),
+        *((sample, flag) for flag in ("--bars=10001", "--bars=1e3", "--seconds=1e9", "--bpm=inf")),
+        *((sample, flag) for flag in ("--top-k=99999999999999999999", "--repetition-penalty=inf")),
+        *((evaluate, flag) for flag in ("--samples=1000000000", "--length=1000000000")),
+    ],
+)
+def test_settings_that_would_take_for_ever_are_refused_at_once(
+    script: Any, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hostile_files.bounded(), pytest.raises(SystemExit) as stopped:
+        script.main([flag])
+    assert stopped.value.code == 2
+    assert flag.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_piece_whose_time_never_advances_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(length, "MAX_TOKENS", 50)
+    assert sample.main(["--seconds=86400", "--seed=1"]) == 0
+    assert "cut off at 50 tokens" in capsys.readouterr().err

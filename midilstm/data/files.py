@@ -158,7 +158,7 @@ def remote_url(path: Path) -> str | None:
 
 
 def _list_remote(folder: Path) -> dict[Path, str]:
-    """Return all files below a folder behind a URL, each with its ETag or its other properties."""
+    """Return the files below a URL, each with its ETag or its other properties."""
     url = remote_url(folder)
     if url and url.startswith("file:"):
         raise InputError("--data-dir takes a folder or an s3:// address: leave out file://")
@@ -194,7 +194,6 @@ def read_file(path: Path) -> bytes | ParseError:
 
 
 def _open_remote(path: Path) -> tuple[Any, str]:
-    """Return the file system of a URL and the file's name in it."""
     from fsspec.core import url_to_fs  # comes with requirements-dask.txt
 
     system, name = url_to_fs(remote_url(path))

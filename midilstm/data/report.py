@@ -93,7 +93,6 @@ def _describe_vocabulary(dataset: Dataset) -> str:
 
 
 def _most_frequent(dataset: Dataset) -> list[tuple[str, int]]:
-    """Return the most frequent tokens with their counts, ends not included."""
     ids = np.concatenate([*dataset.training.values(), *dataset.held_out.values()])
     counts = np.bincount(ids[ids != END_ID])
     frequent = np.argsort(-counts, kind="stable")[:N_FREQUENT]
@@ -101,13 +100,11 @@ def _most_frequent(dataset: Dataset) -> list[tuple[str, int]]:
 
 
 def _instruments(dataset: Dataset) -> dict[str, int]:
-    """Return in how many pieces each instrument plays, the most frequent first."""
     names = (name for piece in dataset.pieces.values() for name in piece.instruments)
     return dict(Counter(names).most_common())
 
 
 def _describe_groups(groups: list[list[str]]) -> str:
-    """Return in a few words how many groups of versions there are."""
     versions = count_noun(sum(map(len, groups)), "version")
     return f"{count_noun(len(groups), 'tune')} in {versions}, each tune on one side of the split"
 

@@ -91,7 +91,6 @@ def _export(path: Path, score: midi.Score, staves: Sequence[Staff], bars: Sequen
 
 
 def _estimate_key(score: midi.Score) -> key.Key:
-    """Return the key that fits the pitch classes, by how long they sound."""
     lengths: Counter[int] = Counter()
     for event in score.notes:
         if event.program != midi.DRUMS:
@@ -150,7 +149,6 @@ def _spellings(key_signature: key.Key) -> dict[int, str]:
 
 
 def _element(event: Event, is_drums: bool, spellings: Mapping[int, str]) -> note.GeneralNote:
-    """Return an event as music21's note, chord or rest."""
     element: note.GeneralNote = note.Rest()
     if event.pitches and is_drums:
         hits = [drum_hit(drum) for drum in event.pitches]
@@ -165,7 +163,6 @@ def _element(event: Event, is_drums: bool, spellings: Mapping[int, str]) -> note
 
 
 def _pitch(midi_pitch: int, spellings: Mapping[int, str]) -> pitch.Pitch:
-    """Return a MIDI pitch with the name that it has in the key."""
     name = spellings[midi_pitch % 12]
     # B# and C- are named for another octave.
     return pitch.Pitch(name, octave=midi_pitch // 12 - 1 + {"B#": -1, "C-": 1}.get(name, 0))
@@ -202,7 +199,6 @@ def _add_chords(
     chords: Sequence[Sequence[ChordSymbol | None]],
     bars: Sequence[float],
 ) -> None:
-    """Write the bars of chords, repeated, above the measures."""
     for index, (start, end) in enumerate(pairwise(bars) if chords else ()):
         symbols = chords[index % len(chords)]
         for position, symbol in enumerate(symbols):

@@ -2,7 +2,6 @@
 
 import multiprocessing.spawn
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -94,12 +93,6 @@ def test_the_pedal_changes_rhythm_but_neither_notes_nor_the_split() -> None:
         assert (pieces[0] == pieces[1]) == (name == "notes")
         hashes |= {piece.music_hash for piece in pieces if isinstance(piece, ParsedPiece)}
     assert len(hashes) == 1
-
-
-def test_interrupts_are_blocked_only_while_processes_start() -> None:
-    with parsing.block_interrupts():
-        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_an_error_names_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,16 +44,6 @@ def test_a4_sounds_at_440_hz_while_held_and_then_fades(timed: Read) -> None:
     assert np.abs(silence).max() < np.abs(release).max() / 10
 
 
-def test_volume_pan_and_pitch_bend_of_the_file_are_played(timed: Read) -> None:
-    plain, _ = play(timed(A4))
-    soft, _ = play(timed(smf(notes((0, 1, 69), start=b"\0\xb0\x07\x20"))))
-    assert np.abs(soft).max() < np.abs(plain).max() / 4
-    left, right = play(timed(smf(notes((0, 1, 69), start=b"\0\xb0\x0a\0"))))
-    assert np.abs(right).max() < np.abs(left).max() / 10
-    bent, _ = play(timed(smf(notes((0, 1, 69), start=b"\0\xe0\x7f\x7f"))))
-    assert peak_frequency(bent[: RATE // 2]) == pytest.approx(440 * 2 ** (2 / 12), abs=2)
-
-
 def test_a_damaged_file_that_can_be_read_is_played(timed: Read) -> None:
     invalid_mode_of_key = b"\0\xff\x59\2\0\x09"
     samples, _ = play(timed(smf(notes((0, 1, 69), start=invalid_mode_of_key))))

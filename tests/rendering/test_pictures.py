@@ -41,17 +41,6 @@ def test_drums_have_named_rows_and_each_part_has_a_colour(timed: Read, band: byt
     assert legend == ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
 
 
-def test_parts_in_unison_are_all_visible(timed: Read) -> None:
-    # The fourth is as thick as the first: it covers that, but must not cover the thinner ones.
-    programs = [bytes([0, 0xC0 | channel, 40 + channel]) for channel in range(4)]
-    tracks = (notes((0, 4, 60), channel=c, start=change) for c, change in enumerate(programs))
-    layers = draw(timed(smf(*tracks))).axes[0].collections
-    by_depth = sorted(layers, key=lambda layer: layer.get_zorder())
-    heights = [layer.get_paths()[0].get_extents().height for layer in by_depth]
-    assert heights == sorted(heights, reverse=True)
-    assert len(set(heights)) == 3
-
-
 def test_repeats_have_a_tinted_background(timed: Read, repeating: bytes) -> None:
     first, second = draw(timed(repeating)).axes[0].patches[-2:]
     spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in (first, second)]

@@ -103,24 +103,6 @@ def test_a_worker_on_another_machine_than_its_address_is_missing(
         assert f"worker 1 at {addresses[1]} did not answer" in str(chief.result())
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n", b"[1]\n", b"{}\n"])
-def test_another_program_on_the_port_of_the_first_is_no_worker(
-    addresses: tuple[str, ...], answer: bytes
-) -> None:
-    def serve(server: socket.socket) -> None:
-        connection, _ = server.accept()
-        with connection, connection.makefile("rb") as file:
-            file.readline()
-            connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", int(addresses[0].rpartition(":")[2]))) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
-        (message,) = meet(addresses[:2], started=(1,))
-        thread.join()
-    assert f"what answers at {addresses[0]} is another program" in str(message)
-
-
 def test_another_program_that_calls_the_first_is_ignored(addresses: tuple[str, ...]) -> None:
     with ThreadPoolExecutor(1) as pool:
         replies = pool.submit(meet, addresses)
