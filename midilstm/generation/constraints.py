@@ -57,7 +57,7 @@ class Constraints:
             return np.array([*map(value, contents)], np.float32)
 
         self.classes = table(lambda content: [x in content.pitch_classes for x in range(12)])
-        self.has_notes = table(lambda content: content.has_notes)
+        self.plays_on = table(lambda content: content.plays_on)
         self.others = table(lambda content: not self.allowed.issuperset(content.programs))
         self.names = {
             name: np.array([not group.isdisjoint(x.programs) for x in contents], np.float32)
@@ -118,7 +118,7 @@ class PieceState:
         chord = constraints.chord_at(bars)
         log_probs += constraints.weights(self.key, chord, abs(beat - round(beat)) < 1e-6)
         if constraints.groups and self.program not in constraints.allowed:
-            log_probs -= NEVER * constraints.has_notes
+            log_probs -= NEVER * constraints.plays_on
         for name, is_named in constraints.names.items():
             # An instrument that has not played at all is expected from the second bar on.
             rested = bars - self.last_bars.get(name, 1 - REST) - REST

@@ -41,7 +41,8 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     candidates = [token for token in vocabulary.tokens[1:] if " " not in token]  # not merged ones
     nearest = {token: encoding.nearest(token, candidates) for token in unknown}
     replaced = (nearest.get(token, token) for token in tokens)
-    valid = encoding.drop_invalid([token for token in replaced if token])
+    # Another instrument or pitch may have another place.
+    valid = encoding.drop_invalid(encoding.in_order([token for token in replaced if token]))
     if unknown:
         names = ", ".join(
             f"{token} ({f'replaced by {nearest[token]}' if nearest[token] else 'left out'})"

@@ -25,20 +25,30 @@ class TimedNote(NamedTuple):
 
 
 class TokenContent(NamedTuple):
-    """A token's pitch classes and programs in order, and whether notes precede any program."""
+    """A token's pitch classes and programs in order, and whether notes precede any program.
+
+    An earlier program `plays_on` where its notes follow in this token or the next one.
+    """
 
     pitch_classes: frozenset[int] = frozenset()
     programs: tuple[int, ...] = ()
     has_notes: bool = False
+    plays_on: bool = False
 
 
 class Clock(Protocol):
-    """Measure the position of each token of a piece; tokens are given in order."""
+    """Measure the position of each token of a piece; tokens are given in order.
+
+    Time may go back inside a bar, where the notes of the next instrument begin.
+    """
 
     quarter: float  # position of the next note in quarter notes, from the first token
 
     def advance(self, token: str, /) -> tuple[float, float]:
-        """Return the bars and the seconds from the beginning to the position of this token."""
+        """Return the bars and seconds up to which the tokens before this one are the whole music.
+
+        No note of this token or a later one begins before them.
+        """
 
     def position(self) -> tuple[float, float]:
         """Return the bars from the beginning, and the beats into the bar, of the next note."""
@@ -100,6 +110,10 @@ class Encoding(ABC):
         """Return how many tempos and time signatures of a score its tokens only approximate."""
         return 0
 
+    def in_order(self, tokens: Sequence[str]) -> list[str]:
+        """Return unmerged tokens in the order that `encode` gives them, if it has one."""
+        return list(tokens)
+
     def drop_invalid(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens without invalid ones, such as a length without a pitch."""
         return list(tokens)
@@ -147,8 +161,8 @@ class Encoding(ABC):
 
         `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
         gives one, the tempo is 120 and the instrument piano. The file ends, and its last notes are
-        cut, `rest` quarter notes after the position of the last token. Raise NoNoteError without a
-        note.
+        cut, `rest` quarter notes after the position of the last token, or before it where `rest` is
+        negative. Raise NoNoteError without a note.
         """
         parts = split(tokens)
         kept = self.drop_invalid(parts)

@@ -17,83 +17,121 @@ from midilstm.tokenizers.meter import (
     parts,
     to_miditok_meter,
 )
+from midilstm.tokenizers.order import program_rank
 
-ANY, ANY_PROGRAM = "any", -2  # a state's kind and program where these are to forbid nothing
-UNNAMED = -3  # the program of a piece that must name one before its first note
+# A state's kind and program where these are to forbid nothing. Programs that no token names: none,
+# though a note needs one, and piano, in a primer that names none.
+ANY, ANY_PROGRAM, UNNAMED, DEFAULT = "any", -2, -3, -4
 
 
 class State(NamedTuple):
-    """The kind of a piece's last token, its program, and its position in the bar."""
+    """The kind of a piece's last token, its program, and in `remi` its position and pitch.
+
+    Where the next position or pitch may be the first one, they are -1.
+    """
 
     kind: str
-    program: int | None = None
+    program: int = DEFAULT
     position: int = -1
     room: float = POSITIONS * COMMON_TIME[0]  # positions in a bar
+    pitch: int = -1
 
 
 # The kinds of token that may follow each kind. "" is the end; a piece begins as if after the name
 # of its encoding. A new piece begins with the header that each file's tokens have, and is "new"
 # until then; the tokens of a primer need not have one.
-_AFTER_NOTE = {"Program", "Pitch", "PitchDrum"}
-FOLLOWING = {
+Following = dict[str, set[str]]
+_NOTE: Following = {"Pitch": {"Velocity"}, "PitchDrum": {"Velocity"}, "Velocity": {"Duration"}}
+_TSD: Following = {
     "tsd": {"TimeShift", "Program", "Pitch"},
-    "TimeShift": {"TimeShift", *_AFTER_NOTE},
+    "TimeShift": {"TimeShift", "Program", "Pitch", "PitchDrum"},
+    "Program": {"Pitch", "PitchDrum"},
+    **_NOTE,
+    "Duration": {"TimeShift", "Program", "Pitch", "PitchDrum", ""},
+}
+_REMI: Following = {
     "remi": {"Bar"},
     "new remi": {"Bar"},
     "new Bar": {"TimeSig"},
     "new TimeSig": {"Position"},
     "new Position": {"Tempo"},
-    "Bar": {"Bar", "TimeSig", "Position"},
-    "TimeSig": {"Bar", "Position"},
-    "Position": {"Tempo", *_AFTER_NOTE},
-    "Tempo": {"Bar", "Position", "", *_AFTER_NOTE},
-    "Program": {"Pitch", "PitchDrum"},
-    "Pitch": {"Velocity"},
-    "PitchDrum": {"Velocity"},
-    "Velocity": {"Duration"},
-    "Duration": {"TimeShift", "Bar", "Position", "", *_AFTER_NOTE},
-    "": set[str](),
+    "Bar": {"Bar", "TimeSig", "Position", "Program"},
+    "TimeSig": {"Bar", "Position", "Program"},
+    "Tempo": {"Bar", "Position", "Program", ""},
+    "Program": {"Position"},
+    "Position": {"Tempo", "Pitch", "PitchDrum"},
+    **_NOTE,
+    "Duration": {"Bar", "Program", "Position", "Pitch", "PitchDrum", ""},
 }
-FOLLOWING[ANY] = set().union(*FOLLOWING.values())
+FOLLOWING = {"tsd": _TSD, "remi": _REMI}
+for _table in FOLLOWING.values():
+    _table[ANY] = set().union(*_table.values())
 # After these a piece would hold part of a note, or a setting of no note.
 INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
 
 
-def next_state(state: State, token: str) -> State | None:
+def next_state(state: State, token: str, encoding: str) -> State | None:
     """Return the state after a token, None if it is forbidden; "" ends the piece."""
+    following, after = FOLLOWING[encoding], _after_in_remi if encoding == "remi" else _after_in_tsd
     for part in token.split(" "):
         kind, value = parts(part)
-        was, program, position, room = state
-        if kind not in FOLLOWING[was]:
+        if kind not in following.get(state.kind, ()):
             return None
-        if kind == "Program":
-            if (new := int(value)) == program:
-                return None
-            program = new
-        elif kind in ("Pitch", "PitchDrum"):
-            # In the state of a primer, a program of None means piano.
-            is_drum, wants_drum = program == DRUMS, kind == "PitchDrum"
-            if program == UNNAMED or (program != ANY_PROGRAM and is_drum != wants_drum):
-                return None
-        elif kind == "Bar":
-            position = -1
-        elif kind == "TimeSig":
-            room = POSITIONS * to_miditok_meter(parse_signature(value))[0]
-        elif kind == "Position":
-            if not position <= (new := int(value)) < room:
-                return None
-            position = new
-        begins = was.startswith("new ") and kind != "Tempo"
-        state = State(f"new {kind}" if begins else kind, program, position, room)
+        new = after(state, kind, value)
+        if new is None:
+            return None
+        begins = state.kind.startswith("new ") and kind != "Tempo"
+        state = new._replace(kind=f"new {kind}") if begins else new
     return state
 
 
+def _after_in_tsd(state: State, kind: str, value: str) -> State | None:
+    """Return the state after a token of a kind that may follow, None if its value may not."""
+    program = state.program
+    if kind == "Program":
+        return None if int(value) == program else State(kind, int(value))
+    return State(kind, program) if _can_play(program, kind) else None
+
+
+def _after_in_remi(state: State, kind: str, value: str) -> State | None:
+    """Return the same; the order of programs, positions and pitches is `order.by_instrument`'s."""
+    _, program, position, room, pitch = state
+    if kind == "Bar":
+        program = UNNAMED
+    if kind in ("Bar", "Program"):
+        position = -1
+    if kind in ("Bar", "Program", "Position"):
+        pitch = -1
+    if kind == "Program":
+        program = int(value)
+        is_allowed = program_rank(program) > program_rank(state.program)
+    elif kind == "Position":
+        position = int(value)
+        is_allowed = state.position < position < room
+    elif kind in ("Pitch", "PitchDrum"):
+        pitch = int(value)
+        is_allowed = pitch > state.pitch and _can_play(program, kind)
+    else:
+        is_allowed = kind != "Tempo" or program < DRUMS  # tempos stand before all programs
+    if kind == "TimeSig":
+        room = POSITIONS * to_miditok_meter(parse_signature(value))[0]
+    return State(kind, program, position, room, pitch) if is_allowed else None
+
+
+def _can_play(program: int, kind: str) -> bool:
+    """Tell whether a token of a kind, if it is a pitch, may follow a program."""
+    if kind not in ("Pitch", "PitchDrum") or program == ANY_PROGRAM:
+        return True
+    return program != UNNAMED and (program == DRUMS) == (kind == "PitchDrum")
+
+
 def state_factors(state: State) -> tuple[State, ...]:
-    """Return states of kind, program and position alone: each rule depends on one of them."""
+    """Return states of kind, program, position or pitch alone: each rule needs one of them."""
     return (
-        State(state.kind, ANY_PROGRAM, -1, inf),
-        State(ANY, state.program, -1, inf),
+        State(state.kind, ANY_PROGRAM, room=inf),
+        State(ANY, state.program, room=inf),
         State(ANY, ANY_PROGRAM, state.position, state.room),
+        State(ANY, ANY_PROGRAM, room=inf, pitch=state.pitch),
     )
 
 
@@ -120,7 +158,7 @@ class Grammar(Generic[S]):
         """Set up a grammar without any row of a mask yet."""
         self._next_state, self._size, self._state_factors = next_state, size, state_factors
         self._start, self._body_state = start, start if body_state is None else body_state
-        self._forbidden, self._row = cache(self._forbidden_ids), cache(self._mask_row)
+        self._factor_row = cache(self._factor_mask)
 
     def advance(self, states: Sequence[S], ids: Iterable[int]) -> list[S]:
         """Return the state after each id; one that is forbidden leaves the state as it is."""
@@ -139,12 +177,15 @@ class Grammar(Generic[S]):
 
         Where nothing would be left to choose, nothing is forbidden.
         """
-        return np.stack([self._row(state, may_end) for state in states])
+        choice = slice(END_ID if may_end else END_ID + 1, None)
+        mask = np.zeros((len(states), self._size), np.float32)
+        for row, state in zip(mask, states, strict=True):
+            for factor in self._state_factors(state):
+                row += self._factor_row(factor)
+            if row[choice].max() < 0:
+                row[:] = 0
+        return mask
 
-    def _mask_row(self, state: S, may_end: bool) -> np.ndarray:
-        forbidden = np.any([self._forbidden(x) for x in self._state_factors(state)], axis=0)
-        forbidden &= not forbidden[END_ID if may_end else END_ID + 1 :].all()
+    def _factor_mask(self, state: S) -> np.ndarray:
+        forbidden = [self._next_state(state, i) is None for i in range(self._size)]
         return np.where(forbidden, -np.inf, 0).astype(np.float32)
-
-    def _forbidden_ids(self, state: S) -> np.ndarray:
-        return np.array([self._next_state(state, i) is None for i in range(self._size)])

@@ -111,7 +111,10 @@ def strip_meters(tokens: Iterable[str]) -> tuple[list[str], dict[float, Signatur
 
 
 class Clock:
-    """Give the bars and seconds at which each token starts; a merged token by its first part."""
+    """Measure the bars, seconds and quarter notes of a piece; tokens are given in order.
+
+    In `remi` time goes back to the beginning of the bar with each program.
+    """
 
     def __init__(
         self, bpm: float | None = None, *, awaits_note: bool = False, is_primed: bool = False
@@ -121,14 +124,20 @@ class Clock:
         If `awaits_note`, bars and seconds count from the bar of the first note or, where that bar
         `is_primed`, the seconds count from that note.
         """
-        self._fixed_bpm, self._bpm = bpm, DEFAULT_BPM
+        self._has_fixed_bpm = bpm is not None
         self._awaits_note, self._is_primed = awaits_note, is_primed
-        self.quarter, self._seconds, self._bars = 0.0, 0.0, 0
+        self.quarter, self._bars = 0.0, 0
         self.bar = 0.0  # the quarter note at which the bar began
         self._length, self._beat = 4.0, 4  # quarter notes per bar, and the unit of the beat
+        # Of the bar: the quarter notes and seconds at which each tempo begins, and the tempo.
+        self._tempos = [(0.0, 0.0, DEFAULT_BPM if bpm is None else bpm)]
+        self._origin = 0.0  # the time from which seconds count
 
     def advance(self, token: str, /) -> tuple[float, float]:
-        """Return the bars and the seconds from the beginning to this token, after a time shift."""
+        """Return the bars and seconds up to which the tokens before this one are the whole music.
+
+        A time shift counts as music before it. Of a merged token the first part counts.
+        """
         times = [self._advance(*parts(part)) for part in token.split(" ")]
         return times[0]
 
@@ -141,10 +150,18 @@ class Clock:
         """Return the quarter notes from the next note to so many bars, or seconds, of the piece."""
         if bars:
             return self.bar + (bars - max(0, self._bars - 1)) * self._length - self.quarter
-        return (seconds - self._seconds) * (self._fixed_bpm or self._bpm) / 60
+        time = self._origin + seconds
+        start, begun, bpm = next((x for x in self._tempos[::-1] if x[1] <= time), self._tempos[0])
+        return start + (time - begun) * bpm / 60 - self.quarter
 
     def _bars_to(self, quarter: float) -> float:
         return max(0, self._bars - 1) + (quarter - self.bar) / self._length
+
+    def _seconds_to(self, quarter: float) -> float:
+        start, begun, bpm = next(
+            (x for x in self._tempos[::-1] if x[0] <= quarter), self._tempos[0]
+        )
+        return begun + (quarter - start) * 60 / bpm - self._origin
 
     def _advance(self, kind: str, value: str) -> tuple[float, float]:
         now = self.quarter
@@ -152,21 +169,23 @@ class Clock:
             now += beats_of(value)
         elif kind == "Bar":
             now = self.bar = self.bar + self._length * (self._bars > 0)
+            self._tempos = [(now, self._seconds_to(now) + self._origin, self._tempos[-1][2])]
             self._bars += 1
         elif kind == "Position":
             now = self.bar + int(value) / POSITIONS * 4 / self._beat
+        elif kind == "Program" and self._bars:
+            now = self.bar
         elif kind == "TimeSig":
             beats, self._beat = to_miditok_meter(parse_signature(value))
             self._length = beats * 4 / self._beat
-        elif kind == "Tempo":
-            self._bpm = float(value)
-        self._seconds += (now - self.quarter) * 60 / (self._fixed_bpm or self._bpm)
+        elif kind == "Tempo" and not self._has_fixed_bpm:
+            self._tempos.append((now, self._seconds_to(now) + self._origin, float(value)))
         self.quarter = now
         if self._awaits_note:
             self._bars = min(self._bars, 1)
             if not self._bars:
                 self.bar = now  # `tsd` has no bars: the first one begins at this token
-            silence = 0 if self._is_primed else now - self.bar
-            self._seconds = silence * 60 / (self._fixed_bpm or self._bpm)
+            self._origin += self._seconds_to(now if self._is_primed else self.bar)
             self._awaits_note = kind not in ("Pitch", "PitchDrum")
-        return self._bars_to(now), self._seconds
+        earliest = self.bar if self._bars else now  # other programs may still play in the bar
+        return self._bars_to(earliest), self._seconds_to(earliest)

@@ -1,7 +1,8 @@
 """The encodings `tsd` and `remi`, which turn a score into MidiTok's token strings and back.
 
 Both hold every instrument, percussion, velocities and durations in one stream. `tsd` moves in
-time by shifts, `remi` by bars and positions; `remi` also holds tempos and time signatures.
+time by shifts, `remi` by bars and positions; `remi` also holds tempos and time signatures, and
+gives each bar instrument by instrument (order.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from midilstm.tokenizers.base import Encoding, TokenContent, split
 from midilstm.tokenizers.grammar import INCOMPLETE, UNNAMED, State
 from midilstm.tokenizers.meter import POSITIONS, Clock, Signature, beats_of, parse_signature, parts
 from midilstm.tokenizers.notes import nearest_pitch
+from midilstm.tokenizers.order import by_instrument
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
 RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
@@ -30,19 +32,17 @@ VELOCITIES = 16
 SLOWEST, FASTEST = 16, 300  # quarter notes per minute; each integer between them has a token
 CHANNELS = 15  # for pitched instruments
 PITCH_KINDS = ("Pitch", "PitchDrum")
+PLAYS_ON = (*PITCH_KINDS, "Position")
 
 
 class MidiTokEncoding(Encoding):
     """One of MidiTok's encodings; see this file's docstring."""
 
-    next_state = staticmethod(grammar.next_state)
-    state_factors = staticmethod(grammar.state_factors)
-
     def __init__(self, name: str) -> None:
         """Set up the encoding of this name, `tsd` or `remi`."""
         self.name, self.body_state = name, State(name)
         self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
-        self.version = f"4-miditok-{version('miditok')}"
+        self.version = f"5-miditok-{version('miditok')}"
 
     @cached_property
     def tokenizer(self) -> miditok.MusicTokenizer:
@@ -82,7 +82,8 @@ class MidiTokEncoding(Encoding):
             tick = int(start * score.ticks_per_quarter)
             miditok_signature = symusic.TimeSignature(tick, *meter.to_miditok_meter(signature))
             miditok_score.time_signatures.append(miditok_signature)
-        return meter.restore_meters(self.tokenizer.encode(miditok_score).tokens, meters)
+        tokens = meter.restore_meters(self.tokenizer.encode(miditok_score).tokens, meters)
+        return self.in_order(tokens)
 
     def decode(self, tokens: Sequence[str]) -> midi.Score:
         """Return the score of tokens that the grammar allows, in a form that a file can hold."""
@@ -125,6 +126,15 @@ class MidiTokEncoding(Encoding):
     def is_mergeable(self, token: str) -> bool:
         return parts(token)[0] != "Pitch"  # so that transposed pieces have as many tokens
 
+    def in_order(self, tokens: Sequence[str]) -> list[str]:
+        return by_instrument(tokens) if self.name == "remi" else list(tokens)
+
+    def next_state(self, state: State, token: str) -> State | None:
+        return grammar.next_state(state, token, self.name)
+
+    def state_factors(self, state: State) -> tuple[State, ...]:
+        return grammar.state_factors(state)
+
     def drop_invalid(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens without those that the grammar forbids and without incomplete notes."""
         kept: list[str] = []
@@ -157,16 +167,21 @@ class MidiTokEncoding(Encoding):
 
     def _header(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens that begin a piece with the meter, tempo and program after `tokens`."""
-        last, state = {parts(token)[0]: token for token in tokens}, self.body_state
+        signature, tempos, state = list[str](), dict[int, str](), self.body_state
         for token in tokens:
-            state = self.next_state(state, token) or state
-        header: list[str] = []
-        if self.name == "remi":
-            header = ["Bar_None", *([last["TimeSig"]] if "TimeSig" in last else [])]
-            header += ["Position_0", last["Tempo"]] if "Tempo" in last else []
-            if state.position > 0 or "Tempo" not in last:
-                header.append(f"Position_{max(0, state.position)}")
-        return [*header, *([] if state.program is None else [f"Program_{state.program}"])]
+            if not (after := self.next_state(state, token)):
+                continue
+            state, kind = after, parts(token)[0]
+            if kind == "Bar":
+                tempos = {0: [*tempos.values()][-1]} if tempos else {}
+            elif kind == "TimeSig":
+                signature = [token]
+            elif kind == "Tempo":
+                tempos[state.position] = token
+        header = ["Bar_None", *signature] if self.name == "remi" else []
+        header += [part for x, tempo in sorted(tempos.items()) for part in (f"Position_{x}", tempo)]
+        header += [f"Program_{state.program}"] if state.program >= DRUMS else []
+        return [*header, *([f"Position_{state.position}"] if state.position >= 0 else [])]
 
     def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
         """Return the same notes in the known meter that is nearest to the first unknown one.
@@ -199,7 +214,8 @@ class MidiTokEncoding(Encoding):
         programs = tuple(int(value) for kind, value in pairs if kind == "Program")
         classes = frozenset(int(value) % 12 for kind, value in pairs if kind == "Pitch")
         first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
-        return TokenContent(classes, programs, first in PITCH_KINDS)
+        begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
+        return TokenContent(classes, programs, first in PITCH_KINDS, begin in PLAYS_ON)
 
     def token_distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return the distance of two values of one kind; for pitches the class counts first."""

@@ -22,7 +22,9 @@ VOCABULARIES = {
     "remi": Vocabulary((END, *HEADER, *NOTE, "TimeSig_6/8", "Position_30"), "remi"),
     "merged": Vocabulary((END, *HEADER, *NOTE, "Position_30", "Bar_None Position_30"), "remi"),
 }
-PRIMERS = {"notes": ["C4"], "tsd": [*NOTE, *SHIFTS[:1]], "remi": [*HEADER, *NOTE]}
+AT_0 = (NOTE[0], "Position_0", *NOTE[1:])
+AT_30 = (NOTE[0], "Position_30", *NOTE[1:])
+PRIMERS = {"notes": ["C4"], "tsd": [*NOTE, *SHIFTS[:1]], "remi": [*HEADER, *AT_0]}
 PRIMERS["merged"] = PRIMERS["remi"]
 
 
@@ -64,17 +66,17 @@ def test_a_file_ends_with_its_length(name: str, primed: bool, length: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "silence", "step", "starts"),
+    ("name", "silence", "music", "starts"),
     [
-        ("tsd", SHIFTS[5:6], SHIFTS[1:2], [0, 2.5, 5, 7.5]),
-        ("remi", (*HEADER, *["Bar_None"] * 3), ("Bar_None", "Position_30"), [0, 5.5]),
-        ("remi", (*HEADER, "Position_30"), ("Bar_None", "Position_30"), [2.5, 5.5]),
+        ("tsd", SHIFTS[5:6], (*NOTE, *SHIFTS[1:2]) * 4, [0, 2.5, 5, 7.5]),
+        ("remi", (*HEADER, *["Bar_None"] * 3), (*AT_0, *("Bar_None", *AT_30) * 3), [0, 5.5]),
+        ("remi", HEADER, (*AT_30, *("Bar_None", *AT_30) * 3), [2.5, 5.5]),
     ],
 )
 def test_silence_at_the_beginning_does_not_count(
-    name: str, silence: tuple[str, ...], step: tuple[str, ...], starts: list[float]
+    name: str, silence: tuple[str, ...], music: tuple[str, ...], starts: list[float]
 ) -> None:
-    vocabulary, piece = VOCABULARIES[name], (*silence, *(*NOTE, *step) * 4)
+    vocabulary, piece = VOCABULARIES[name], (*silence, *music)
     length = PieceLength(SamplingConfig(bars=2), vocabulary)
     clock = length.begin()
     kept = [token for token in piece if length.cut(clock, token)]

@@ -12,6 +12,7 @@ from band_files import BOTH, NOTE, REMI, TSD, band_file, encode, pretty_notes, w
 from midi_bytes import END, conductor, notes, signature, smf, tempo
 
 from midilstm import midi, tokenizers
+from midilstm.tokenizers.base import Clock, TimedNote
 
 Meter = tuple[int, int]
 # Straight and dotted sixteenths, and triplets, in two bars of each meter: (start, end).
@@ -29,8 +30,10 @@ def test_sixteenths_and_triplets_are_exact_in_every_meter(meter: Meter, tmp_path
     assert (kept.time, kept.numerator, kept.denominator) == (0, *meter)
     assert tokenizers.read(tmp_path / "a.mid", "remi") == tokens
     clock = REMI.clock()
-    times_of_tokens = [clock.advance(token) for token in tokens]
-    assert times_of_tokens[-1] == pytest.approx((7.25 / meter[0] * meter[1] / 4, 7.25 / 2))
+    for token in tokens:
+        clock.advance(token)
+    assert clock.position()[0] == pytest.approx(7.25 / meter[0] * meter[1] / 4)
+    assert clock.quarters_to(seconds=7.25 / 2) == pytest.approx(0)
 
 
 def test_changes_of_meter_and_tempo_are_kept(tmp_path: Path) -> None:
@@ -114,23 +117,41 @@ def test_a_tempo_long_after_the_last_note_adds_no_bars(name: str) -> None:
 
 @BOTH
 def test_the_clock_gives_the_time_of_each_note(name: str, tmp_path: Path) -> None:
-    data = band_file((0, signature(3, 4)), (0, tempo(90)), (6, signature(6, 8)), (6, tempo(150)))
-    tokens = encode(data, name)
+    # The second tempo begins inside a bar, whose later instruments begin before it again.
+    tempos = ((0, tempo(90)), (4.5, tempo(150)), (6, signature(6, 8)), (6, tempo(70)))
+    tokens = encode(band_file((0, signature(3, 4)), *tempos), name)
     tokenizers.write(tokens, tmp_path / "a.mid", name)
-    clock = tokenizers.get(name).clock()
-    times = [(clock.advance(token), token) for token in tokens]
-    note_times = [time for time, token in times if token.startswith("Duration")]
     file = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
-    starts = sorted(note.start for part in file.instruments for note in part.notes)
-    assert [seconds for _, seconds in note_times] == pytest.approx(starts, abs=0.002)
+    expected = {
+        (-1 if part.is_drum else part.program, note.pitch, round(note.start * 50))
+        for part in file.instruments
+        for note in part.notes
+    }
+    clock, program, times, bars = tokenizers.get(name).clock(), 0, set(), 0.0
+    for token in tokens:
+        clock.advance(token)
+        kind, _, value = token.partition("_")
+        program = int(value) if kind == "Program" else program
+        if kind.startswith("Pitch"):
+            bars = max(bars, clock.position()[0])
+            seconds = [x for *key, x in expected if key == [program, int(value)]]
+            times |= {(program, int(value), x) for x in seconds if is_now(clock, x / 50)}
+    assert times == expected
     # Bars of 3/4 and 6/8 have three quarters each; `tsd` counts bars of four.
-    assert note_times[-1][0] == pytest.approx(10.25 / (4 if name == "tsd" else 3), abs=0.001)
+    assert bars == pytest.approx(10.25 / (4 if name == "tsd" else 3), abs=0.001)
+
+
+def is_now(clock: Clock, seconds: float) -> bool:
+    """Tell whether so many seconds from the beginning are the time of the next note."""
+    return abs(clock.quarters_to(seconds=seconds)) < 0.05
 
 
 def test_a_fixed_tempo_overrides_that_of_the_tokens() -> None:
     tokens = encode(band_file((0, tempo(90))), "remi")
     clock = REMI.clock(60)
-    assert [clock.advance(token) for token in tokens][-1][1] == 10.25  # the last note begins
+    assert [clock.advance(token) for token in tokens][-1] == (2, 8)  # its last bar
+    assert clock.quarter == 9  # the saxophone's last note
+    assert clock.quarters_to(seconds=8.5) == -0.5
 
 
 @BOTH
@@ -166,19 +187,32 @@ def test_new_music_is_measured_from_its_first_note(
     tokens = encode(smf(head, notes(*old, *new)), name)
     assert tokens[: len(primer)] == primer
 
-    def first(amount: float, unit: int) -> list[str]:
-        """Return the new tokens of the first bars (unit 0) or seconds (1)."""
-        clock = encoding.clock(None, primer)
+    def first(amount: float, unit: str) -> tuple[list[str], float]:
+        """Return new tokens that hold the first bars or seconds, and the rest after the last."""
+        clock, index = encoding.clock(None, primer), ("bars", "seconds").index(unit)
         fresh = tokens[len(primer) :]
-        return list(takewhile(lambda token: clock.advance(token)[unit] < amount, fresh))
+        kept = list(takewhile(lambda token: clock.advance(token)[index] < amount, fresh))
+        clock = encoding.clock(None, primer)
+        for token in kept:
+            clock.advance(token)
+        return kept, clock.quarters_to(**{unit: amount})
+
+    def cut(tokens: list[str], rest: float) -> list[TimedNote]:
+        """Return the notes before the rest after the last token is over."""
+        clock = encoding.clock()
+        for token in tokens:
+            clock.advance(token)
+        notes = encoding.timed_notes(tokens)
+        return [note for note in notes if note.start < clock.quarter + rest - 1e-6]
 
     # Two bars, whose first may lack the beats of the primer; without bars, 4/4.
     expected = round(8 / beat) if name == "tsd" else 2 * beats - extra
-    for kept, count_ in ((first(2, 0), expected), (first(3, 1), round(6 / beat))):
-        alone = encoding.timed_notes(encoding.with_header(kept, primer))
+    seconds = round(6 / beat)
+    for (kept, rest), count_ in ((first(2, "bars"), expected), (first(3, "seconds"), seconds)):
+        alone = cut(encoding.with_header(kept, primer), rest)
         assert alone[0].start == pytest.approx(extra * beat if name == "remi" else 0)
         assert [note.pitch for note in alone] == [pitch for _, _, pitch in new[:count_]]
-        after = encoding.timed_notes([*primer, *kept])[count:]
+        after = cut([*primer, *kept], rest)[count:]
         assert [(n.start, n.pitch) for n in after] == [(a, pitch) for a, _, pitch in new[:count_]]
 
 
