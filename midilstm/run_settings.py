@@ -9,6 +9,7 @@ from typing import Any
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.schema import Config, from_json, setting, to_json
 
+PARTS = ("model", "data", "train", "dataset", "initial_checkpoint")
 MAX_VOCABULARY = 2**18  # a larger network would not fit into memory beside it
 
 
@@ -45,14 +46,8 @@ class RunSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as settings.json holds them."""
-        start = self.initial_checkpoint
-        return {
-            "model": to_json(self.model),
-            "data": to_json(self.data),
-            "train": to_json(self.train),
-            "dataset": to_json(self.dataset),
-            "initial_checkpoint": None if start is None else to_json(start),
-        }
+        parts = (self.model, self.data, self.train, self.dataset, self.initial_checkpoint)
+        return {name: x and to_json(x) for name, x in zip(PARTS, parts, strict=True)}
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> RunSettings:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import operator
 import os
 import time
 import zipfile
@@ -118,6 +119,16 @@ def weights(path: Path, parts: Parts) -> Iterator[h5py.File]:
     pack(path, {**parts, WEIGHTS: data.getvalue()})
 
 
+def with_change(change: Callable[[h5py.File], object]) -> Callable[[Path, Parts], None]:
+    """Return a function that changes the HDF5 file of the arrays."""
+
+    def write(path: Path, parts: Parts) -> None:
+        with weights(path, parts) as file:
+            change(file)
+
+    return write
+
+
 def with_array(values: Any = None, **options: Any) -> Callable[[Path, Parts], None]:
     """Return a function that replaces a valid array."""
 
@@ -195,27 +206,6 @@ def lying(path: Path, parts: Parts) -> None:
     path.write_bytes(path.read_bytes().replace(size + size, large + large))
 
 
-def loop(path: Path, parts: Parts) -> None:
-    with weights(path, parts) as file:
-        file["layers/embedding/again"] = file["layers"]
-
-
-def crowded(path: Path, parts: Parts) -> None:
-    with weights(path, parts) as file:
-        for index in range(5000):
-            file.create_group(f"layers/{index}")
-
-
-def lacking(path: Path, parts: Parts) -> None:
-    with weights(path, parts) as file:
-        del file[ARRAY]
-
-
-def typed(path: Path, parts: Parts) -> None:
-    with weights(path, parts) as file:
-        file["layers/embedding/type"] = np.dtype("f4")
-
-
 def sparse(path: Path, parts: Parts) -> None:
     pack(path, parts)
     with path.open("r+b") as file:
@@ -268,10 +258,19 @@ CONTENTS: dict[str, tuple[Callable[[Path, Parts], object], str]] = {
     "not a number": (with_array(lambda x: changed(x, np.nan)), "weights that are not finite"),
     "infinity": (with_array(lambda x: changed(x, -np.inf)), "weights that are not finite"),
     "another shape": (with_array(lambda x: x[1:]), ""),
-    "an array less": (lacking, ""),
-    "groups in a circle": (loop, "too many arrays, or levels"),
-    "a crowd of groups": (crowded, "too many arrays, or levels"),
-    "a type": (typed, "type without an array"),
+    "an array less": (with_change(lambda file: operator.delitem(file, ARRAY)), ""),
+    "groups in a circle": (
+        with_change(lambda file: operator.setitem(file, "layers/again", file["layers"])),
+        "too many arrays, or levels",
+    ),
+    "a crowd of groups": (
+        with_change(lambda file: [file.create_group(f"layers/{n}") for n in range(5000)]),
+        "too many arrays, or levels",
+    ),
+    "a type": (
+        with_change(lambda file: operator.setitem(file, "layers/type", np.dtype("f4"))),
+        "type without an array",
+    ),
     "arrays cut short": (
         lambda path, parts: pack(path, {**parts, WEIGHTS: parts[WEIGHTS][:-900]}),
         "damaged",

@@ -96,33 +96,29 @@ def test_any_file_name_is_printed_as_plain_text(
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
+    ("content", "flags", "expected"),
     [
-        (None, "not a file"),
-        (b"", "cannot be read"),
-        (b"<html>no music</html>", "cannot be read"),
-        (smf(notes()), "no notes"),
-        (smf(notes((0, 2 * 3601, 60))), "3,601 seconds"),
+        (None, ["x.mid", "--piano-roll"], "x.mid is not a file"),
+        (b"", ["x.mid", "--piano-roll"], "x.mid cannot be read"),
+        (smf(notes()), ["x.mid", "--piano-roll"], "no notes"),
+        (smf(notes((0, 2 * 3601, 60))), ["x.mid", "--page"], "3,601 seconds"),
+        (None, [], "--musicxml or --page"),
+        (None, ["--piano-roll"], "sample.py"),
+        (None, ["--page"], "sample.py"),
     ],
-    ids=["missing", "empty", "html", "no-notes", "too-long"],
 )
-def test_an_unreadable_file_is_reported_in_one_sentence(
-    content: bytes | None, expected: str, tmp_path: Path, capsys: Capture
+def test_what_cannot_be_rendered_is_reported_in_one_sentence(
+    content: bytes | None,
+    flags: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if content is not None:
-        (tmp_path / "x.mid").write_bytes(content)
-    assert render.main([str(tmp_path / "x.mid"), "--piano-roll"]) == 2
-    assert_one_sentence(capsys.readouterr().err, "x.mid", expected)
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [([], "--musicxml or --page"), (["--piano-roll"], "sample.py"), (["--page"], "sample.py")],
-)
-def test_missing_flags_or_pieces_are_reported_in_one_sentence(
-    flags: list[str], expected: str, tmp_path: Path, capsys: Capture
-) -> None:
-    assert render.main([*flags, "--output-dir", str(tmp_path / "nowhere")]) == 2
+        Path("x.mid").write_bytes(content)
+    assert render.main(flags) == 2
     assert_one_sentence(capsys.readouterr().err, expected)
 
 

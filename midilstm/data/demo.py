@@ -13,11 +13,9 @@ from midilstm.data.files import count_noun
 from midilstm.data.parsing import block_interrupts
 from midilstm.fileio import write_atomically
 
-FOLDERS = {"chorales": Path("demo"), "all": Path("demo-all")}
-CONTENTS = {
-    "chorales": "Four-part chorales by Johann Sebastian Bach (public domain)",
-    "all": "All scores of music21's corpus: fiddle tunes, madrigals, masses, quartets, chorales",
-}
+ALL = "All scores of music21's corpus: fiddle tunes, madrigals, masses, quartets, chorales"
+CHORALES = "Four-part chorales by Johann Sebastian Bach (public domain)"
+FOLDERS = {"chorales": (Path("demo"), CHORALES), "all": (Path("demo-all"), ALL)}
 NOTE = """\
 {contents}, one MIDI file each, written by
 `train.py --demo` from the corpus that comes with music21. The encodings there are under that
@@ -29,7 +27,7 @@ MAX_SECONDS = 120  # for one score
 
 def write_demo(jobs: int, name: str) -> Path:
     """Write music21's chorales, or all its scores, as MIDI files, once; return their folder."""
-    folder = FOLDERS[name]
+    folder, contents = FOLDERS[name]
     note = folder / "ABOUT.txt"  # written last, so that it marks a complete folder
     if note.exists():
         return folder
@@ -47,9 +45,9 @@ def write_demo(jobs: int, name: str) -> Path:
             except Exception as error:  # music21 raises many kinds
                 failed.append(f"{score} ({type(error).__name__})")
     if failed:
-        left_out = count_noun(len(failed), "score")
-        print(f"Left out {left_out} that music21 cannot write, such as {failed[0]}")
-    write_atomically(note, NOTE.format(contents=CONTENTS[name]))
+        scores = count_noun(len(failed), "score")
+        print(f"Left out {scores} that music21 cannot write, such as {failed[0]}")
+    write_atomically(note, NOTE.format(contents=contents))
     return folder
 
 

@@ -25,7 +25,7 @@ NEIGHBOURS = 8  # pieces, of those that share a passage, with which each is comp
 
 
 def melody_hashes(score: midi.Score) -> str:
-    """Return the hashes of a score's different melodic passages, for `unpack_hashes`."""
+    """Return the hashes uint32 [n] of a score's different melodic passages, in Base64."""
     pitched = [note for note in score.notes if note.program != midi.DRUMS]
     pitched.sort(key=attrgetter("track", "program", "start", "pitch"))
     hashes = [np.empty(0, np.uint32)]
@@ -51,15 +51,10 @@ def _melody(track: Iterable[midi.Note], ticks_per_quarter: int) -> Iterator[int]
             pitch, end = note.pitch, note.start + ACCOMPANIMENT * note.length
 
 
-def unpack_hashes(text: str) -> np.ndarray:
-    """Return hashes uint32 [n], the mirror of `melody_hashes`; ValueError for another text."""
-    return np.frombuffer(b64decode(text, validate=True), "<u4")
-
-
 def duplicate_groups(pieces: Mapping[str, str]) -> list[list[str]]:
     """Return the groups of two or more versions of one tune, given name → melody hashes."""
     names = list(pieces)
-    hashes = [unpack_hashes(pieces[name]) for name in names]
+    hashes = [np.frombuffer(b64decode(text), "<u4") for text in pieces.values()]
     sizes = np.array(list(map(len, hashes)))
     parents = list(range(len(names)))
 

@@ -59,11 +59,6 @@ class ReadReport:
     n_found: int = 0
     seconds: float = 0.0
 
-    @property
-    def files_per_second(self) -> float:
-        """Return the speed of reading."""
-        return self.n_found / max(self.seconds, 1e-9)
-
     def skip(self, names: Container[str], folder: Path) -> None:
         """Leave out the files of these names, which a training run skipped when it began."""
         before = ParseError("skipped before", "was skipped when the run began")

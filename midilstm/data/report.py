@@ -27,7 +27,7 @@ def report_to_json(dataset: Dataset, batch_size: int, sequence_length: int) -> d
         "parsed": len(pieces),
         "from_cache": report.from_cache,
         "seconds": round(report.seconds, 3),
-        "files_per_second": round(report.files_per_second, 1),
+        "files_per_second": round(report.n_found / report.seconds, 1),
         "duplicates": [{"path": str(a), "original": str(b)} for a, b in report.duplicates],
         "skipped": skipped,
         "unsupported": {kind: list(map(str, x)) for kind, x in report.unsupported.items()},
@@ -54,7 +54,7 @@ def print_report(dataset: Dataset, batch_size: int, sequence_length: int) -> Non
         print(f"{name:16}{printable(text)}", *map(printable, rows), sep="\n  ")
 
     report, pieces = dataset.report, dataset.pieces.values()
-    speed = f"{report.seconds:.1f} s, {report.files_per_second:,.0f} files per second"
+    speed = f"{report.seconds:.1f} s, {report.n_found / report.seconds:,.0f} files per second"
     show("found", f"{count_noun(report.n_found, 'MIDI file')} ({speed})")
     show("parsed", f"{len(pieces):,} ({report.from_cache:,} from the cache)")
     if same := [f"{path}: same music as {original}" for path, original in report.duplicates]:

@@ -47,13 +47,10 @@ def test_stored_entries_are_returned(path: Path) -> None:
         assert entries.get("a piece") == piece
 
 
-OTHER_VALUES = ("{}", "[]", "7", '{"reason": ""}', '{"reason": "", "detail": "", "more": 1}')
-OTHER_BODIES = [f"x'{zlib.compress(value.encode()).hex()}'" for value in OTHER_VALUES]
+OTHERS = [f"x'{zlib.compress(value).hex()}'" for value in (b"[]", b'{"reason": ""}')]
 
 
-@pytest.mark.parametrize(
-    "body", ["substr(body, 1, 20)", "NULL", "'text'", "x'00'", "7", *OTHER_BODIES]
-)
+@pytest.mark.parametrize("body", ["substr(body, 1, 20)", "NULL", "7", *OTHERS])
 def test_a_damaged_entry_is_ignored_and_stored_again(path: Path, body: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"UPDATE entry SET body = {body}")

@@ -114,15 +114,6 @@ def test_a_group_is_held_out_whole_or_not_at_all(seed: int) -> None:
     assert all(held_out >= set(names) or held_out.isdisjoint(names) for names in groups)
 
 
-def test_the_smallest_group_is_held_out_where_none_fits_unless_it_is_all() -> None:
-    hashes = {str(n): f"hash {n}" for n in range(20)}
-    names = list(hashes)
-    halves = [names[:12], names[12:]]
-    assert select_held_out(hashes, 0.1, 0, halves) == set(names[12:])
-    assert select_held_out(hashes, 0.1, 0, [names]) == set()
-    assert select_held_out(hashes, 0, 0, halves) == set()
-
-
 @pytest.mark.usefixtures("parsed")
 @pytest.mark.parametrize("encoding", ["notes", "remi"])
 def test_a_folder_keeps_versions_together_in_each_encoding(tmp_path: Path, encoding: str) -> None:

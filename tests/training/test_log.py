@@ -18,15 +18,12 @@ def write(folder: Path) -> Path:
 
 
 def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
-    lines = write(tmp_path).read_text().splitlines()
+    path = write(tmp_path)
+    lines = path.read_text().splitlines()
     assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy,seconds"
     assert lines[1] == "1,2.500000,0.250000,3.500000,0.125000,1.50"
     assert log.resume(tmp_path, 3, [vars(ROWS[2])]).rows == ROWS
-
-
-def test_rows_of_lost_work_go(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    assert log.resume(tmp_path, 2, [vars(ROWS[1])]).rows == ROWS[:2]
+    assert log.resume(tmp_path, 2, [vars(ROWS[1])]).rows == ROWS[:2]  # the third is of lost work
     assert len(path.read_text().splitlines()) == 3
 
 
@@ -43,9 +40,8 @@ HEADER, SECOND = ",".join(log.NAMES), "2,2.0,0.5,3.0,0.25,1.5"
         (f"{HEADER}\n{SECOND}\n".replace(",", ";").replace(".", ",").encode(), 0),
         (b"loss,epoch,accuracy,val_loss,val_accuracy,seconds\n9.0,2,0.5,3.0,0.25,1.5\n", 0),
         (b"", 0),
-        (b"\x80\xff" * 99, 0),
     ],
-    ids=["none", "with CRLF", "cut", "damaged", "with ;", "columns swapped", "empty", "binary"],
+    ids=["none", "with CRLF", "cut", "damaged", "with ;", "columns swapped", "empty"],
 )
 def test_rows_that_cannot_be_read_come_from_the_checkpoints_and_the_file_is_kept(
     tmp_path: Path, content: bytes | None, n_read: int, capsys: pytest.CaptureFixture[str]
