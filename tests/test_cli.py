@@ -30,14 +30,6 @@ def test_every_script_takes_the_same_seeds(script: ModuleType) -> None:
             script.parse_args([f"--seed={text}"])
 
 
-@pytest.mark.parametrize(
-    "flag", ["--jobs=0", "--jobs=99999", "--bpe=1000000000", "--max-file-seconds=1e300"]
-)
-def test_numbers_that_no_machine_can_serve_are_refused(flag: str) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        preprocess.parse_args([flag])
-
-
 def test_an_error_is_one_printable_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         raise OSError(2, "No such file", "a\x1b[31m\nb")

@@ -32,14 +32,15 @@ def write_report(folder: Path, *flags: str) -> dict[str, Any]:
     ("files", "message"),
     [
         ({}, "no MIDI files in {}: put some .mid files there, name another folder with --data-dir"),
-        ({"a.zip": ""}, "no MIDI files in {}, only 1 archive to unpack: put some .mid files there"),
         (
             {"a.mp3": "", "b.zip": "", "c.zip": "", "d.abc": ""},
             "{}, only 1 audio file without notes, 2 archives to unpack, 1 notation file to export "
             "as MIDI: put",
         ),
-        ({"page.mid": "<!DOCTYPE html>"}, "none of the 1 MIDI files in {} could be used; the "),
-        ({"page.mid": "<!DOCTYPE html>"}, "the first, page.mid: not a MIDI file"),
+        (
+            {"page.mid": "<!DOCTYPE html>"},
+            "none of the 1 MIDI files in {} could be used; the first, page.mid: not a MIDI file",
+        ),
         (None, "{} is not a folder; give a folder of .mid files with --data-dir"),
     ],
 )

@@ -13,7 +13,6 @@ from pathlib import Path
 from music21 import (
     chord,
     clef,
-    exceptions21,
     harmony,
     instrument,
     key,
@@ -37,7 +36,6 @@ from midilstm.rendering.drum_staff import drum_hit, name_drums
 from midilstm.rendering.staves import (
     BEAT,
     Event,
-    Staff,
     bar_lines,
     quantise_score,
     split_bars,
@@ -62,32 +60,25 @@ def write_score(piece: TimedPiece) -> bytes:
             f"{piece.path} is too large for a score: the limit is {MAX_NOTES:,} notes, "
             f"{MAX_AT_ONCE} of an instrument at once, and {MAX_MEASURES:,} measures."
         )
-    try:
-        # music21 warns where there are more parts than MIDI channels.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            text = _export(piece.path, score, staves, bars)
-    except (exceptions21.Music21Exception, LookupError, ValueError, ArithmeticError) as error:
-        raise InputError(f"{piece.path} cannot be written as a score: {error}.") from error
-    return text + f"<!-- {MARK} -->\n".encode()
-
-
-def _export(path: Path, score: midi.Score, staves: Sequence[Staff], bars: Sequence[float]) -> bytes:
     key_signature = _estimate_key(score)
     notation = stream.Score()
-    notation.metadata = metadata.Metadata(title=printable(path.stem), composer=AUTHOR)
-    for index, staff in enumerate(staves):
-        notation.insert(0, _part(staff, f"P{index + 1}", score, bars, key_signature))
+    notation.metadata = metadata.Metadata(title=printable(piece.path.stem), composer=AUTHOR)
+    for index, (program, voices) in enumerate(staves):
+        part = _part(program, voices, f"P{index + 1}", score, bars, key_signature)
+        notation.insert(0, part)
     measures = list(notation.parts[0].getElementsByClass(stream.Measure))
     _add_tempos(measures, score, bars)
-    _add_chords(measures, read_chords(path), bars)
+    _add_chords(measures, read_chords(piece.path), bars)
     exporter = ScoreExporter(notation, makeNotation=False)
-    root = exporter.parse()
+    # music21 warns where there are more parts than MIDI channels.
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        root = exporter.parse()
     for software in root.iter("software"):
         software.text = AUTHOR
     for entry, part in zip(root.iter("score-part"), root.findall("part"), strict=True):
         name_drums(entry, part)
-    return bytes(exporter.asBytes())
+    return bytes(exporter.asBytes()) + f"<!-- {MARK} -->\n".encode()
 
 
 def _estimate_key(score: midi.Score) -> key.Key:
@@ -103,21 +94,26 @@ def _estimate_key(score: midi.Score) -> key.Key:
 
 
 def _part(
-    staff: Staff, name: str, score: midi.Score, bars: Sequence[float], key_signature: key.Key
+    program: int,
+    voices: Sequence[Sequence[Event]],
+    name: str,
+    score: midi.Score,
+    bars: Sequence[float],
+    key_signature: key.Key,
 ) -> stream.Part:
     """Return a staff as music21's part, complete with rests, accidentals, beams and tuplets."""
-    part, is_drums = stream.Part(), staff.program == midi.DRUMS
+    part, is_drums = stream.Part(), program == midi.DRUMS
     player = instrument.UnpitchedPercussion() if is_drums else instrument.Instrument()
     player.partId, player.instrumentId = name, f"{name}-instrument"
-    player.midiProgram = max(0, staff.program)
-    player.instrumentName = part.partName = midi.instrument_name(staff.program)
+    player.midiProgram = max(0, program)
+    player.instrumentName = part.partName = midi.instrument_name(program)
     signatures, spellings = {0: (4, 4), **score.time_signatures}, _spellings(key_signature)
     measures = [stream.Measure(number=index + 1) for index in range(len(bars) - 1)]
     for measure, start in zip(measures, bars, strict=False):
         if start in signatures:
             beats, unit = signatures[int(start)]
             measure.timeSignature = meter.TimeSignature(f"{beats}/{unit}")
-    for index, voice in enumerate(staff.voices):
+    for index, voice in enumerate(voices):
         for measure, events in zip(measures, split_bars(voice, bars), strict=True):
             if index == 0 or any(event.pitches for event in events):
                 elements = [_element(event, is_drums, spellings) for event in events]

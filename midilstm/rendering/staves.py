@@ -34,13 +34,6 @@ class Event(NamedTuple):
     tie: str | None = None  # as music21 names it
 
 
-class Staff(NamedTuple):
-    """A staff's program, and its events, which do not overlap within a voice."""
-
-    program: int
-    voices: Sequence[Sequence[Event]]
-
-
 def quantise_score(score: Score) -> Score:
     """Return a score with BEAT ticks per quarter note, on the grid that music21 uses."""
 
@@ -69,8 +62,8 @@ def bar_lines(score: Score) -> list[float]:
     return [*bars, bars[-1] + 4 * BEAT * beats / unit]
 
 
-def split_staves(score: Score) -> Iterator[Staff]:
-    """Yield staves by track, channel and program, the drums last.
+def split_staves(score: Score) -> Iterator[tuple[int, list[list[Event]]]]:
+    """Yield the program and the voices of each staff, by track and channel, the drums last.
 
     A keyboard instrument with high and low notes has two staves. A staff with more voices than
     MAX_VOICES becomes several.
@@ -93,7 +86,7 @@ def split_staves(score: Score) -> Iterator[Staff]:
                     voices.append(voice := [])
                 voice.append(event)
             for first in range(0, len(voices), MAX_VOICES):
-                yield Staff(program, voices[first : first + MAX_VOICES])
+                yield program, voices[first : first + MAX_VOICES]
 
 
 def _drum_events(notes: Sequence[Note]) -> list[Event]:
