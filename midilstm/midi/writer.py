@@ -31,9 +31,14 @@ def with_tempo_and_program(
 
 
 def cut_off(score: Score, end: int) -> Score:
-    """Return the notes that begin before a tick, which ends those that are longer."""
+    """Return what begins before a tick, which ends the notes that are longer."""
     notes = (n._replace(length=min(n.length, end - n.start)) for n in score.notes if n.start < end)
-    return replace(score, notes=tuple(notes))
+    return replace(
+        score,
+        notes=tuple(notes),
+        tempos={tick: bpm for tick, bpm in score.tempos.items() if tick < end},
+        time_signatures={tick: s for tick, s in score.time_signatures.items() if tick < end},
+    )
 
 
 def to_bytes(score: Score, end: int = 0) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import mido
 import numpy as np
+import pretty_midi
 import pytest
 from made_pieces import Uniform
 
@@ -84,6 +85,52 @@ def test_silence_at_the_beginning_does_not_count(
     assert [note.start for note in vocabulary.encoding.timed_notes(begun)] == starts
     counted = PieceLength(SamplingConfig(chars=9), vocabulary)
     assert counted.drop_silence(kept) == kept
+
+
+BAND = ("Program_-1", "Program_32", "Program_0", "PitchDrum_36", "PitchDrum_42", *NOTE[1:])
+CHANGES = ("Tempo_60.0", "Tempo_200.0", "TimeSig_3/4", "TimeSig_4/4", "Bar_None")
+PLACES = tuple(f"Position_{position}" for position in range(0, 48, 6))
+MERGED = ("Duration_2.6.12 Bar_None", "Program_-1 Position_6 PitchDrum_36", "Bar_None TimeSig_3/4")
+
+
+def notes_before(content: bytes, end: float) -> set[tuple[int, int, float]]:
+    """Return program, pitch and start of the notes that begin before a time in seconds."""
+    return {
+        (part.program - part.is_drum, note.pitch, round(note.start, 2))
+        for part in pretty_midi.PrettyMIDI(io.BytesIO(content)).instruments
+        for note in part.notes
+        if note.start < end - 1e-3
+    }
+
+
+@pytest.mark.parametrize("merges", [(), MERGED], ids=["plain", "merged"])
+@pytest.mark.parametrize("length", [{"bars": 3}, {"seconds": 4.1}, {"seconds": 7.3}])
+def test_every_instrument_plays_until_the_length_is_over(
+    merges: tuple[str, ...], length: dict[str, Any]
+) -> None:
+    """Compare pieces with the beginnings of longer ones; tempos change inside bars, too."""
+    vocabulary = Vocabulary((END, *BAND, *CHANGES, *PLACES, *merges), "remi")
+    network: Any = Uniform(len(vocabulary))
+    ends, programs = set(), set()
+
+    def draw(seed: int, **length: Any) -> tuple[tuple[int, ...], bytes]:
+        sampler = Sampler(network, vocabulary, SamplingConfig(**length))
+        (piece,) = sampler.draw([seed])
+        tokens = sampler.length.drop_silence(piece.tokens)
+        return piece.ids, vocabulary.encoding.to_midi(tokens, rest=piece.rest)[0]
+
+    for seed in range(12):
+        (ids, content), (long_ids, long) = draw(seed, **length), draw(seed, bars=30)
+        assert long_ids[: len(ids)] == ids
+        downbeats = pretty_midi.PrettyMIDI(io.BytesIO(long)).get_downbeats()
+        end = downbeats[3] if "bars" in length else length["seconds"]
+        assert mido.MidiFile(file=io.BytesIO(content)).length == pytest.approx(end, abs=0.02)
+        expected = notes_before(long, end)
+        assert notes_before(content, end) == expected == notes_before(content, 1e9)
+        ends.add(round(end, 2))
+        programs |= {program for program, *_ in expected}
+    assert programs == {-1, 0, 32}
+    assert len(ends) > 1 or "seconds" in length  # tempos and meters differ
 
 
 def test_a_piece_that_the_model_ends_is_not_filled_up() -> None:

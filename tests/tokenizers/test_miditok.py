@@ -157,8 +157,9 @@ def test_unknown_tokens_or_none_of_a_note_are_no_file(
     assert not list(tmp_path.iterdir())
 
 
+BAR_60 = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_60.0"]
 AT_0 = ["Program_5", "Position_0", *NOTE]
-PRIMER = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_60.0", *AT_0]
+PRIMER = [*BAR_60, *AT_0]
 PRIMER += ["Bar_None", "TimeSig_3/4", "Program_5", "Position_24", *NOTE]
 
 
@@ -171,6 +172,30 @@ def test_music_without_its_primer_has_the_position_tempo_and_instrument(tmp_path
     tsd = TSD.with_header(NOTE, ["Program_-1", "PitchDrum_36", *NOTE[1:]])
     assert tsd == ["Program_-1", *NOTE]
     assert TSD.with_header(["Program_7", *NOTE], PRIMER) == ["Program_7", *NOTE]
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        # A tempo of the primer holds from the bar's beginning, one of the bar from its position.
+        (
+            ["Bar_None", "TimeSig_4/4", "Position_12", "Tempo_90.0", *AT_0],
+            [*BAR_60[:1], "TimeSig_4/4", *BAR_60[2:], "Position_12", "Tempo_90.0", *AT_0],
+        ),
+        (
+            ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0", *AT_0],
+            ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0", *AT_0],
+        ),
+        # In the primer's last bar: its program plays on, or another one enters.
+        (["Position_30", *NOTE], [*BAR_60, "Program_5", "Position_30", *NOTE]),
+        (["Program_7", "Position_0", *NOTE], [*BAR_60, "Program_7", "Position_0", *NOTE]),
+    ],
+)
+def test_music_without_its_primer_begins_with_its_own_bar(
+    new: list[str], expected: list[str]
+) -> None:
+    assert REMI.with_header(new, PRIMER) == expected
+    assert REMI.drop_invalid(expected) == expected
 
 
 @BOTH
