@@ -15,8 +15,6 @@ from pathlib import Path
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import numpy as np
-
 from benchmarks.defaults import HEADS, compare, draw, format_cells, open_with_dataset
 from benchmarks.results import markdown_head, markdown_row, split_pair
 from midilstm.evaluation import copying, piece_sets, ranking
@@ -53,7 +51,7 @@ def compare_best(
     for label, seeds in (("first", [*by_seed][:best]), ("best", [*rankings][:best])):
         chosen = {names[seed]: by_seed[seed] for seed in seeds}
         row = compare(model, dataset, chosen, length)
-        copies = copying.measure_copies(index, chosen, np.random.default_rng(0))
+        copies = copying.measure_copies(index, chosen)
         if not lines:
             lines.append(markdown_row([f"{name}: dataset", *format_cells(row, "training"), "–"]))
         copied_runs = copies.grams["8"].transposed.format(".4f")

@@ -117,11 +117,10 @@ def one_row(
     rows = [measure([tokens[i] for i in piece.ids], constraints) for piece in pieces]
     means = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
     ids = {f"piece {seed}": np.array(piece.ids, np.int32) for seed, piece in enumerate(pieces)}
-    rng = np.random.default_rng(0)
     sets = {"generated": ids, "training": reference}
-    _, overlap = similarity.compare_music(sets, model.vocabulary, rng)
+    _, overlap = similarity.compare_music(sets, model.vocabulary, np.random.default_rng(0))
     assert overlap
-    notes = piece_sets.to_note_arrays(ids, model.vocabulary, rng)
+    notes = piece_sets.to_note_arrays(ids, model.vocabulary)
     return {
         **means,
         "one_scale": float(np.nanmean([scale_consistency(piece) for piece in notes])),

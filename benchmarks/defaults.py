@@ -26,7 +26,7 @@ from benchmarks.results import append_row, markdown_head, markdown_row, read_row
 from midilstm.config import SamplingConfig
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation import piece_sets
-from midilstm.evaluation.features import PITCH_FEATURES, RHYTHM_FEATURES, feature_matrix
+from midilstm.evaluation.features import RHYTHM_STATISTICS, STATISTICS, feature_matrix
 from midilstm.evaluation.piece_sets import Pieces
 from midilstm.evaluation.repetition_stats import compare_repetition
 from midilstm.evaluation.similarity import compare_music
@@ -96,13 +96,12 @@ def compare(model: LoadedModel, dataset: Dataset, pieces: Pieces, length: int) -
     """Compare drawn pieces with those of the dataset."""
     vocabulary = model.vocabulary
     sets = {"generated": pieces, "training": reference_pieces(dataset, length)}
-    rng = np.random.default_rng(0)
-    statistics, similarity = compare_music(sets, vocabulary, rng)
+    statistics, similarity = compare_music(sets, vocabulary, np.random.default_rng(0))
     assert similarity
     has_rhythm = vocabulary.encoding.keeps_rhythm
-    features = PITCH_FEATURES | (RHYTHM_FEATURES if has_rhythm else {})
+    features = STATISTICS | (RHYTHM_STATISTICS if has_rhythm else {})
     generated, reference = (
-        feature_matrix(features, piece_sets.to_note_arrays(part, vocabulary, rng))
+        feature_matrix(features, piece_sets.to_note_arrays(part, vocabulary))
         for part in sets.values()
     )
     distances = {}
@@ -110,7 +109,7 @@ def compare(model: LoadedModel, dataset: Dataset, pieces: Pieces, length: int) -
         if spread := float(np.nanstd(reference[name])):
             distance = abs(float(np.nanmean(generated[name]) - np.nanmean(reference[name])))
             distances[name] = distance / spread
-    repetition = compare_repetition(sets, bars_per_token(vocabulary), rng)
+    repetition = compare_repetition(sets, bars_per_token(vocabulary))
     return {
         "length": length,
         "mgeval": asdict(similarity.mean_overlap),

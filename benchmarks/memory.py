@@ -105,11 +105,10 @@ def draw_and_compare(
         drawn = piece_sets.sample_pieces(sampler, range(args.pieces))
         seconds = time.process_time() - start
         sets = piece_sets.cut_sets(drawn, dataset, length)
-        rng = np.random.default_rng(0)
         compared = {"generated": sets["generated"], "training": reference}
-        _, overlap = similarity.compare_music(compared, vocabulary, rng)
-        copies = asdict(copying.compare_copying(dataset, sets, vocabulary, rng))
-        repetition = compare_repetition({**sets, "reference": reference}, bars, rng)
+        _, overlap = similarity.compare_music(compared, vocabulary, np.random.default_rng(0))
+        copies = asdict(copying.compare_copying(dataset, sets, vocabulary))
+        repetition = compare_repetition({**sets, "reference": reference}, bars)
         assert overlap
         result[name] = {
             "repetition": {group: asdict(stats) for group, stats in repetition.items()},

@@ -228,7 +228,7 @@ class EvaluationConfig(ReadingConfig):
         None, "latest, best or an epoch (none = best if there is one)", high=400
     )
     json: Path | None = setting(None, "also write all numbers to this file")
-    seed: int = setting(0, "seed of sampling and of the intervals", **SEED)
+    seed: int = setting(0, "seed of the pieces to draw, and of the choice among very many", **SEED)
     other_corpus: bool = setting(
         False, "the folder holds other music than was trained on: evaluate all of it"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -112,8 +112,7 @@ def fit_ngram_weights(
     fitted = training[1::2][: int(np.searchsorted(lengths, MIN_FIT_TOKENS)) + 1]
 
     def predict(ids: np.ndarray) -> np.ndarray:
-        rows = ngram.probabilities(ids)
-        return np.concatenate([np.log(row, dtype=np.float32) for row in rows])
+        return np.log(np.concatenate([*ngram.probabilities(ids)]), dtype=np.float32)
 
     return fit_weights(collect_examples(fitted, predict, bars, min_lag_bars), min_lag_bars)
 
@@ -130,18 +129,19 @@ def measure_prediction(
     scores: dict[str, Likelihood] = {}
     of_network: list[Predictions] = []
     training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
-    for name, pieces in (("training", training), ("held_out", dataset.held_out)):
+    for name, pieces, n_available in (
+        ("training", training, len(dataset.training)),
+        ("held_out", dataset.held_out, len(dataset.held_out)),
+    ):
         if pieces:
             of_network = score_network(network, list(pieces.values()), memory)
-            scores[name], *rest = (summarize(p, pieces, dataset, rng) for p in of_network)
-            if rest:
-                scores[name] = replace(scores[name], with_memory=rest[0])
+            scores[name] = summarize(of_network, pieces, dataset.pieces, n_available)
     if not dataset.held_out:
         return PredictionStats(scores)
     predictors = dict(zip(("network", "network_with_memory"), of_network, strict=False))
     baseline = None
     if dataset.training:
-        baseline, of_ngram = _measure_baseline(of_network, dataset, vocabulary, rng, weights)
+        baseline, of_ngram = _measure_baseline(of_network, dataset, vocabulary, weights)
         predictors |= zip(("ngram", "ngram_with_memory"), of_ngram, strict=False)
     return PredictionStats(
         scores, baseline, by_section(list(dataset.held_out.values()), predictors)
@@ -152,34 +152,32 @@ def _measure_baseline(
     of_network: Sequence[Predictions],
     dataset: Dataset,
     vocabulary: Vocabulary,
-    rng: np.random.Generator,
     weights: MatchWeights | None,
 ) -> tuple[BaselineStats, list[Predictions]]:
     """Return the best n-gram beside the network, and its predictions, as those of the network."""
     training, held_out = list(dataset.training.values()), list(dataset.held_out.values())
     tables = [vocabulary.transposed(shift) for shift in KEYS]
-
-    def compare(variant: int, weights: MatchWeights | None = None) -> Comparison:
-        likelihood = summarize(of_ngram[variant], dataset.held_out, dataset, rng)
-        difference = nll_per_piece(of_network[variant]) - nll_per_piece(of_ngram[variant])
-        mean = estimate_mean(difference, list(map(len, held_out)), rng=rng)
-        return Comparison(likelihood, mean, weights)
-
     ngram, predictions, summaries = find_best_ngram(training, held_out, tables)
     best = min(summaries, key=lambda summary: summary.nll_per_token)
-    of_ngram, with_memory = [predictions], None
-    without = compare(0)
+    of_ngram, fitted = [predictions], None
     if weights and len(training) > 1:
         keys = tables if best.keys > 1 else [np.arange(len(vocabulary))]
         bars = bars_per_token(vocabulary)
         fitted = fit_ngram_weights(training, keys, best.order, bars, weights.min_lag_bars)
-        memory = MatchModel.begin(bars, fitted)
-        of_ngram = score_ngram(ngram, held_out, memory)
-        with_memory = compare(1, fitted)
-    return BaselineStats(
-        best=without.best,
-        model_minus_baseline=without.model_minus_baseline,
-        all=tuple(summaries),
-        best_ngram=best,
-        with_memory=with_memory,
-    ), of_ngram
+        of_ngram = score_ngram(ngram, held_out, MatchModel.begin(bars, fitted))
+    comparisons = []
+    for network_nll, ngram_nll, fit in zip(of_network, of_ngram, (None, fitted), strict=False):
+        difference = nll_per_piece(network_nll) - nll_per_piece(ngram_nll)
+        comparisons.append(
+            Comparison(
+                summarize([ngram_nll], dataset.held_out, dataset.pieces, len(held_out)),
+                estimate_mean(difference, list(map(len, held_out))),
+                fit,
+            )
+        )
+    without, *rest = comparisons
+    with_memory = rest[0] if rest else None
+    stats = BaselineStats(
+        **vars(without), all=tuple(summaries), best_ngram=best, with_memory=with_memory
+    )
+    return stats, of_ngram

@@ -146,7 +146,7 @@ class CopyStats:
     held_out: SetCopies | None = None
 
 
-def measure_copies(index: TrainingIndex, pieces: Pieces, rng: np.random.Generator) -> SetCopies:
+def measure_copies(index: TrainingIndex, pieces: Pieces) -> SetCopies:
     """Return what a set of pieces, ids without ends, shares with the indexed pieces."""
     in_keys, grams = [index.in_all_keys(ids) for ids in pieces.values()], {}
     for length in LENGTHS:
@@ -155,8 +155,8 @@ def measure_copies(index: TrainingIndex, pieces: Pieces, rng: np.random.Generato
         ]  # bool [keys, runs] of each piece
         n_runs = [hit.shape[1] for hit in hits]
         grams[str(length)] = GramStats(
-            estimate_mean([hit[0].sum() for hit in hits], n_runs, rng=rng),
-            estimate_mean([hit.any(0).sum() for hit in hits], n_runs, rng=rng),
+            estimate_mean([hit[0].sum() for hit in hits], n_runs),
+            estimate_mean([hit.any(0).sum() for hit in hits], n_runs),
         )
 
     def longest(in_keys: Sequence[Sequence[np.ndarray]]) -> Match:
@@ -169,16 +169,13 @@ def measure_copies(index: TrainingIndex, pieces: Pieces, rng: np.random.Generato
 
 
 def compare_copying(
-    dataset: Dataset,
-    sets: Mapping[str, Pieces],
-    vocabulary: Vocabulary,
-    rng: np.random.Generator,
+    dataset: Dataset, sets: Mapping[str, Pieces], vocabulary: Vocabulary
 ) -> CopyStats:
     """Return what the generated and held-out sets share with the dataset's training pieces."""
     index, held_out = TrainingIndex(dataset.training, vocabulary), None
-    generated = measure_copies(index, sets["generated"], rng)
+    generated = measure_copies(index, sets["generated"])
     if "held_out" in sets:
-        held_out = measure_copies(index, sets["held_out"], rng)
+        held_out = measure_copies(index, sets["held_out"])
     return CopyStats(len(dataset.training), generated, held_out)
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from tqdm import tqdm
 
-from midilstm.data.dataset import Dataset
+from midilstm.data.parsing import ParsedPiece
 from midilstm.evaluation.estimates import Estimate, estimate_mean
 from midilstm.evaluation.ngram import NGram
 from midilstm.evaluation.piece_sets import Pieces
@@ -19,7 +19,7 @@ from midilstm.repetition.metrics import repeated_mask
 from midilstm.tokenizers.vocabulary import END_ID
 
 TOP = 5
-GROUP = 64  # pieces that the network reads side by side
+GROUP = 64  # pieces that are scored side by side
 THIRDS = ("first third", "second third", "last third")
 REPEATS = (8, 32)  # tokens of the verbatim repeats that sections are made of
 
@@ -120,24 +120,26 @@ class Likelihood:
 
 
 def summarize(
-    predictions: Predictions, pieces: Pieces, dataset: Dataset, rng: np.random.Generator
+    variants: Sequence[Predictions],
+    pieces: Pieces,
+    sizes: Mapping[str, ParsedPiece],
+    n_available: int,
 ) -> Likelihood:
-    """Return the likelihood of some training pieces or of the held-out pieces of a dataset."""
-    is_training = next(iter(pieces)) in dataset.training
+    """Return the likelihood of pieces, predicted without and perhaps also with a match model."""
+    (predictions, *with_memory), tokens = variants, [len(ids) for ids in pieces.values()]
     nll, ranks = nll_per_piece(predictions), [ranks for _, ranks in predictions]
-    tokens = [len(ids) for ids in pieces.values()]
-    sizes = [dataset.pieces[name] for name in pieces]
-    per_token = estimate_mean(nll, tokens, rng=rng)
+    per_token = estimate_mean(nll, tokens)
     return Likelihood(
         pieces=len(tokens),
-        n_available=len(dataset.training if is_training else dataset.held_out),
+        n_available=n_available,
         tokens=sum(tokens),
         nll_per_token=per_token,
-        nll_per_note=estimate_mean(nll, [size.notes for size in sizes], rng=rng),
-        nll_per_quarter=estimate_mean(nll, [size.quarters for size in sizes], rng=rng),
-        perplexity=per_token.exp(),
-        accuracy=estimate_mean([(rank == 0).sum() for rank in ranks], tokens, rng=rng),
-        top_5=estimate_mean([(rank < TOP).sum() for rank in ranks], tokens, rng=rng),
+        nll_per_note=estimate_mean(nll, [sizes[name].notes for name in pieces]),
+        nll_per_quarter=estimate_mean(nll, [sizes[name].quarters for name in pieces]),
+        perplexity=Estimate(float(np.exp(per_token.value or 0))),
+        accuracy=estimate_mean([(rank == 0).sum() for rank in ranks], tokens),
+        top_5=estimate_mean([(rank < TOP).sum() for rank in ranks], tokens),
+        with_memory=summarize(with_memory, pieces, sizes, n_available) if with_memory else None,
     )
 
 

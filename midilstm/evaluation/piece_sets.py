@@ -17,8 +17,6 @@ from midilstm.generation.sampler import Sampler
 from midilstm.run_settings import RunSettings
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-MAX_DESCRIBED = 200  # pieces of a set that are described: each is compared with each
-
 Pieces = Mapping[str, np.ndarray]  # name → ids int [n]
 
 
@@ -107,10 +105,10 @@ def cut_sets(generated: Pieces, dataset: Dataset, length: int) -> dict[str, Piec
     return sets
 
 
-def to_note_arrays(
-    pieces: Pieces, vocabulary: Vocabulary, rng: np.random.Generator
-) -> list[NoteArray]:
-    """Return the notes of each piece, or of some pieces where there are very many."""
+def to_note_arrays(pieces: Pieces, vocabulary: Vocabulary) -> list[NoteArray]:
+    """Return the notes of each piece."""
     tokens, timed_notes = vocabulary.tokens, vocabulary.encoding.timed_notes
-    chosen = subsample(pieces, MAX_DESCRIBED, rng).values()
-    return [NoteArray.from_notes(timed_notes([tokens[i] for i in ids]), ids) for ids in chosen]
+    return [
+        NoteArray.from_notes(timed_notes([tokens[token_id] for token_id in ids]), ids)
+        for ids in pieces.values()
+    ]

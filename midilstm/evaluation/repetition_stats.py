@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from midilstm.evaluation.estimates import Estimate, estimate_mean, estimate_median
-from midilstm.evaluation.piece_sets import MAX_DESCRIBED, Pieces, subsample
+from midilstm.evaluation.piece_sets import Pieces
 from midilstm.repetition.metrics import in_loop, longest_loop, longest_repeat, repeat_lags
 
 SPANS = (4, 8, 16, 32)
@@ -46,7 +46,7 @@ class RepetitionStats:
 
 
 def _measure_spans(
-    pieces: Sequence[np.ndarray], starts: Sequence[np.ndarray], span: int, rng: np.random.Generator
+    pieces: Sequence[np.ndarray], starts: Sequence[np.ndarray], span: int
 ) -> SpanStats:
     """Measure the runs of `span` ids of pieces int [n]; `starts` has the bars before each id."""
     lags = [repeat_lags(ids, span) for ids in pieces]
@@ -56,20 +56,13 @@ def _measure_spans(
         for start, repeat, lag in zip(starts, repeats, lags, strict=True)
     ]
     return SpanStats(
-        estimate_mean([np.mean(lag > 0) for lag in lags if len(lag)], rng=rng),
-        estimate_median([lag[repeat] for lag, repeat in zip(lags, repeats, strict=True)], rng),
-        estimate_median(bars, rng),
+        estimate_mean([np.mean(lag > 0) for lag in lags if len(lag)]),
+        estimate_median([lag[lag > 0] for lag in lags]),
+        estimate_median(bars),
     )
 
 
-def _extent(lengths: Sequence[int], rng: np.random.Generator) -> Extent:
-    mean = estimate_mean(lengths, rng=rng)
-    return Extent(mean.value, mean.interval, max(lengths))
-
-
-def measure_repetition(
-    pieces: Sequence[np.ndarray], bars: Sequence[float], rng: np.random.Generator
-) -> RepetitionStats:
+def measure_repetition(pieces: Sequence[np.ndarray], bars: Sequence[float]) -> RepetitionStats:
     """Measure pieces int [n]; `bars` [V] is by how many bars each id advances the music."""
     advances = np.asarray(bars, float)
     ends = [np.cumsum(advances[ids]) for ids in pieces]
@@ -79,19 +72,17 @@ def measure_repetition(
     repeats = [longest_repeat(ids) for ids in bar]
     return RepetitionStats(
         pieces=len(pieces),
-        spans={str(span): _measure_spans(pieces, starts, span, rng) for span in SPANS},
-        longest_repeat=_extent(repeats, rng),
-        longest_loop=_extent(loops, rng),
-        n_ending_in_loop=sum(in_loop(ids, end) for ids, end in zip(pieces, ends, strict=True)),
+        spans={str(span): _measure_spans(pieces, starts, span) for span in SPANS},
+        longest_repeat=Extent(**vars(estimate_mean(repeats)), max=max(repeats)),
+        longest_loop=Extent(**vars(estimate_mean(loops)), max=max(loops)),
+        n_ending_in_loop=sum(map(in_loop, pieces, ends)),
     )
 
 
 def compare_repetition(
-    sets: Mapping[str, Pieces], bars: Sequence[float], rng: np.random.Generator
+    sets: Mapping[str, Pieces], bars: Sequence[float]
 ) -> dict[str, RepetitionStats]:
-    """Measure each set of pieces, or some of its pieces where there are very many."""
-    chosen = {group: subsample(pieces, MAX_DESCRIBED, rng) for group, pieces in sets.items()}
+    """Measure each set of pieces."""
     return {
-        group: measure_repetition(list(pieces.values()), bars, rng)
-        for group, pieces in chosen.items()
+        group: measure_repetition(list(pieces.values()), bars) for group, pieces in sets.items()
     }

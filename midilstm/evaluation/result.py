@@ -12,13 +12,14 @@ from midilstm.data.dataset import Dataset
 from midilstm.evaluation import piece_sets, report
 from midilstm.evaluation.baseline import PredictionStats, measure_prediction
 from midilstm.evaluation.copying import CopyStats, compare_copying, write_copies
-from midilstm.evaluation.features import Statistics
 from midilstm.evaluation.repetition_stats import RepetitionStats, compare_repetition
-from midilstm.evaluation.similarity import Similarity, compare_music
+from midilstm.evaluation.similarity import Similarity, Statistics, compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
 from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import load_settings
 from midilstm.repetition.match_model import MatchWeights, bars_per_token
+
+MAX_DESCRIBED = 200  # pieces of a set that are described: each is compared with each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +100,16 @@ def _compare_generated(
         generated = piece_sets.sample_pieces(sampler, seeds)
     length = config.length or int(np.median([len(ids) for ids in generated.values()]))
     sets = piece_sets.cut_sets(generated, dataset, length)
-    rng, repetition_rng = (np.random.default_rng([config.seed, stream]) for stream in (1, 2))
-    statistics, similarity = compare_music(sets, vocabulary, rng)
+    rng = np.random.default_rng([config.seed, 1]).spawn(1)[0]
+    described = {
+        group: piece_sets.subsample(pieces, MAX_DESCRIBED, rng) for group, pieces in sets.items()
+    }
+    statistics, similarity = compare_music(described, vocabulary, rng)
     return replace(
         result,
         generated={"pieces": len(generated), "length": length, "memory": memory},
-        repetition=compare_repetition(sets, bars_per_token(vocabulary), repetition_rng),
+        repetition=compare_repetition(described, bars_per_token(vocabulary)),
         statistics=statistics,
         similarity=similarity,
-        copying=compare_copying(dataset, sets, vocabulary, rng) if dataset.training else None,
+        copying=compare_copying(dataset, sets, vocabulary) if dataset.training else None,
     )

@@ -12,23 +12,45 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from midilstm.evaluation import features as statistics
-from midilstm.evaluation import mgeval
-from midilstm.evaluation.estimates import Estimate, percentile_interval
-from midilstm.evaluation.features import Feature, NoteArray, Statistics, feature_matrix
+from midilstm.evaluation.estimates import Estimate, estimate_mean, percentile_interval
+from midilstm.evaluation.features import (
+    MGEVAL,
+    RHYTHM_MGEVAL,
+    RHYTHM_STATISTICS,
+    STATISTICS,
+    Feature,
+    NoteArray,
+    feature_matrix,
+    inter_onsets,
+)
 from midilstm.evaluation.piece_sets import Pieces, to_note_arrays
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 GRID = 400  # points at which two densities are compared
 DRAWS = 200  # bootstrap resamples, and random sets of other reference pieces
 
-Draws = tuple[np.ndarray, np.ndarray]  # the weight of each piece of two sets: [draws, pieces]
+Sets = Sequence[Sequence[NoteArray]]  # reference, generated, and peers: other human-written pieces
 
 # What is compared by histograms: per piece int [n], in steps.
 DISTRIBUTIONS: dict[str, Callable[[NoteArray], np.ndarray]] = {
-    "inter-onset overlap": statistics.inter_onsets,
+    "inter-onset overlap": inter_onsets,
     "duration overlap": lambda notes: notes.pitched().length,
 }
+
+
+@dataclass(frozen=True)
+class FeatureMean(Estimate):
+    """The mean of a feature over the pieces that have it, and how many lack it."""
+
+    n_skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The number of pieces per set, and the mean of each feature per set."""
+
+    pieces: Mapping[str, int]
+    values: Mapping[str, Mapping[str, FeatureMean]]
 
 
 @dataclass(frozen=True)
@@ -94,19 +116,21 @@ def kde_overlap(
     return np.minimum(p, q).sum(1)
 
 
-def distance_overlaps(reference: np.ndarray, others: np.ndarray, draws: Draws) -> np.ndarray:
+def distance_overlaps(
+    reference: np.ndarray, others: np.ndarray, weights: np.ndarray, other_weights: np.ndarray
+) -> np.ndarray:
     """Return the overlap of distances within the reference and to other pieces, float [draws].
 
-    Both are a feature's values, float [pieces] or [pieces, size]; pieces with NaN are left out. A
-    piece that was drawn twice is not compared with itself. The result is empty for fewer than three
-    reference pieces or two others.
+    Both are a feature's values, float [pieces] or [pieces, size]; pieces with NaN are left out. The
+    weights [draws, pieces] say how often each piece is in a draw; a piece that was drawn twice is
+    not compared with itself. All is NaN for fewer than three reference pieces or two others.
     """
     reference, others = (x if x.ndim > 1 else x[:, None] for x in (reference, others))
     in_reference, in_others = np.isfinite(reference).all(1), np.isfinite(others).all(1)
     reference, others = reference[in_reference], others[in_others]
     if len(reference) < 3 or len(others) < 2:
-        return np.empty(0)
-    weights, other_weights = draws[0][:, in_reference], draws[1][:, in_others]
+        return np.full(len(weights), np.nan)
+    weights, other_weights = weights[:, in_reference], other_weights[:, in_others]
     first, second = np.triu_indices(len(reference), 1)
     return kde_overlap(
         np.linalg.norm(reference[first] - reference[second], axis=1),
@@ -116,21 +140,30 @@ def distance_overlaps(reference: np.ndarray, others: np.ndarray, draws: Draws) -
     )
 
 
-def _draw(sizes: Sequence[int], rng: np.random.Generator) -> tuple[Draws, Draws]:
-    """Return weights of the reference and generated pieces, and of the reference and its peers.
+def histogram_overlaps(
+    reference: Sequence[np.ndarray], others: Sequence[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Return the common part of the histograms of two sets of pieces' values, float [draws].
 
-    `sizes` are of these three sets. The first draw has each piece once, the others are bootstrap
-    resamples, of sets of two or more. The peers are as many as the generated pieces, at random.
+    A set's histogram is the mean of those of its pieces int [n] that have values. The weights
+    [draws, pieces] are of the other pieces.
     """
-    n_reference, n_generated, n_peers = sizes
-    resamples = DRAWS if min(n_reference, n_generated) > 1 else 0
-    reference, generated = (
-        np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
-        for size in (n_reference, n_generated)
+    values = np.unique(np.concatenate([*reference, *others]))
+    shares, other_shares = (  # float [pieces, values], each row summing to 1
+        np.array(
+            [
+                np.bincount(np.searchsorted(values, x), minlength=len(values)) / len(x)
+                for x in part
+                if len(x)
+            ]
+        )
+        for part in (reference, others)
     )
-    n_subsets = DRAWS if n_generated < n_peers else 1
-    peers = [rng.permutation(np.arange(n_peers) < n_generated) for _ in range(n_subsets)]
-    return (reference, generated), (np.ones((n_subsets, n_reference)), np.array(peers, float))
+    if not len(shares) or not len(other_shares):
+        return np.full(len(weights), np.nan)
+    weights = weights[:, [len(x) > 0 for x in others]]
+    means = weights @ other_shares / weights.sum(1, keepdims=True)
+    return np.minimum(shares.mean(0), means).sum(1)
 
 
 def _finite_mean(values: np.ndarray) -> float | None:
@@ -138,61 +171,69 @@ def _finite_mean(values: np.ndarray) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
-def _average_features(overlaps: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
+def _average(overlaps: Iterable[np.ndarray]) -> tuple[np.ndarray, int]:
     """Return the mean over the features that have overlaps, float [draws], and their number."""
-    present = [draws for draws in overlaps if len(draws)]
-    return np.mean(present, axis=0) if present else np.empty(0), len(present)
+    present = [draws for draws in overlaps if not np.isnan(draws).all()]
+    return np.mean(present, axis=0) if present else np.array([np.nan]), len(present)
 
 
-def compare_distances(
-    sets: Sequence[Sequence[NoteArray]], features: Mapping[str, Feature], rng: np.random.Generator
-) -> tuple[dict[str, Overlap], MeanOverlap]:
-    """Return the overlap of distances by feature, and its mean.
+def compare_sets(
+    sets: Sets,
+    features: Mapping[str, Feature],
+    distributions: Mapping[str, Callable[[NoteArray], np.ndarray]],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Overlap], MeanOverlap, dict[str, Overlap]]:
+    """Return the overlap of distances by feature, its mean, and the overlap of distributions.
 
-    `sets` are the reference, the generated pieces, and peers: other human-written pieces. Resampled
-    sets share pieces and are less similar than they should be, so the interval of the mean is moved
-    to lie around the value of the whole sets.
+    The overlap of peers is the mean over random sets of as many peers as generated pieces.
+    Resampled sets share pieces and are less similar than they should be, so the interval of the
+    mean is moved to lie around the value of the whole sets.
     """
-    reference, generated, peers = (feature_matrix(features, pieces) for pieces in sets)
-    draws, peer_draws = _draw([len(pieces) for pieces in sets], rng)
-    overlaps = [distance_overlaps(reference[x], generated[x], draws) for x in features]
-    of_peers = [distance_overlaps(reference[x], peers[x], peer_draws) for x in features]
-    rows = {
-        name: Overlap(_finite_mean(overlap[:1]), _finite_mean(of_peer))
-        for name, overlap, of_peer in zip(features, overlaps, of_peers, strict=True)
-    }
-    means, n_features = _average_features(overlaps)
-    peer_means, _ = _average_features(of_peers)
+    sizes = n_reference, n_generated, n_peers = [len(pieces) for pieces in sets]
+    resamples = DRAWS if min(n_reference, n_generated) > 1 else 0
+    weights = [  # of the reference and the generated pieces: each once, then bootstrap resamples
+        np.vstack([np.ones(size), rng.multinomial(size, np.full(size, 1 / size), resamples)])
+        for size in sizes[:2]
+    ]
+    n_subsets = DRAWS if n_generated < n_peers else 1
+    peers = [rng.permutation(np.arange(n_peers) < n_generated) for _ in range(n_subsets)]
+    peer_weights = np.ones((n_subsets, n_reference)), np.array(peers, float)
+    matrices = [feature_matrix(features, pieces) for pieces in sets]
+    overlaps, of_peers = (
+        {x: distance_overlaps(matrices[0][x], others[x], *both) for x in features}
+        for others, both in zip(matrices[1:], (weights, peer_weights), strict=True)
+    )
+    means, n_features = _average(overlaps.values())
+    peer_means, _ = _average(of_peers.values())
     interval = None
     if len(means) > 1 and (spread := percentile_interval(means[1:] - np.nanmean(means[1:]))):
         low, high = np.clip(means[0] + np.array(spread), 0, 1).tolist()
         interval = low, high
     of_others = Estimate(_finite_mean(peer_means), percentile_interval(peer_means))
-    return rows, MeanOverlap(_finite_mean(means[:1]), interval, of_others, n_features)
-
-
-def compare_distribution(sets: Sequence[Sequence[np.ndarray]], rng: np.random.Generator) -> Overlap:
-    """Return the common part of the histograms of the reference and the generated pieces.
-
-    `sets` are as in `compare_distances`, each piece's values int [n]. A set's histogram is the mean
-    of those of its pieces that have values.
-    """
-    present = [[piece for piece in pieces if len(piece)] for pieces in sets]
-    if not present[0] or not present[1]:
-        return Overlap(None, None)
-    values = np.unique(np.concatenate([piece for pieces in present for piece in pieces]))
-    reference, generated, peers = (  # float [pieces, values], each row summing to 1
-        np.array(
-            [np.bincount(np.searchsorted(values, p), minlength=len(values)) / len(p) for p in part]
+    mean = MeanOverlap(_finite_mean(means[:1]), interval, of_others, n_features)
+    rows = {x: Overlap(_finite_mean(overlaps[x][:1]), _finite_mean(of_peers[x])) for x in features}
+    histograms = {}
+    for name, values_of in distributions.items():
+        values = [[values_of(piece) for piece in pieces] for pieces in sets]
+        overlap, of_peer = (
+            histogram_overlaps(values[0], others, rows)
+            for others, rows in zip(values[1:], (weights[1][:1], peer_weights[1]), strict=True)
         )
-        for part in present
-    )
-    overlap = float(np.minimum(reference.mean(0), generated.mean(0)).sum())
-    if not len(peers):
-        return Overlap(overlap, None)
-    _, (_, weights) = _draw([len(pieces) for pieces in present], rng)
-    means = weights @ peers / weights.sum(1, keepdims=True)
-    return Overlap(overlap, _finite_mean(np.minimum(reference.mean(0), means).sum(1)))
+        histograms[name] = Overlap(_finite_mean(overlap), _finite_mean(of_peer))
+    return rows, mean, histograms
+
+
+def compare_statistics(
+    sets: Mapping[str, Sequence[NoteArray]], features: Mapping[str, Feature]
+) -> Statistics:
+    """Return the mean of each feature in each set of pieces."""
+    values: dict[str, dict[str, FeatureMean]] = {name: {} for name in features}
+    for group, pieces in sets.items():
+        for name, column in feature_matrix(features, pieces).items():
+            present = column[np.isfinite(column)]
+            n_skipped = len(column) - len(present)
+            values[name][group] = FeatureMean(**vars(estimate_mean(present)), n_skipped=n_skipped)
+    return Statistics({group: len(pieces) for group, pieces in sets.items()}, values)
 
 
 def compare_music(
@@ -204,31 +245,22 @@ def compare_music(
     None. Without rhythm in the encoding, features of rhythm are skipped: they would describe the
     encoding.
     """
-    (similarity_rng,) = rng.spawn(1)
-    notes = {
-        group: to_note_arrays(pieces, vocabulary, similarity_rng) for group, pieces in sets.items()
-    }
-    described, compared = dict(statistics.PITCH_FEATURES), dict(mgeval.PITCH_FEATURES)
-    skipped = (*statistics.RHYTHM_FEATURES, *mgeval.RHYTHM_FEATURES, *DISTRIBUTIONS)
-    if has_rhythm := vocabulary.encoding.keeps_rhythm:
-        described |= statistics.RHYTHM_FEATURES
-        compared |= mgeval.RHYTHM_FEATURES
-    means = statistics.compare_features(notes, described, rng)
+    notes = {group: to_note_arrays(pieces, vocabulary) for group, pieces in sets.items()}
+    has_rhythm = vocabulary.encoding.keeps_rhythm
+    skipped = (*RHYTHM_STATISTICS, *RHYTHM_MGEVAL, *DISTRIBUTIONS)
+    statistics = compare_statistics(notes, STATISTICS | (RHYTHM_STATISTICS if has_rhythm else {}))
     groups = [group for group in ("held_out", "training") if group in notes]
     if not groups:
-        return means, None
-    reference, generated = notes[groups[0]], notes["generated"]
-    three = [reference, generated, notes[groups[1]] if len(groups) > 1 else []]
-    features, mean_overlap = compare_distances(three, compared, similarity_rng)
-    distributions = {
-        name: compare_distribution(
-            [[values(piece) for piece in part] for part in three], similarity_rng
-        )
-        for name, values in (DISTRIBUTIONS.items() if has_rhythm else ())
-    }
-    return means, Similarity(
+        return statistics, None
+    features, mean_overlap, distributions = compare_sets(
+        [notes[groups[0]], notes["generated"], notes[groups[1]] if len(groups) > 1 else []],
+        MGEVAL | (RHYTHM_MGEVAL if has_rhythm else {}),
+        DISTRIBUTIONS if has_rhythm else {},
+        rng,
+    )
+    return statistics, Similarity(
         reference_set=groups[0],
-        pieces={"generated": len(generated), groups[0]: len(reference)},
+        pieces={group: len(notes[group]) for group in ("generated", groups[0])},
         features=features,
         mean_overlap=mean_overlap,
         distributions=distributions,

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midilstm.evaluation import features
+from midilstm.evaluation import features, similarity
 from midilstm.evaluation.features import BAR, STEPS, NoteArray
 from midilstm.midi import DRUMS
 
-PITCHES, RHYTHM = features.PITCH_FEATURES, features.RHYTHM_FEATURES
+PITCHES, RHYTHM = features.STATISTICS, features.RHYTHM_STATISTICS
 DRUM = (0.0, 0.25, 38, DRUMS)
 EMPTY = NoteArray.from_notes([])
 
@@ -148,7 +148,7 @@ def test_pieces_without_a_feature_are_skipped_and_counted() -> None:
     two_notes = NoteArray.from_notes([(0, 1, 60, 0), (1, 1, 65, 0)])
     sets = {"generated": [two_notes, EMPTY, two_notes, EMPTY], "held_out": [EMPTY]}
     ranges = {"range": features.pitch_range}
-    statistics = features.compare_features(sets, ranges, np.random.default_rng(0))
+    statistics = similarity.compare_statistics(sets, ranges)
     assert statistics.pieces == {"generated": 4, "held_out": 1}
     generated, held_out = statistics.values["range"].values()
     assert (generated.value, generated.n_skipped) == (5, 2)

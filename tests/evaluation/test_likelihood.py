@@ -15,7 +15,6 @@ from midilstm.generation import network
 from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
 
 CONFIG = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0.2, input_dropout=0)
-RNG = np.random.default_rng(0)
 WEIGHTS = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
 MEMORY = MatchModel.begin(BAR, WEIGHTS)
 
@@ -51,7 +50,7 @@ def test_sums_are_divided_once_by_tokens_notes_and_quarters() -> None:
         np.array([[3.0, 1], [0, 4]]),
         np.array([[0.75] * 8, [0, 1, 2, 3, 4, 5, 6, 7]]),
     ]
-    total = likelihood.summarize(predictions, dataset.held_out, dataset, RNG)
+    total = likelihood.summarize([predictions], dataset.held_out, dataset.pieces, 2)
     assert total.nll_per_token == Estimate(1, (0.75, 2))
     assert total.nll_per_note.value == 0.5
     assert total.nll_per_quarter.value == 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midilstm.evaluation import mgeval
+from midilstm.evaluation import features as mgeval
 from midilstm.evaluation.features import BAR, STEPS, NoteArray, feature_matrix
 from midilstm.midi import DRUMS
 
@@ -26,7 +26,7 @@ BAND = NoteArray.from_notes(
 DRUMS_ALONE = NoteArray.from_notes([(0.0, 0.25, 36, DRUMS), (1.0, 0.25, 38, DRUMS)])
 EMPTY = NoteArray.from_notes([])
 Notes = list[tuple[float, float, int, int]]
-FEATURES = mgeval.PITCH_FEATURES | mgeval.RHYTHM_FEATURES
+FEATURES = mgeval.MGEVAL | mgeval.RHYTHM_MGEVAL
 
 NOTES = st.lists(
     st.tuples(

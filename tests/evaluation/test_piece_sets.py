@@ -4,10 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from midilstm.evaluation import piece_sets
-from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 PIECES = {f"{index}.mid": np.arange(index) for index in range(10)}
 
@@ -27,12 +25,3 @@ def test_sets_are_cut_to_one_length_without_ends_and_empty_pieces() -> None:
     lists = {name: {k: ids.tolist() for k, ids in part.items()} for name, part in sets.items()}
     assert lists == {"generated": {"new": [4, 5]}, "training": {"a": [1, 2]}}
     assert piece_sets.typical_length(dataset) == 1
-
-
-def test_of_very_many_pieces_some_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piece_sets, "MAX_DESCRIBED", 3)
-    vocabulary = Vocabulary((END, "C4", "0.4.7"))
-    pieces = {str(index): np.array([1, 2]) for index in range(5)}
-    arrays = piece_sets.to_note_arrays(pieces, vocabulary, np.random.default_rng(0))
-    assert [array.pitch.tolist() for array in arrays] == [[60, 60, 64, 67]] * 3
-    assert arrays[0].ids.tolist() == [1, 2]

@@ -10,8 +10,6 @@ from made_pieces import BAR
 from midilstm.evaluation.estimates import Estimate
 from midilstm.evaluation.repetition_stats import compare_repetition, measure_repetition
 
-RNG = np.random.default_rng(0)
-
 
 def search(ids: np.ndarray, span: int) -> list[int]:
     """Return for each run how many tokens ago it last began, 0 for a new one, by searching."""
@@ -24,7 +22,7 @@ def search(ids: np.ndarray, span: int) -> list[int]:
 def test_shares_and_distances_equal_those_of_a_search(span: int) -> None:
     lengths = (60, 90, 5, 41)
     pieces = [np.random.default_rng(length).integers(1, 4, length) for length in lengths]
-    stats = measure_repetition(pieces, BAR, RNG).spans[str(span)]
+    stats = measure_repetition(pieces, BAR).spans[str(span)]
     lags = [search(ids, span) for ids in pieces]
     shares = [np.mean([lag > 0 for lag in piece]) for piece in lags if piece]
     assert stats.share.value == pytest.approx(np.mean(shares))
@@ -38,7 +36,7 @@ def test_shares_and_distances_equal_those_of_a_search(span: int) -> None:
 
 def test_bars_are_sums_of_the_advances_of_ids() -> None:
     ids = np.array([1, 2, 3, 3, 2, 1, 2, 3, 3])  # 1 2 3 3 is repeated after five tokens
-    stats = measure_repetition([ids], [0.0, 1.0, 0.0, 0.25], RNG).spans["4"]
+    stats = measure_repetition([ids], [0.0, 1.0, 0.0, 0.25]).spans["4"]
     assert (stats.tokens.value, stats.bars.value) == (5, 1.5)
 
 
@@ -46,7 +44,7 @@ def test_longest_repeats_and_loops_have_a_mean_and_a_maximum() -> None:
     new = np.arange(8) + 1
     looping = np.concatenate([new, np.tile([3, 5, 7], 8)])  # 24 ids: six bars of a loop
     repeating = np.concatenate([new, [5], new])
-    stats = measure_repetition([looping, repeating], [0.25] * 9, RNG)
+    stats = measure_repetition([looping, repeating], [0.25] * 9)
     assert stats.n_ending_in_loop == 1
     assert (stats.longest_repeat.max, stats.longest_repeat.value) == (21, (21 + 8) / 2)
     assert (stats.longest_loop.max, stats.longest_loop.value) == (24, 12)
@@ -54,7 +52,7 @@ def test_longest_repeats_and_loops_have_a_mean_and_a_maximum() -> None:
 
 @pytest.mark.parametrize("ids", [[1], [1, 2], [1, 2, 3, 1]])
 def test_short_pieces_have_no_repetition(ids: list[int]) -> None:
-    stats = compare_repetition({"generated": {"a": np.array(ids)}}, BAR, RNG)["generated"]
+    stats = compare_repetition({"generated": {"a": np.array(ids)}}, BAR)["generated"]
     json.dumps(asdict(stats), allow_nan=False)
     assert stats.spans["8"].share == stats.spans["8"].tokens == Estimate()
     assert stats.n_ending_in_loop == 0

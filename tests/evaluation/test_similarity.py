@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midilstm.evaluation import mgeval, similarity
-from midilstm.evaluation.features import NoteArray
+from midilstm.evaluation import similarity
+from midilstm.evaluation.features import MGEVAL, RHYTHM_MGEVAL, NoteArray
 from midilstm.evaluation.similarity import MeanOverlap, Overlap
 from midilstm.midi import DRUMS
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 EMPTY = NoteArray.from_notes([])
 ONLY_DRUMS = NoteArray.from_notes([(i / 2, 0.25, 38, DRUMS) for i in range(20)])
-FEATURES = mgeval.PITCH_FEATURES | mgeval.RHYTHM_FEATURES
+FEATURES = MGEVAL | RHYTHM_MGEVAL
 SHORT, LONG = (0.25, 0.5, 1), (2.0, 4.0)
 
 
@@ -42,72 +42,58 @@ def random_pieces(
 REFERENCE = random_pieces(12, 0)
 
 
-def distances(
+def compare(
     generated: list[NoteArray],
     reference: list[NoteArray] = REFERENCE,
     peers: list[NoteArray] | None = None,
-) -> tuple[dict[str, Overlap], MeanOverlap]:
-    sets = [reference, generated, peers or []]
-    overlaps, mean = similarity.compare_distances(sets, FEATURES, np.random.default_rng(0))
+) -> tuple[dict[str, Overlap], MeanOverlap, dict[str, Overlap]]:
+    sets, rng = [reference, generated, peers or []], np.random.default_rng(0)
+    rows, mean, histograms = similarity.compare_sets(sets, FEATURES, similarity.DISTRIBUTIONS, rng)
     json.dumps(asdict(mean), allow_nan=False)
-    return overlaps, mean
-
-
-def distributions(
-    generated: list[NoteArray],
-    reference: list[NoteArray] = REFERENCE,
-    peers: list[NoteArray] | None = None,
-) -> dict[str, Overlap]:
-    sets = (reference, generated, peers or [])
-    return {
-        name: similarity.compare_distribution(
-            [[values(piece) for piece in part] for part in sets], np.random.default_rng(0)
-        )
-        for name, values in similarity.DISTRIBUTIONS.items()
-    }
+    return rows, mean, histograms
 
 
 def test_pieces_of_one_kind_are_more_similar_than_those_of_another() -> None:
     same, other = random_pieces(12, 100), random_pieces(12, 100, 20, LONG)
-    (_, near), (_, far) = distances(same), distances(other)
+    (_, near, common), (_, far, different) = compare(same), compare(other)
     assert near.interval
     assert far.interval
     assert near.features == 12
     assert (near.value or 0) > 0.8 > 0.5 > (far.value or 1)
     assert far.interval[0] <= (far.value or 0) <= far.interval[1] < near.interval[0]
     assert near.interval[0] <= (near.value or 0) <= near.interval[1]
-    assert all((row.value or 0) > 0.9 for row in distributions(same).values())
-    assert all(row.value == 0 for row in distributions(other).values())
+    assert all((row.value or 0) > 0.9 for row in common.values())
+    assert all(row.value == 0 for row in different.values())
 
 
 def test_the_reference_value_is_that_of_other_human_pieces() -> None:
     generated, other = random_pieces(8, 100), random_pieces(30, 200, 20, LONG)
-    overlaps, mean = distances(generated, peers=other)
+    rows, mean, histograms = compare(generated, peers=other)
     assert mean.reference.interval
     assert mean.reference.interval[0] <= (mean.reference.value or 1) < 0.5
-    assert (overlaps["pitch range"].reference or 0) > 0.7  # both kinds span 20 semitones
-    assert distributions(generated, peers=other)["duration overlap"].reference == 0
-    assert distances(generated)[1].reference.value is None
-    assert distributions(generated)["duration overlap"].reference is None
+    assert (rows["pitch range"].reference or 0) > 0.7  # both kinds span 20 semitones
+    assert histograms["duration overlap"].reference == 0
+    _, mean, histograms = compare(generated)
+    assert (mean.reference.value, histograms["duration overlap"].reference) == (None, None)
     # There is one set of as many other pieces as were generated: it has no interval.
-    assert distances(generated, peers=random_pieces(8, 200))[1].reference.interval is None
+    assert compare(generated, peers=random_pieces(8, 200))[1].reference.interval is None
 
 
 def test_pieces_that_lack_a_feature_are_skipped() -> None:
     generated = [*random_pieces(5, 100), ONLY_DRUMS, EMPTY]
-    without = distances(random_pieces(5, 100))[0]["pitch range"].value
-    assert distances(generated)[0]["pitch range"].value == pytest.approx(without)
+    without = compare(random_pieces(5, 100))[0]["pitch range"].value
+    assert compare(generated)[0]["pitch range"].value == pytest.approx(without)
 
 
 @pytest.mark.parametrize(
     "generated", [[EMPTY], [ONLY_DRUMS] * 3, [EMPTY, ONLY_DRUMS], random_pieces(1, 9)]
 )
 def test_too_few_pieces_have_no_overlap(generated: list[NoteArray]) -> None:
-    is_silent = generated[0].pitched().end == 0
-    assert (distributions(generated)["duration overlap"].value is None) is is_silent
-    assert distances(generated)[0]["pitch range"].value is None
-    assert distances(generated, reference=[EMPTY])[1].value is None
-    assert distributions(generated, reference=[EMPTY])["duration overlap"].value is None
+    rows, _, histograms = compare(generated)
+    assert (histograms["duration overlap"].value is None) is (generated[0].pitched().end == 0)
+    assert rows["pitch range"].value is None
+    _, mean, histograms = compare(generated, reference=[EMPTY])
+    assert (mean.value, histograms["duration overlap"].value) == (None, None)
 
 
 def test_the_reference_set_is_the_held_out_pieces_or_else_the_training_pieces() -> None:
@@ -138,11 +124,11 @@ def test_the_reference_set_is_the_held_out_pieces_or_else_the_training_pieces() 
 
 
 def test_a_histogram_is_the_mean_of_those_of_its_pieces() -> None:
-    reference = [np.array([6, 6, 6, 12]), np.array([12])]
+    reference = [np.array([6, 6, 6, 12]), np.array([12]), np.array([], int)]
     generated = [np.array([6]), np.array([24, 24])]
-    overlap = similarity.compare_distribution([reference, generated, []], np.random.default_rng(0))
+    overlaps = similarity.histogram_overlaps(reference, generated, np.array([[1, 1], [1, 0]]))
     # The reference has 3/8 of 6 and 5/8 of 12; the generated pieces have 1/2 of 6 and of 24.
-    assert overlap.value == pytest.approx(3 / 8)
+    assert overlaps.tolist() == pytest.approx([3 / 8, 3 / 8])
 
 
 def overlap_of(a: np.ndarray, b: np.ndarray) -> float:
@@ -152,7 +138,7 @@ def overlap_of(a: np.ndarray, b: np.ndarray) -> float:
 
 def overlaps_of(reference: np.ndarray, generated: np.ndarray) -> list[float]:
     weights = np.ones((1, len(reference))), np.ones((1, len(generated)))
-    return similarity.distance_overlaps(reference, generated, weights).tolist()
+    return similarity.distance_overlaps(reference, generated, *weights).tolist()
 
 
 def test_a_sample_overlaps_with_itself_and_not_with_a_distant_one() -> None:
@@ -188,7 +174,7 @@ def test_the_overlap_equals_that_of_kernels_evaluated_directly() -> None:
 def test_a_piece_drawn_twice_is_not_compared_with_itself() -> None:
     reference, generated = np.array([0.0, 1, 3, 7]), np.array([2.0, 5])
     draws = np.array([[2, 1, 0, 1], [1, 1, 1, 1]]), np.ones((2, 2))
-    overlaps = similarity.distance_overlaps(reference, generated, draws)
+    overlaps = similarity.distance_overlaps(reference, generated, *draws)
     within, between = np.array([1.0, 3, 7, 2, 6, 4]), np.array([2.0, 5, 1, 4, 1, 2, 5, 2])
     expected = similarity.kde_overlap(
         within, between, [np.array([2, 0, 2, 0, 1, 0])], [np.array([2, 2, 1, 1, 0, 0, 1, 1])]
