@@ -143,7 +143,7 @@ def format_cell(rows: Sequence[Mapping[str, Any]], statistic: str) -> str:
     values = [[x for x in row["values"].get(statistic, []) if x is not None] for row in rows]
     if rows[0]["kind"] == "human":
         pooled = [x for row in values for x in row]
-        return estimate_mean(pooled, rng=np.random.default_rng(0)).format(".3g")
+        return estimate_mean(pooled).format(".3g")
     means = [fmean(row) for row in values if row]
     each = ", ".join(format(mean, ".3g") for mean in means)
     return f"**{fmean(means):.3g}** ({each})" if means else "–"
