@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
@@ -73,8 +73,7 @@ INCOMPLETE = {"Program", "Pitch", "PitchDrum", "Velocity", "Position"}
 def next_state(state: State, token: str, encoding: str) -> State | None:
     """Return the state after a token, None if it is forbidden; "" ends the piece."""
     following, after = FOLLOWING[encoding], _after_in_remi if encoding == "remi" else _after_in_tsd
-    for part in token.split(" "):
-        kind, value = parts(part)
+    for kind, value in _parts_of(token):
         if kind not in following.get(state.kind, ()):
             return None
         new = after(state, kind, value)
@@ -83,6 +82,11 @@ def next_state(state: State, token: str, encoding: str) -> State | None:
         begins = state.kind.startswith("new ") and kind != "Tempo"
         state = new._replace(kind=f"new {kind}") if begins else new
     return state
+
+
+@lru_cache(maxsize=2**14)
+def _parts_of(token: str) -> tuple[tuple[str, str], ...]:
+    return tuple(map(parts, token.split(" ")))
 
 
 def _after_in_tsd(state: State, kind: str, value: str) -> State | None:
