@@ -60,7 +60,11 @@ class Constraints:
         self.plays_on = table(lambda content: content.plays_on)
         self.others = table(lambda content: not self.allowed.issuperset(content.programs))
         self.names = {
-            name: np.array([not group.isdisjoint(x.programs) for x in contents], np.float32)
+            name: np.array([not group.isdisjoint(x.programs) for x in contents])
+            for name, group in self.groups.items()
+        }
+        self.skips = {
+            name: np.array([True, *(self.encoding.skips(x, group) for x in vocabulary.tokens[1:])])
             for name, group in self.groups.items()
         }
         self.weights = cache(self._weights)
@@ -123,7 +127,8 @@ class PieceState:
             # An instrument that has not played at all is expected from the second bar on.
             rested = bars - self.last_bars.get(name, 1 - REST) - REST
             if rested > 0:
-                log_probs += rested * RETURN * constraints.strength * is_named
+                nats = rested * RETURN * constraints.strength
+                _prefer(log_probs, is_named, constraints.skips[name], nats)
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
 
@@ -154,6 +159,19 @@ class PieceState:
         if silent := [name for name in self.constraints.groups if name not in self.played]:
             report["silent"] = ", ".join(silent)
         return report
+
+
+def _prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats: float) -> None:
+    """Make the ids that name an instrument more likely, at the cost of those that skip it.
+
+    In `remi` the instruments of a bar have an order: what comes before it stays as likely.
+    """
+    named, either = log_probs[is_named], is_named | skips
+    if np.isneginf(named).all():
+        return  # its place in the bar is over
+    total = np.logaddexp.reduce(log_probs[either])
+    log_probs[is_named] = named + np.float32(nats)
+    log_probs[either] += total - np.logaddexp.reduce(log_probs[either])
 
 
 def parse_constraints(

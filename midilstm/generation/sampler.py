@@ -62,8 +62,9 @@ class Sampler:
     """A network and all that changes its probabilities.
 
     The network is fed END, the primer, and each new id. Its log probabilities are changed, in this
-    order, by the match model; by the constraints; by excluding END, unless `stop_at_end` is set and
-    the piece has begun; by the grammar, which the primer may violate; and by the sampling settings.
+    order, by the match model; by excluding END, unless `stop_at_end` is set and the piece has
+    begun; by the grammar, which the primer may violate; by the constraints; and by the sampling
+    settings.
     """
 
     def __init__(
@@ -190,14 +191,14 @@ class Sampler:
         if match_model:
             match_model.update(last_ids)
             add_match_bias(log_probs, match_model)
-        for piece, row in zip(pieces, log_probs, strict=True):
-            if piece.constraints:
-                piece.constraints.adjust_logits(row)
         if not may_end:
             log_probs[:, END_ID] = -np.inf
         if self.grammar:
             states = [piece.grammar_state for piece in pieces]
             log_probs += self.grammar.mask(states, may_end=may_end)
+        for piece, row in zip(pieces, log_probs, strict=True):
+            if piece.constraints:
+                piece.constraints.adjust_logits(row)
         return log_probs
 
     def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:

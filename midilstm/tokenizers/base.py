@@ -106,6 +106,10 @@ class Encoding(ABC):
         """Return the content of a token; of a merged token that of all parts."""
         return TokenContent()
 
+    def skips(self, token: str, programs: Collection[int]) -> bool:
+        """Tell whether programs that may play next may not do so right after a token."""
+        return True
+
     def count_inexact(self, score: midi.Score) -> int:
         """Return how many tempos and time signatures of a score its tokens only approximate."""
         return 0

@@ -24,7 +24,7 @@ from midilstm.tokenizers.base import Encoding, TokenContent, split
 from midilstm.tokenizers.grammar import INCOMPLETE, UNNAMED, State
 from midilstm.tokenizers.meter import POSITIONS, Clock, Signature, beats_of, parse_signature, parts
 from midilstm.tokenizers.notes import nearest_pitch
-from midilstm.tokenizers.order import by_instrument
+from midilstm.tokenizers.order import by_instrument, program_rank
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
 RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
@@ -216,6 +216,16 @@ class MidiTokEncoding(Encoding):
         first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
         begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
         return TokenContent(classes, programs, first in PITCH_KINDS, begin in PLAYS_ON)
+
+    def skips(self, token: str, programs: Collection[int]) -> bool:
+        """Tell whether programs lose their place, in `remi` in the bar, through a token."""
+        last = max(map(program_rank, programs))
+        for kind, value in map(parts, token.split(" ")):
+            if kind == "Program" and int(value) in programs:
+                return False
+            if kind == "Bar" or (kind == "Program" and program_rank(int(value)) > last):
+                return True
+        return self.name == "tsd"
 
     def token_distance(self, token: str, other: str) -> tuple[float, ...] | None:
         """Return the distance of two values of one kind; for pitches the class counts first."""

@@ -143,6 +143,42 @@ def test_an_instrument_that_the_model_hardly_draws_plays(vocabulary: Vocabulary)
 
 
 @BANDS
+def test_an_instrument_that_rested_takes_its_turn_and_that_of_no_other(
+    vocabulary: Vocabulary,
+) -> None:
+    settings: dict[str, Any] = {"instruments": "drums, piano, sax", "control_strength": 1.0}
+    state = constraints_of(vocabulary, **settings).begin()
+    drums = ("Program_-1", "PitchDrum_36", *BODY[:2])
+    if is_remi := vocabulary.encoding_name == "remi":
+        bar = ("Bar_None", *drums[:1], "Position_0", *drums[1:])
+        rest = [*HEADER, *bar[1:], *bar * 6, "Bar_None"]
+    else:
+        rest = [*drums, *("TimeShift_1.0.12", *drums[1:]) * 30]
+    for token in rest:
+        state.add_token(token)
+    row = np.full(len(vocabulary), -np.log(len(vocabulary)), np.float32)
+    state.adjust_logits(row)
+    log_probs = dict(zip(vocabulary.tokens, row.tolist(), strict=True))
+    if is_remi:
+        # Drums may play as before; the piano, then the saxophone play where the bar would end.
+        assert log_probs["Program_-1"] == pytest.approx(log_probs["TimeSig_3/4"])
+        assert log_probs["Program_0"] > log_probs["Program_-1"] > log_probs["Program_65"] + 4
+        assert log_probs["Program_65"] > log_probs["Bar_None"] + 4
+        several = [x for x in vocabulary.tokens if x.endswith(("_0", "_65")) and "Pro" in x]
+        several += [END, "Bar_None"]
+        total = sum(np.exp(log_probs[x]) for x in several)
+        assert total == pytest.approx(len(several) * np.exp(log_probs["Program_-1"]), rel=1e-4)
+    else:
+        assert log_probs["Program_0"] == pytest.approx(log_probs["Program_65"])
+        assert log_probs["Program_0"] > log_probs["TimeShift_1.0.12"] + 4
+    row[:] = -np.log(len(vocabulary))
+    names = [i for i, token in enumerate(vocabulary.tokens) if "Program" in token]
+    row[names] = -np.inf  # the grammar allows none of them any more
+    state.adjust_logits(row)
+    assert np.isfinite(np.delete(row, names)).all()
+
+
+@BANDS
 def test_the_last_instrument_of_a_primer_does_not_play_on(vocabulary: Vocabulary) -> None:
     header = HEADER if vocabulary.encoding_name == "remi" else ()
     primer = (*header, "Program_65", *["Position_0"] * bool(header), "Pitch_60", *BODY[:2])
