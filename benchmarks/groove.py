@@ -1,7 +1,7 @@
 """Compare how bands groove in human-written pieces and in those that models draw.
 
     python benchmarks/groove.py --out groove.jsonl --table --human tunes=FOLDER \\
-        --model bands=MODEL,DATA --top-p 0.95
+        --model bands=MODEL,DATA
 
 The statistics are those of midilstm/evaluation/groove.py over the first 24 bars. Human pieces are
 those of a folder, and the held-out ones of a model. For these and for the pieces that a model
@@ -58,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--human", action="append", default=[], metavar="NAME=FOLDER", help="MIDI files")
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
     add("--pieces", type=int, default=64, help="pieces to draw from each model (64)")
-    add("--top-p", type=float, default=SamplingConfig().top_p, help="as in sample.py")
+    add("--top-p", type=float, nargs="+", default=[1, 0.95], help="as in sample.py (1 0.95)")
     add("--temperature", type=float, default=SamplingConfig().temperature, help="as in sample.py")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
@@ -102,12 +102,11 @@ def describe_files(folder: str) -> Values:
 
 
 def describe_drawn(
-    model: LoadedModel, args: argparse.Namespace, training: Sequence[Bars]
+    model: LoadedModel, config: SamplingConfig, count: int, training: Sequence[Bars]
 ) -> Values:
     """Draw pieces from a model and describe them."""
-    config = SamplingConfig(bars=N_BARS, top_p=args.top_p, temperature=args.temperature)
     sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
-    pieces = sampler.draw(range(args.pieces))
+    pieces = sampler.draw(range(count))
     bars = [to_bars(decode(piece.tokens, model.vocabulary), pad=True) for piece in pieces]
     return describe(bars, training)
 
@@ -132,10 +131,11 @@ def measure(args: argparse.Namespace) -> None:
         held_out = decode_pieces(dataset.held_out, vocabulary, N_BARS)
         run = [folders[0], "held out"]
         add("human", "held out", run, partial(describe, held_out, training))
-        settings = [args.pieces, args.temperature, args.top_p]
-        run = [folders[0], model.checkpoint_path.name, *settings]
-        title = f"{name}, top-p {args.top_p:g}"
-        add("model", title, run, partial(describe_drawn, model, args, training))
+        for top_p in args.top_p:
+            config = SamplingConfig(bars=N_BARS, top_p=top_p, temperature=args.temperature)
+            run = [folders[0], model.checkpoint_path.name, args.pieces, args.temperature, top_p]
+            drawn = partial(describe_drawn, model, config, args.pieces, training)
+            add("model", f"{name}, top-p {top_p:g}", run, drawn)
 
 
 def format_cell(rows: Sequence[Mapping[str, Any]], statistic: str) -> str:
