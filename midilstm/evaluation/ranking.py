@@ -20,6 +20,7 @@ import numpy as np
 
 from midilstm import midi
 from midilstm.data.dataset import Dataset
+from midilstm.evaluation.groove import GROOVE, to_bars
 from midilstm.evaluation.likelihood import score_network
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel, open_model
@@ -44,6 +45,13 @@ METRICS = {
     "repetition": Metric(".0%", "of its runs repeated"),
     "range": Metric(".0f", "semitones from the lowest to the highest note"),
     "longest_loop": Metric(".0f", "tokens in a loop", is_low_good=True),
+    # Statistics of GROOVE, for music in bars that has what they measure
+    "drum agreement": Metric(".2f", "agreement of the drums with the next bar"),
+    "bass agreement": Metric(".2f", "agreement of the bass with the next bar"),
+    "minor seconds": Metric(".0%", "of its onsets with a minor second", is_low_good=True),
+    "silence": Metric(".0%", "silence", is_low_good=True),
+    "instruments of few notes": Metric(".0f", "instruments of few notes", is_low_good=True),
+    "longest loop (bars)": Metric(".0f", "bars in a row that are the same", is_low_good=True),
 }
 SPAN = 8  # tokens of the runs whose repetition is measured
 MIN_LENGTH, MIN_PIECES = 32, 5  # tokens of a reference piece, and pieces of that length
@@ -83,17 +91,31 @@ def measure_pieces(pieces: Sequence[np.ndarray], model: LoadedModel) -> list[np.
 
 
 def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Metrics:
-    """Return the metrics of a piece int [n] with the nats of its ids, float [n]."""
+    """Return the metrics of a piece int [n] with the nats of its ids, float [n].
+
+    Those of groove are only there where the encoding states meters and the piece has what they
+    measure.
+    """
     vocabulary = model.vocabulary
     bars = np.array(bars_per_token(vocabulary))
     pitches = [x.pitch for x in _notes(ids, vocabulary) if x.program != midi.DRUMS] or [0]
     lags = repeat_lags(ids, SPAN)
-    return {
+    return _groove_metrics(ids, vocabulary) | {
         "nll": float(nll.mean()),
         "repetition": float(np.mean(lags > 0)) if len(lags) else 0.0,
         "range": float(max(pitches) - min(pitches)),
         "longest_loop": float(longest_loop(ids, bars[ids].cumsum())),
     }
+
+
+def _groove_metrics(ids: np.ndarray, vocabulary: Vocabulary) -> Metrics:
+    tokens = [vocabulary.tokens[token_id] for token_id in ids]
+    score = vocabulary.encoding.decode(vocabulary.encoding.drop_invalid(tokens))
+    if not score.time_signatures:
+        return {}
+    bars = to_bars(score)
+    values = {name: float(GROOVE[name](bars)) for name in METRICS if name in GROOVE}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _notes(ids: np.ndarray, vocabulary: Vocabulary) -> list[TimedNote]:
@@ -109,8 +131,12 @@ def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
     length = MIN_LENGTH
     while len(pairs := [pair for pair in pairs if len(pair[0]) >= length]) >= MIN_PIECES:
         rows = [compute_metrics(ids[:length], nll[:length], model) for ids, nll in pairs]
-        columns = ((name, [row[name] for row in rows]) for name in METRICS)
-        ranges[length] = {name: Range(*np.quantile(x, QUANTILES).tolist()) for name, x in columns}
+        columns = ((name, [row[name] for row in rows if name in row]) for name in METRICS)
+        ranges[length] = {
+            name: Range(*np.quantile(values, QUANTILES).tolist())
+            for name, values in columns
+            if len(values) >= MIN_PIECES
+        }
         length *= 2
     return ranges
 
@@ -141,6 +167,8 @@ def score(metrics: Metrics, length: int, ranges: Ranges, copied: int | None = No
     nearest = min(ranges, key=lambda size: abs(np.log(size / length)))
     distances, reasons = [], []
     for name, (pattern, unit, is_low_good) in METRICS.items():
+        if name not in metrics or name not in ranges[nearest]:
+            continue
         usual, value = ranges[nearest][name], metrics[name]
         half = usual.high - usual.median if value > usual.median else usual.median - usual.low
         if not is_low_good:
@@ -256,6 +284,10 @@ def _parse_ranges(lengths: Mapping[str, Mapping[str, object]]) -> Ranges:
         if not re.fullmatch("[1-9][0-9]{0,6}", length):
             raise ValueError(f"{length[:40]!r} is not a length in tokens")
     return {
-        int(length): {name: from_json(Range, row[name]) for name in METRICS}
+        int(length): {
+            name: from_json(Range, row[name])
+            for name in METRICS
+            if name in row or name not in GROOVE
+        }
         for length, row in lengths.items()
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_network import SIZE, FakeNetwork
 
+from midilstm import midi, tokenizers
 from midilstm.evaluation import ranking
 from midilstm.evaluation.ranking import Range, Ranges
 from midilstm.fileio import InputError
@@ -58,11 +59,42 @@ def test_ranges_are_quantiles_at_each_length_that_enough_pieces_have() -> None:
         ranking.compute_metrics(ids[:64], nll[:64], MODEL)
         for ids, nll in zip(pieces, ranking.measure_pieces(pieces, MODEL), strict=True)
     ]
-    for name in ranking.METRICS:
+    assert ranges[64].keys() == rows[0].keys() == TYPICAL.keys()  # no groove without bars
+    for name in TYPICAL:
         usual, values = ranges[64][name], [row[name] for row in rows]
         assert min(values) <= usual.low <= np.median(values) == usual.median
         assert usual.median <= usual.high <= max(values)
     assert ranking.measure_ranges(pieces[:4], MODEL) == {}
+
+
+def band(*drums: int) -> midi.Score:
+    """Return two bars per drum, which is struck on each quarter, under one long chord per bar."""
+    strokes = [(480 * i, 240, drums[i // 8], midi.DRUMS) for i in range(8 * len(drums))]
+    chords = [(1920 * i, 1920, pitch, 0) for i in range(2 * len(drums)) for pitch in (60, 64)]
+    notes = [midi.Note(a, b, c, 90, program) for a, b, c, program in sorted(strokes + chords)]
+    return midi.Score(480, tuple(notes), time_signatures={0: (4, 4)})
+
+
+def test_a_band_is_compared_by_its_groove(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoding = tokenizers.get("remi")
+    usual, odd = encoding.encode(band(36, 36, 38, 38)), encoding.encode(band(35, 36, 38, 40))
+    vocabulary = Vocabulary((END, *sorted({*usual, *odd})), "remi")
+    model = LoadedModel(Path(), NETWORK, vocabulary)
+    monkeypatch.setattr(
+        ranking, "measure_pieces", lambda pieces, _: list(map(np.ones_like, pieces))
+    )
+    ids, odd_ids = (vocabulary.ids_of(tokens) for tokens in (usual, odd))
+    ranges = ranking.measure_ranges([ids] * 5, model)
+    assert "bass agreement" not in ranges[128]  # there is no bass
+    rankings = [
+        ranking.score(ranking.compute_metrics(x[:128], np.ones(128), model), 128, ranges)
+        for x in (ids, odd_ids)
+    ]
+    assert rankings[0].reasons == ()
+    reason = (
+        "0.50 agreement of the drums with the next bar, where reference pieces have 0.75 to 0.75"
+    )
+    assert reason in rankings[1].reasons
 
 
 @pytest.mark.parametrize(
