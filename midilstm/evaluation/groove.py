@@ -7,6 +7,7 @@ statistic that a piece lacks, such as one of drums without drums, is NaN.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -72,10 +73,10 @@ def to_bars(score: Score, n_bars: int = N_BARS, *, pad: bool = False) -> Bars:
     A piece that ends earlier has fewer bars, but one at least, or with `pad` empty ones at its end.
     """
     score = drop_leading_bars(score) if score.notes else score
-    quarter = score.ticks_per_quarter
-    ticks = bar_ticks(score, score.end + (n_bars + 1) * LONGEST_BAR * quarter)
+    quarter, end = score.ticks_per_quarter, max(score.end, 1)
+    ticks = bar_ticks(score, end + (n_bars + 1) * LONGEST_BAR * quarter)
     if not pad:
-        n_bars = min(n_bars, sum(tick < max(score.end, 1) for tick in ticks))
+        n_bars = min(n_bars, sum(tick < end for tick in ticks))
 
     def to_step(tick: float) -> int:
         return round(tick * GRID / quarter) * STEPS // GRID
@@ -85,7 +86,7 @@ def to_bars(score: Score, n_bars: int = N_BARS, *, pad: bool = False) -> Bars:
     for note in score.notes:
         start, length = to_step(note.start), round(note.length * STEPS / quarter)
         if start < lines[-1]:
-            bar = int(np.searchsorted(lines, start, "right")) - 1
+            bar = bisect_right(lines, start) - 1
             position, stop = start - lines[bar], start + max(1, length)
             notes.append(BarNote(bar, position, start, stop, note.pitch, note.program))
     return Bars(tuple(notes), tuple(lines))
