@@ -7,7 +7,7 @@ statistic that a piece lacks, such as one of drums without drums, is NaN.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -73,15 +73,15 @@ def to_bars(score: Score, n_bars: int = N_BARS, *, pad: bool = False) -> Bars:
     A piece that ends earlier has fewer bars, but one at least, or with `pad` empty ones at its end.
     """
     score = drop_leading_bars(score) if score.notes else score
-    quarter, end = score.ticks_per_quarter, max(score.end, 1)
-    ticks = bar_ticks(score, end + (n_bars + 1) * LONGEST_BAR * quarter)
-    if not pad:
-        n_bars = min(n_bars, sum(tick < end for tick in ticks))
+    quarter = score.ticks_per_quarter
 
     def to_step(tick: float) -> int:
         return round(tick * GRID / quarter) * STEPS // GRID
 
+    ticks = bar_ticks(score, score.end + (n_bars + 1) * LONGEST_BAR * quarter)
     lines = [to_step(tick) for tick in ticks[: n_bars + 1]]
+    if not pad:
+        lines = lines[: max(bisect_left(lines, round(score.end * STEPS / quarter)), 1) + 1]
     notes = []
     for note in score.notes:
         start, length = to_step(note.start), round(note.length * STEPS / quarter)

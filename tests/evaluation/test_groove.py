@@ -18,7 +18,7 @@ PIANO, BASS = 0, 33
 NOTES = st.lists(
     st.tuples(
         st.integers(0, 40).map(lambda twelfths: twelfths * QUARTER // 12),
-        st.integers(1, BAR),
+        st.integers(1, 96).map(lambda steps: steps * QUARTER // 24),
         st.integers(58, 63),
         st.sampled_from([PIANO, BASS, DRUMS]),
     ),
