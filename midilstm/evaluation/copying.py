@@ -245,15 +245,18 @@ def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Voc
 def passage_bars(
     vocabulary: Vocabulary, ids: np.ndarray, start: int, length: int
 ) -> tuple[float, float]:
-    """Return the bars at which a passage, and what follows it, begin to sound."""
-    clock, first = vocabulary.encoding.clock(), [np.inf, np.inf]
+    """Return the bars at which a passage begins to sound, and what follows its last onset."""
+    clock, begin, last, end = vocabulary.encoding.clock(), np.inf, -np.inf, np.inf
     for position, token_id in enumerate(ids.tolist()):
         for token in vocabulary.tokens[token_id].split(" "):
             if position >= start and vocabulary.encoding.content(token).has_notes:
-                is_after = int(position >= start + length)
-                first[is_after] = min(first[is_after], clock.position()[0])
+                onset = clock.position()[0]
+                if position < start + length:
+                    begin, last = min(begin, onset), max(last, onset)
+                elif onset > last:  # in `remi` other instruments of the bar may begin earlier
+                    end = min(end, onset)
             clock.advance(token)
-    begin, end = (bars if bars < np.inf else clock.position()[0] + 1 for bars in first)
+    begin, end = (bars if bars < np.inf else clock.position()[0] + 1 for bars in (begin, end))
     return min(begin, end), end
 
 

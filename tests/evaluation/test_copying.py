@@ -156,6 +156,17 @@ def test_a_passage_keeps_the_tempo_meter_and_instrument_before_it(
     assert {note.program for note in passage} == {32}
 
 
+def test_the_bars_of_a_passage_are_those_of_its_instrument() -> None:
+    note = ("Velocity_63", "Duration_0.6.12")
+    drums = [x for n in (0, 12, 24, 36) for x in (f"Position_{n}", "PitchDrum_42", *note)]
+    bass = ["Program_32", "Position_0", "Pitch_40", *note]
+    vocabulary, ids = ids_of(["Bar_None", "TimeSig_4/4", "Program_-1", *drums, *bass] * 3, "remi")
+    one_bar = len(ids) // 3
+    # The drums of the second bar, from their second note to their third, and to their last.
+    assert copying.passage_bars(vocabulary, ids, one_bar + 7, 8) == (1.25, 1.75)
+    assert copying.passage_bars(vocabulary, ids, one_bar + 7, 12) == (1.25, 2)
+
+
 def test_the_report_holds_the_copies_of_a_folder_that_sound(tmp_path: Path) -> None:
     vocabulary, ids = ids_of(["C4", "D4", "0.4.7", "E4"] * 4, "notes")
     tokenizers.write([vocabulary.tokens[token_id] for token_id in ids], tmp_path / "a.mid")
