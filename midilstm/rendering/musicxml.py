@@ -109,17 +109,24 @@ def _part(
     player.instrumentName = part.partName = midi.instrument_name(program)
     signatures, spellings = {0: (4, 4), **score.time_signatures}, _spellings(key_signature)
     measures = [stream.Measure(number=index + 1) for index in range(len(bars) - 1)]
+    meters: list[meter.TimeSignature] = []
     for measure, start in zip(measures, bars, strict=False):
         if start in signatures:
             beats, unit = signatures[int(start)]
             measure.timeSignature = meter.TimeSignature(f"{beats}/{unit}")
-    for index, voice in enumerate(voices):
-        for measure, events in zip(measures, split_bars(voice, bars), strict=True):
+        meters.append(measure.timeSignature or meters[-1])
+    for index, events_of_bars in enumerate(split_bars(voice, bars) for voice in voices):
+        for measure, signature, events in zip(measures, meters, events_of_bars, strict=True):
             if index == 0 or any(event.pitches for event in events):
                 elements = [_element(event, is_drums, spellings) for event in events]
-                for rest in elements if index else ():
-                    rest.style.hideObjectOnPrint = isinstance(rest, note.Rest)
+                # Not with makeBeams, whose time grows with the square of the number of bars.
+                for element, beams in zip(elements, signature.getBeams(elements), strict=True):
+                    if isinstance(element, note.Rest):
+                        element.style.hideObjectOnPrint = index > 0
+                    elif beams:
+                        element.beams = beams
                 measure.insert(0, stream.Voice(elements, id=index + 1))
+                makeTupletBrackets(measure.voices[-1], inPlace=True)
     part.insert(0, player)
     part.append(measures)
     measures[-1].rightBarline = "final"
@@ -127,9 +134,6 @@ def _part(
     if not is_drums:
         measures[0].keySignature = key.KeySignature(key_signature.sharps)
         part.makeAccidentals(inPlace=True)
-    part.makeBeams(inPlace=True)
-    for voice in part.recurse().getElementsByClass(stream.Voice):
-        makeTupletBrackets(voice, inPlace=True)
     return part
 
 
