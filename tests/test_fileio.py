@@ -102,13 +102,10 @@ def test_a_folder_is_held_by_one_and_let_go_by_the_dead(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"[" * 30_000, "nested too deep"),
-        (b'{"a":' * 30_000, "nested too deep"),
         (b"[" + b"{}," * 40_000 + b"{}]", "more than 32,768 entries"),
         (b"[NaN]", "NaN is not a finite number"),
-        (b"[-Infinity]", "-Infinity is not a finite number"),
         (b"[1e999]", "1e999 is not a finite number"),
         (b"1" + b"0" * 400, "is too large"),
-        (b"9" * 5000, "digits"),
         (b" " * 2**20 + b"1", "more than 1 MiB"),
         (b"\xff", "utf-8"),
         (b'"' + b"\\" * 9000, "Unterminated"),
@@ -136,12 +133,6 @@ def test_an_unfinished_file_that_is_a_link_is_never_written_through(tmp_path: Pa
         write_atomically(folder / "a.json", "newer")
     assert document.read_text() == "the user's own"
     assert {path.name for path in folder.iterdir()} == {"a.json", ".lock"}
-
-
-def test_json_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
-    body = {"[[[": ['"[{\\', "\\\\", "é\udce9♯", 1, -0.5, None, True], "n": {"m": [[[[]]]]}}
-    (tmp_path / "a.json").write_text(json.dumps(body))
-    assert read_json(tmp_path / "a.json") == read_json(json.dumps(body).encode()) == body
 
 
 def test_a_file_system_without_locks_is_no_hindrance(

@@ -60,7 +60,6 @@ def parse(sources: Iterable[Source], config: DataConfig) -> Generator[ParseResul
 
 
 def _require_worker(client: Any) -> None:
-    """Wait for a worker; raise InputError where there is none in time."""
     try:
         client.wait_for_workers(1, timeout=TIMEOUT)
     except TimeoutError as error:
@@ -125,7 +124,6 @@ _worker_pools = ExitStack()  # they live as long as this module
 
 @lru_cache(maxsize=1)
 def _worker_pool(jobs: int) -> ProcessPool:
-    """Return this worker's pool, which lives as long as the worker."""
     # A worker under a nanny is a daemon, which may not have child processes.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     return _worker_pools.enter_context(parsing.process_pool(jobs))

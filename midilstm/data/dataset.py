@@ -115,7 +115,6 @@ def select_held_out(
 def _to_ids(
     tokens: dict[str, tuple[str, ...]], unmerged: Vocabulary, *, transpose: bool
 ) -> tuple[Vocabulary, dict[str, np.ndarray]]:
-    """Return the vocabulary of pieces, to which the merges of `unmerged` are applied, and ids."""
     pieces = {name: unmerged.apply_merges(piece) for name, piece in tokens.items()}
     # Tokens that only occur merged may stand alone in other music.
     all_tokens = set(map(" ".join, unmerged.merges)).union(*tokens.values(), *pieces.values())

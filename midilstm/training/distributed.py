@@ -1,8 +1,7 @@
-"""Train a network on several workers with data parallelism.
+"""Train a network on several workers, each with a share of the batch rows and their states.
 
-Each worker has a share of the batch rows, with their LSTM states. A step computes their
-gradients, adds them up over all workers with TensorFlow's collectives, and applies the same sum on
-each worker. So batches, dropout masks and learning curve are those of one machine.
+A step adds the gradients up over all workers and applies the same sum on each. Batches, dropout
+masks and learning curve are those of one machine.
 """
 
 import faulthandler
@@ -25,16 +24,14 @@ with suppress_stderr():
     from midilstm.training.heldout import HeldOutEvaluator
     from midilstm.training.loop import TrainingLoop
 
-# Returns, inside a tf.function, the sums of tensors over all workers, in the same structure. Of
-# IndexedSlices the rows are put one after the other, in the order of the workers.
+# Sums tensors over all workers, inside a tf.function; it joins the rows of IndexedSlices.
 Add = Callable[[Any], Any]
 
 
 def connect(config: WorkerConfig) -> Add:
     """Start TensorFlow's collectives, before anything else of TensorFlow; return their sum.
 
-    All workers must have met: TensorFlow waits for them, and reacts to no signal meanwhile. The
-    process ends with a traceback where one is gone before --worker-timeout.
+    TensorFlow waits for all workers, without an answer to signals, here up to --worker-timeout.
     """
     handler = signal.getsignal(signal.SIGTERM)
     faulthandler.dump_traceback_later(config.worker_timeout, exit=True)

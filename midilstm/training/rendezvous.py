@@ -1,8 +1,7 @@
 """Let all workers of a run connect and compare their settings before TensorFlow starts.
 
-The first worker, the chief, listens on the port that its TensorFlow will use later. Each other
-worker sends it one line of JSON and reads one back. TensorFlow itself would wait for ever for a
-worker that never comes, and would ignore Ctrl-C meanwhile.
+Each sends the first, the chief, one line of JSON and reads one back. TensorFlow itself would wait
+for ever for a worker that never comes, and would ignore Ctrl-C meanwhile.
 """
 
 from __future__ import annotations

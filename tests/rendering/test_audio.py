@@ -56,16 +56,16 @@ def test_hours_of_silence_after_the_music_are_refused(timed: Read) -> None:
         with_release(timed(smf(notes((0, 1, 69)), silent)))
 
 
-def test_a_missing_renderer_is_reported_with_the_command_that_installs_it(
-    timed: Read, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_renderer_or_soundfont_is_reported(
+    timed: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "midirenderer", None)
-    with pytest.raises(InputError, match="requirements-audio"):
-        render_audio(timed(A4))
-
-
-@pytest.mark.parametrize("name", ["/dev/zero", "x.mid"])
-def test_an_invalid_soundfont_is_reported(name: str, timed: Read, tmp_path: Path) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "midirenderer", None)
+        with pytest.raises(InputError, match="requirements-audio"):
+            render_audio(timed(A4))
     pytest.importorskip("midirenderer", reason="requirements-audio.txt is not installed")
-    with pytest.raises(InputError, match=f"{name} is not a file|cannot be played with .*{name}"):
-        render_audio(timed(A4), tmp_path / name)
+    for name in ("/dev/zero", "x.mid"):
+        with pytest.raises(
+            InputError, match=f"{name} is not a file|cannot be played with .*{name}"
+        ):
+            render_audio(timed(A4), tmp_path / name)
