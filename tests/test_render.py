@@ -98,7 +98,7 @@ def test_any_file_name_is_printed_as_plain_text(
 @pytest.mark.parametrize(
     ("content", "flags", "expected"),
     [
-        (None, ["x.mid", "--piano-roll"], "x.mid is not a file"),
+        (None, ["x.mid", "--piano-roll"], "x.mid (No such file or directory)"),
         (b"", ["x.mid", "--piano-roll"], "x.mid cannot be read"),
         (smf(notes()), ["x.mid", "--piano-roll"], "no notes"),
         (smf(notes((0, 2 * 3601, 60))), ["x.mid", "--page"], "3,601 seconds"),

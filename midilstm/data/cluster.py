@@ -94,7 +94,7 @@ def _results(
 ) -> list[ParseResult]:
     """Wait for the results of a task; if it ended its workers, send each file again on its own.
 
-    Raise InputError where the cluster has no workers, or one that joined later lacks a library.
+    Raise InputError where the cluster has no workers.
     """
     from distributed import KilledWorker
 
@@ -108,8 +108,6 @@ def _results(
                 return [CRASHED]
             parts = [([source], submit([source])) for source in sources]
             return [result for part in parts for result in _results(client, submit, *part)]
-        except ImportError as error:
-            raise InputError(f"a Dask worker lacks {error.name}: there, {INSTALL}") from error
 
 
 def parse_on_worker(sources: list[Source], config: DataConfig) -> list[ParseResult]:

@@ -10,11 +10,8 @@ MARK = "made by render.py"
 
 def write_marked(data: bytes, path: Path) -> str:
     """Write an output and return its path; raise InputError rather than replace a user's file."""
-    try:
-        if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()):
-            cure = "move it away to write there"
-            raise InputError(f"{path} was not written by render.py and is kept: {cure}.")
-        write_atomically(path, data)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    if path.exists() and not (path.is_file() and MARK.encode() in path.read_bytes()):
+        cure = "move it away to write there"
+        raise InputError(f"{path} was not written by render.py and is kept: {cure}.")
+    write_atomically(path, data)
     return printable(str(path))

@@ -48,9 +48,7 @@ class TimedPiece:
 
 
 def read_timed(path: Path) -> TimedPiece:
-    """Read a MIDI file; raise InputError if it is missing, broken, without notes or too long."""
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: name a .mid file.")
+    """Read a MIDI file; raise InputError if it is broken, has no notes or is too long."""
     try:
         score = midi.read(path)
     except midi.MidiError as error:
