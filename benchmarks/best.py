@@ -54,7 +54,7 @@ def compare_best(
         copies = copying.measure_copies(index, chosen)
         if not lines:
             lines.append(markdown_row([f"{name}: dataset", *format_cells(row, "training"), "–"]))
-        copied_runs = copies.grams["8"].transposed.format(".4f")
+        copied_runs = copies.grams["8"]["transposed"].format(".4f")
         cells = [f"{name}: {label} {best}", *format_cells(row, "generated"), copied_runs]
         lines.append(markdown_row(cells))
     return lines

@@ -120,19 +120,15 @@ class TrainingIndex:
 
 
 @dataclass(frozen=True)
-class GramStats:
-    """The share of runs of one length that stand in a training piece, verbatim and in any key."""
-
-    exact: Estimate
-    transposed: Estimate
-
-
-@dataclass(frozen=True)
 class SetCopies:
-    """What a set of pieces shares with the training pieces."""
+    """What a set of pieces shares with the training pieces.
+
+    `grams` has, by the number of tokens of a run, the share of runs that stand in a training piece:
+    `exact`, and `transposed` by up to an octave.
+    """
 
     pieces: int
-    grams: Mapping[str, GramStats]  # by the number of tokens
+    grams: Mapping[str, Mapping[str, Estimate]]
     longest: Match
     longest_transposed: Match
 
@@ -154,28 +150,25 @@ def measure_copies(index: TrainingIndex, pieces: Pieces) -> SetCopies:
             np.array([index.find(ids, length) >= 0 for ids in keys]) for keys in in_keys
         ]  # bool [keys, runs] of each piece
         n_runs = [hit.shape[1] for hit in hits]
-        grams[str(length)] = GramStats(
-            estimate_mean([hit[0].sum() for hit in hits], n_runs),
-            estimate_mean([hit.any(0).sum() for hit in hits], n_runs),
-        )
-
-    def longest(in_keys: Sequence[Sequence[np.ndarray]]) -> Match:
-        matches = zip(pieces, index.longest_matches(in_keys), strict=True)
-        name, match = max(matches, key=lambda named: named[1].length)
-        return replace(match, name=name)
-
-    verbatim = longest([keys[:1] for keys in in_keys])
-    return SetCopies(len(pieces), grams, verbatim, longest(in_keys))
+        grams[str(length)] = {
+            "exact": estimate_mean([hit[0].sum() for hit in hits], n_runs),
+            "transposed": estimate_mean([hit.any(0).sum() for hit in hits], n_runs),
+        }
+    longest = []
+    for n_keys in (1, len(SHIFTS)):
+        matches = index.longest_matches([keys[:n_keys] for keys in in_keys])
+        named = [replace(x, name=name) for name, x in zip(pieces, matches, strict=True)]
+        longest.append(max(named, key=lambda match: match.length))
+    return SetCopies(len(pieces), grams, *longest)
 
 
 def compare_copying(
     dataset: Dataset, sets: Mapping[str, Pieces], vocabulary: Vocabulary
 ) -> CopyStats:
     """Return what the generated and held-out sets share with the dataset's training pieces."""
-    index, held_out = TrainingIndex(dataset.training, vocabulary), None
+    index = TrainingIndex(dataset.training, vocabulary)
     generated = measure_copies(index, sets["generated"])
-    if "held_out" in sets:
-        held_out = measure_copies(index, sets["held_out"])
+    held_out = measure_copies(index, sets["held_out"]) if "held_out" in sets else None
     return CopyStats(len(dataset.training), generated, held_out)
 
 

@@ -127,8 +127,7 @@ def measure_ranges(pieces: Sequence[np.ndarray], model: LoadedModel) -> Ranges:
     sizes = np.cumsum([len(ids) for ids in pieces])
     chosen = pieces[: max(MIN_PIECES, int(np.searchsorted(sizes, MAX_TOKENS)))]
     pairs = list(zip(chosen, measure_pieces(chosen, model), strict=True))
-    ranges: Ranges = {}
-    length = MIN_LENGTH
+    ranges, length = Ranges(), MIN_LENGTH
     while len(pairs := [pair for pair in pairs if len(pair[0]) >= length]) >= MIN_PIECES:
         rows = [compute_metrics(ids[:length], nll[:length], model) for ids, nll in pairs]
         columns = ((name, [row[name] for row in rows if name in row]) for name in METRICS)
@@ -226,8 +225,7 @@ def reference_for(model: LoadedModel, dataset: Dataset | None) -> Ranges:
             f"{model.checkpoint_path.name}: give the folder of the music that the model was "
             "trained on with --data-dir, or leave out --checkpoint"
         )
-    if ranges is None and dataset:
-        ranges = reference_ranges(model, dataset)
+    ranges = reference_ranges(model, dataset) if ranges is None and dataset else ranges
     if not ranges:
         raise InputError(
             f"--best needs a model of at least {MIN_PIECES} pieces of {MIN_LENGTH} tokens"
@@ -254,14 +252,8 @@ def write_reference(model_dir: Path, dataset: Dataset) -> None:
         if digest not in ranges:
             ranges[digest] = known[digest] if digest in known else reference_ranges(model, dataset)
     if ranges != known:
-        body = {
-            digest: {
-                length: {name: to_json(usual) for name, usual in row.items()}
-                for length, row in rows.items()
-            }
-            for digest, rows in ranges.items()
-        }
-        write_atomically(path, json.dumps({"ranges": body}, indent=1) + "\n")
+        text = json.dumps({"ranges": ranges}, indent=1, default=to_json)
+        write_atomically(path, text + "\n")
 
 
 def read_reference(path: Path) -> dict[str, Ranges]:
@@ -280,9 +272,8 @@ def read_reference(path: Path) -> dict[str, Ranges]:
 
 def _parse_ranges(lengths: Mapping[str, Mapping[str, object]]) -> Ranges:
     """Return the ranges of the JSON; raise ValueError, TypeError or KeyError for other values."""
-    for length in lengths:
-        if not re.fullmatch("[1-9][0-9]{0,6}", length):
-            raise ValueError(f"{length[:40]!r} is not a length in tokens")
+    if not all(re.fullmatch("[1-9][0-9]{0,6}", length) for length in lengths):
+        raise ValueError("a length in tokens is not a whole number")
     return {
         int(length): {
             name: from_json(Range, row[name])

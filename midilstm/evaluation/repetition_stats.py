@@ -16,18 +16,6 @@ SPANS = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True)
-class SpanStats:
-    """How many runs of some tokens came earlier in their piece, and how long before.
-
-    The share is the mean over pieces; distances in tokens and in bars are medians over all runs.
-    """
-
-    share: Estimate
-    tokens: Estimate
-    bars: Estimate
-
-
-@dataclass(frozen=True)
 class Extent(Estimate):
     """A mean over pieces, with the largest value."""
 
@@ -36,10 +24,14 @@ class Extent(Estimate):
 
 @dataclass(frozen=True)
 class RepetitionStats:
-    """How a set of pieces repeats itself; lengths are in tokens."""
+    """How a set of pieces repeats itself; lengths are in tokens.
+
+    `spans` has, by the number of tokens of a run, the mean over pieces of the `share` of runs that
+    came earlier in the piece, and the median distance to them in `tokens` and in `bars`.
+    """
 
     pieces: int
-    spans: Mapping[str, SpanStats]  # by the number of tokens
+    spans: Mapping[str, Mapping[str, Estimate]]
     longest_repeat: Extent
     longest_loop: Extent
     n_ending_in_loop: int
@@ -47,7 +39,7 @@ class RepetitionStats:
 
 def _measure_spans(
     pieces: Sequence[np.ndarray], starts: Sequence[np.ndarray], span: int
-) -> SpanStats:
+) -> dict[str, Estimate]:
     """Measure the runs of `span` ids of pieces int [n]; `starts` has the bars before each id."""
     lags = [repeat_lags(ids, span) for ids in pieces]
     repeats = [np.flatnonzero(lag) for lag in lags]
@@ -55,11 +47,11 @@ def _measure_spans(
         np.round(start[repeat] - start[repeat - lag[repeat]], 6)
         for start, repeat, lag in zip(starts, repeats, lags, strict=True)
     ]
-    return SpanStats(
-        estimate_mean([np.mean(lag > 0) for lag in lags if len(lag)]),
-        estimate_median([lag[lag > 0] for lag in lags]),
-        estimate_median(bars),
-    )
+    return {
+        "share": estimate_mean([np.mean(lag > 0) for lag in lags if len(lag)]),
+        "tokens": estimate_median([lag[lag > 0] for lag in lags]),
+        "bars": estimate_median(bars),
+    }
 
 
 def measure_repetition(pieces: Sequence[np.ndarray], bars: Sequence[float]) -> RepetitionStats:

@@ -5,14 +5,14 @@ The rows have the names of the keys of the JSON, which docs/evaluation.md explai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING
 
+from midilstm.evaluation.baseline import Comparison
 from midilstm.evaluation.copying import CopyStats
 from midilstm.evaluation.estimates import Estimate
 from midilstm.evaluation.repetition_stats import RepetitionStats
-from midilstm.evaluation.similarity import Similarity
 from midilstm.fileio import printable
 
 if TYPE_CHECKING:
@@ -27,25 +27,24 @@ MIN_COPIED = 0.1  # share of copied runs below which a model counts as not overf
 def summarize(result: EvaluationResult) -> str:
     """Say whether the model beats the n-gram, repeats itself as reference pieces do, and copies."""
     parts = [summarize_prediction(result)]
-    if result.repetition:
-        parts.append(summarize_repetition(result.repetition))
-    if result.copying:
-        parts.append(summarize_copying(result.copying))
+    parts += [summarize_repetition(result.repetition)] if result.repetition else []
+    parts += [summarize_copying(result.copying)] if result.copying else []
     sentence = "; ".join(filter(None, parts)) + "."
     return sentence[0].upper() + sentence[1:]
 
 
 def summarize_prediction(result: EvaluationResult) -> str:
     """Compare the model with the best n-gram on held-out pieces, with match models if possible."""
-    scores, baseline, suffix = result.scores.get("held_out"), result.ngram_baseline, ""
+    scores, baseline = result.scores.get("held_out"), result.ngram_baseline
     if not scores:
         return (
             "no pieces were held out, so nothing is known about music that the model has not seen"
         )
-    n_pieces, compared = scores.pieces, baseline
+    compared: Comparison | None = baseline
+    n_pieces, suffix = scores.pieces, ""
     if scores.with_memory and (not baseline or baseline.with_memory):
         scores, suffix = scores.with_memory, " with memory"
-        compared = baseline and baseline.with_memory  # type: ignore[assignment]
+        compared = baseline and baseline.with_memory
     nll = scores.nll_per_token.value or 0
     if not baseline or not compared:
         return f"the model{suffix} needs {nll:.3f} nats per token on {n_pieces} held-out pieces"
@@ -61,12 +60,11 @@ def summarize_prediction(result: EvaluationResult) -> str:
 
 def summarize_repetition(sets: Mapping[str, RepetitionStats]) -> str:
     """Compare how much generated and reference pieces repeat themselves; "" without either."""
+    generated = sets["generated"]
     groups = [sets[group] for group in ("held_out", "training") if group in sets]
-    if not groups:
-        return ""
-    stats = next((group for group in groups if group.pieces >= MIN_PIECES), groups[0])
-    share, reference = sets["generated"].spans[SPAN].share, stats.spans[SPAN].share
-    if share.value is None or reference.value is None:
+    stats = next((group for group in groups if group.pieces >= MIN_PIECES), (*groups, generated)[0])
+    share, reference = generated.spans[SPAN]["share"], stats.spans[SPAN]["share"]
+    if not groups or share.value is None or reference.value is None:
         return ""
     low, high = reference.interval or (reference.value, reference.value)
     words = (
@@ -75,17 +73,17 @@ def summarize_repetition(sets: Mapping[str, RepetitionStats]) -> str:
     text = f"its pieces repeat themselves {words} reference pieces: {share.value:.0%} of their "
     text += f"runs of {SPAN} tokens came earlier in the piece "
     text += f"(reference: {reference.format('.0%')})"
-    n_loops, n_pieces = sets["generated"].n_ending_in_loop, sets["generated"].pieces
-    return text + (f", and {n_loops} of {n_pieces} end in a loop" if n_loops else "")
+    n_loops = generated.n_ending_in_loop
+    return text + (f", and {n_loops} of {generated.pieces} end in a loop" if n_loops else "")
 
 
 def summarize_copying(stats: CopyStats) -> str:
-    """Say whether the model has memorised training pieces, with the longest copy.
+    """Say whether generated pieces share clearly more with training pieces than held-out ones do.
 
-    It has if generated pieces share clearly more with training pieces than held-out pieces do.
+    Then the model has memorised training pieces. Name its longest copy.
     """
-    share = stats.generated.grams[COPY_LENGTH].transposed
-    held_out = stats.held_out.grams[COPY_LENGTH].transposed if stats.held_out else Estimate()
+    share = stats.generated.grams[COPY_LENGTH]["transposed"]
+    held_out = stats.held_out.grams[COPY_LENGTH]["transposed"] if stats.held_out else Estimate()
     text, longest = "it has not memorised training pieces", stats.generated.longest_transposed
     if share.value is not None:
         low = (share.interval or [share.value])[0]
@@ -104,43 +102,46 @@ def summarize_copying(stats: CopyStats) -> str:
 def show(result: EvaluationResult) -> None:
     """Print the whole result."""
     print(printable(f"Evaluation of {result.checkpoint}"))
-    columns = dict(result.scores)
-    if baseline := result.ngram_baseline:
-        both = baseline.with_memory
-        best = replace(baseline.best, with_memory=both.best if both else None)
-        columns[f"best n-gram: {baseline.best_ngram.title}"] = best
-    _show_table("Prediction", {k: replace(x, with_memory=None) for k, x in columns.items()})
-    _show_table("Prediction with memory", {k: x.with_memory for k, x in columns.items()})
-    if result.memory and result.by_section:
-        _show_table("Held-out nats per token by section", _transpose(result.by_section))
-    if generated := result.generated:
-        memory = generated["memory"]
-        source = "read from files" if memory is None else f"drawn with --memory={memory:g}"
-        size = f"{generated['pieces']} pieces of {generated['length']} tokens"
-        print(f"\nGenerated: {size}, {source}")
-    _show_table("Repetition", result.repetition or {})
-    if copying := result.copying:
-        title = f"Found in the {copying.n_training:,} training pieces"
-        _show_table(title, {"generated": copying.generated, "held_out": copying.held_out})
-    if statistics := result.statistics:
-        rows = {"pieces": statistics.pieces, **statistics.values}
-        _show_table("Music: means over pieces", _transpose(rows))
-    if similarity := result.similarity:
-        _show_similarity(similarity)
+    for title, columns in _tables(result):
+        _show_table(title, columns)
     print("", *map(printable, (*result.warnings, result.summary)), sep="\n")
 
 
-def _show_similarity(similarity: Similarity) -> None:
-    """Print the overlaps of generated with reference pieces, beside those of training pieces."""
-    mean, rows = similarity.mean_overlap, {**similarity.features, **similarity.distributions}
-    generated: dict[str, object] = {name: row.value for name, row in rows.items()}
-    training: dict[str, object] = {name: row.reference for name, row in rows.items()}
-    name = f"mean of {mean.features} features"
-    generated[name], training[name] = Estimate(mean.value, mean.interval), mean.reference
-    title = f"Similarity to {similarity.reference_set.replace('_', ' ')} pieces: 1 = the same"
-    _show_table(title, {"generated": generated, "training": training})
-    if similarity.skipped_features:
-        print("  Features of rhythm and instruments are skipped: the encoding does not keep them.")
+def _tables(result: EvaluationResult) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield a title and columns of nested statistics for each table; a column may be None."""
+    columns = dict(result.scores)
+    if baseline := result.ngram_baseline:
+        both = baseline.with_memory.best if baseline.with_memory else None
+        columns[f"best n-gram: {baseline.best_ngram.title}"] = replace(
+            baseline.best, with_memory=both
+        )
+    yield "Prediction", {k: replace(x, with_memory=None) for k, x in columns.items()}
+    yield "Prediction with memory", {k: x.with_memory for k, x in columns.items()}
+    if result.memory and result.by_section:
+        yield "Held-out nats per token by section", _transpose(result.by_section)
+    if result.generated and result.repetition:
+        size, memory = "{pieces} pieces of {length} tokens".format(**result.generated), "files"
+        if result.generated["memory"] is not None:
+            memory = f"drawn with --memory={result.generated['memory']:g}"
+        yield f"Repetition; generated: {size}, {memory}", result.repetition
+    if copying := result.copying:
+        title = f"Found in the {copying.n_training:,} training pieces"
+        yield title, {"generated": copying.generated, "held_out": copying.held_out}
+    if statistics := result.statistics:
+        rows = {"pieces": statistics.pieces, **statistics.values}
+        yield "Music: means over pieces", _transpose(rows)
+    if similarity := result.similarity:
+        title = f"Similarity to {similarity.reference_set.replace('_', ' ')} pieces: 1 = the same"
+        title += ", without rhythm and instruments" if similarity.skipped_features else ""
+        mean, overlaps = similarity.mean_overlap, similarity.features | similarity.distributions
+        name = f"mean of {mean.features} features"
+        generated: dict[str, object] = {x: row.value for x, row in overlaps.items()}
+        training: dict[str, object] = {x: row.reference for x, row in overlaps.items()}
+        means = Estimate(mean.value, mean.interval), mean.reference
+        yield (
+            title,
+            {"generated": {**generated, name: means[0]}, "training": {**training, name: means[1]}},
+        )
 
 
 def _transpose(rows: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
@@ -166,7 +167,7 @@ def _to_cells(stats: object, prefix: str = "") -> dict[str, str]:
 
 
 def _show_table(title: str, columns: Mapping[str, object]) -> None:
-    """Print nested statistics, a column for each that is not None; a dash is a missing value."""
+    """Print nested statistics; a dash is a missing value."""
     texts = {head.replace("_", " "): _to_cells(stats) for head, stats in columns.items() if stats}
     if not texts:
         return

@@ -75,9 +75,9 @@ class Similarity:
 
     reference_set: str
     pieces: Mapping[str, int]
-    features: Mapping[str, Overlap]
+    features: dict[str, Overlap]
     mean_overlap: MeanOverlap
-    distributions: Mapping[str, Overlap]
+    distributions: dict[str, Overlap]
     skipped_features: tuple[str, ...]
 
 

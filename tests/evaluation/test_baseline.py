@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_pieces import BAR, Uniform, corpus, some_pieces, strains
+from made_pieces import BAR, Uniform, corpus, strains
 
 from midilstm.evaluation import baseline
 from midilstm.evaluation.likelihood import score_ngram
@@ -36,15 +36,6 @@ def test_the_best_ngram_has_the_order_and_keys_of_the_rule_that_made_the_music()
     lowest = min(summary.nll_per_token for summary in compared.all)
     assert compared.best.nll_per_token.value == lowest
     assert compared.model_minus_baseline.value == pytest.approx(np.log(9) - lowest)
-
-
-def test_at_most_a_number_of_training_pieces_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baseline, "MAX_TRAINING_PIECES", 4)
-    dataset = corpus(some_pieces(*range(2, 12)), [])
-    stats = baseline.measure_prediction(UNIFORM, dataset, VOCABULARY, RNG)
-    assert [*stats.scores] == ["training"]
-    assert (stats.scores["training"].pieces, stats.scores["training"].n_available) == (4, 10)
-    assert (stats.ngram_baseline, stats.by_section) == (None, None)
 
 
 def test_match_models_improve_the_network_and_the_ngram() -> None:

@@ -1,7 +1,6 @@
 """Bootstrap intervals against brute force, and how often they cover the truth."""
 
 import numpy as np
-import pytest
 
 from midilstm.evaluation import estimates
 from midilstm.evaluation.estimates import Estimate, estimate_mean, estimate_median
@@ -33,17 +32,3 @@ def test_an_interval_of_a_median_equals_that_of_explicit_resamples() -> None:
     estimate, draws = estimate_median(values), estimates.resample(5)
     assert estimate.value == medians(np.ones((1, 5), int))[0]
     assert estimate.interval == estimates.percentile_interval(medians(draws))
-
-
-@pytest.mark.parametrize(
-    ("estimate", "pattern", "text"),
-    [
-        (Estimate(0.5, (0.25, 0.75)), ".0%", "50% (25% to 75%)"),
-        (Estimate(1.5), ".3f", "1.500"),
-        (Estimate(), ".3f", "–"),
-    ],
-)
-def test_an_estimate_is_printed_with_its_interval_if_it_has_one(
-    estimate: Estimate, pattern: str, text: str
-) -> None:
-    assert estimate.format(pattern) == text

@@ -116,10 +116,3 @@ def test_a_match_model_helps_in_repeats_only() -> None:
     mean = inside["share"] * inside["with"] + outside["share"] * outside["with"]
     assert mean == pytest.approx(remembering[0][0].mean())
     assert sections["in repeats of 32"] == {"share": 0, "without": None, "with": None}
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 10, 11])
-def test_each_token_is_in_one_third(length: int) -> None:
-    masks = likelihood.section_masks(np.arange(length))
-    counts = np.sum([masks[third] for third in likelihood.THIRDS], axis=0)
-    assert counts.tolist() == [1] * length

@@ -74,15 +74,3 @@ def test_calibration_finds_the_scale_with_which_pieces_repeat_as_the_reference()
     weights = calibrate(given, sample, reference, [0.25] * 800)
     assert weights.bias == pytest.approx(1.2, abs=0.03)
     assert calibrate(given, sample, [np.arange(400)], [0.25] * 800) == given  # without repeats
-
-
-def test_calibration_ends_after_two_rounds_within_the_reference_interval() -> None:
-    drawn: list[MatchWeights] = []
-    reference = repeating_pieces(40, 3, SIZE)
-
-    def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
-        drawn.append(weights)
-        return reference if round_index else repeating_pieces(6, 1, SIZE)
-
-    calibrate(MatchWeights(1.0, 1, 0, 1, 0, 0, 0, 0), sample, reference, BARS)
-    assert len(drawn) == 3

@@ -46,16 +46,16 @@ def test_a_loop_has_a_short_period_and_three_rounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "bars", "expected"),
+    ("ids", "expected"),
     [
-        ([9, *[1, 2] * 8], 0.25, True),
-        ([9, *[1, 2] * 7], 0.25, False),  # less than four bars
-        ([*[1, 2] * 8, 9], 0.25, False),  # it ends otherwise
-        ([9, *range(1, 9), *range(1, 9)], 0.25, True),
-        ([9, *range(1, 10), *range(1, 10)], 0.25, False),  # the period exceeds two bars
+        ([9, *[1, 2] * 8], True),
+        ([9, *[1, 2] * 7], False),  # less than four bars
+        ([*[1, 2] * 8, 9], False),  # it ends otherwise
+        ([9, *range(1, 9), *range(1, 9)], True),
+        ([9, *range(1, 10), *range(1, 10)], False),  # the period exceeds two bars
     ],
 )
 def test_a_piece_is_stuck_if_it_ends_with_four_bars_of_a_loop(
-    ids: list[int], bars: float, expected: bool
+    ids: list[int], expected: bool
 ) -> None:
-    assert in_loop(np.array(ids), np.full(len(ids), bars).cumsum()) == expected
+    assert in_loop(np.array(ids), np.full(len(ids), 0.25).cumsum()) == expected
