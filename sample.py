@@ -68,7 +68,9 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         primer = read_primer(config.primer, model)
     if config.include_primer and not primer:
         raise InputError("--include-primer needs a --primer")
-    sampler = Sampler(model.network, model.vocabulary, config, weights, primer)
+    openings = model.openings
+    sampler = Sampler(model.network, model.vocabulary, config, weights, primer, openings)
+    config = sampler.config
 
     seeds = batch = range(first_seed, first_seed + config.count)
     if recorded and (first_seed, config.count) == (recorded.config.seed, 1):
@@ -85,6 +87,8 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
             bodies[seed]["ranking"] = rankings[seed].to_json()
         if drawn[seed].constraint_report is not None:
             bodies[seed]["constraint_report"] = drawn[seed].constraint_report
+        if opening := drawn[seed].opening:
+            bodies[seed]["opening_of"] = {"piece": opening.piece, "semitones": opening.semitones}
     write_pieces(config, model, sampler.length, bodies, drawn)
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]

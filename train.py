@@ -98,6 +98,7 @@ def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
     from midilstm import model_dir as folder
     from midilstm.evaluation.ranking import write_reference
     from midilstm.generation.fit_model import fit_match_model
+    from midilstm.generation.opening import collect_openings, write_openings
     from midilstm.training import log, ram
 
     config, model_dir = settings.train, settings.train.model_dir
@@ -107,6 +108,8 @@ def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
         folder.archive_run(model_dir, folder.FILES)
     epoch, settings = folder.begin_or_resume(model_dir, settings)
     dataset.vocabulary.save(model_dir / folder.VOCABULARY)
+    if openings := collect_openings(dataset.training, dataset.vocabulary):
+        write_openings(model_dir / folder.OPENINGS, openings)
     training_log = log.resume(config.log_dir, epoch, folder.metric_history(model_dir))
     if epoch < config.epochs:
         train_network(settings, worker, dataset, training_log, epoch)

@@ -33,6 +33,7 @@ NAMES = (
     "metadata",
     "match-model",
     "copies",
+    "openings",
     "reference",
     "keras",
 )

@@ -10,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from midilstm.evaluation import ranking
 from midilstm.fileio import InputError
 from midilstm.generation import loaded_model, metadata, network
 from midilstm.generation.loaded_model import FittedOn
+from midilstm.generation.opening import read_openings
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.schema import to_json
@@ -46,6 +48,7 @@ METADATA = to_json(SamplingConfig(chars=9, seed=1)) | {
     **{"primer_tokens": ["C4"], "memory_weights": WEIGHTS},
 }
 FITTED_ON = FittedOn(checkpoint="best", weights_sha256="0", pieces=1, tokens=2, seed=0)
+OPENINGS = [["waltz.mid", [1, 99, 5], {"33": [40, 44, False], "-1": [36, 36, True]}]]
 MATCH_MODEL = {"weights": WEIGHTS, "fitted_on": to_json(FITTED_ON)}
 COPY = copies.Copy("0" * 64, "a.mid", -2, 9, (1.0, 2.5), (copies.NoteSpan(0.0, 1.5, 60, 80, -1),))
 COPIES = json.loads(json.dumps({"copies": {"b.mid": vars(COPY)}}))
@@ -54,7 +57,7 @@ REFERENCE = {"ranges": {"ab": {"64": {x: to_json(ranking.Range(0, 1, 2)) for x i
 LAYERS = {"embedding": "embedding", "lstm": "lstm_1", "dense": "next_token"}  # by HDF5 group
 NOTES_TOKENS = ["C4", "0.4.7"]
 REMI_TOKENS = ["Bar_None", "TimeSig_4/4", "Position_0", "Tempo_120.0", "Program_0"]
-REMI_TOKENS += ["Pitch_60", "Velocity_63", "Duration_1.0.12"]
+REMI_TOKENS += ["Position_12", "Pitch_60", "Velocity_63", "Duration_1.0.12"]
 MERGE = REMI_TOKENS[:2]
 VOCABULARIES = [
     {"encoding": "notes", "merges": [], "tokens": ["<end>", *NOTES_TOKENS]},
@@ -243,6 +246,9 @@ TARGETS = {
     "metadata": json_target(metadata.read_metadata, "piece.json", METADATA),
     "match-model": json_target(loaded_model.read_match_model, model_dir.MATCH_MODEL, MATCH_MODEL),
     "copies": json_target(read_copies, copies.FILE, COPIES),
+    "openings": json_target(
+        partial(read_openings, vocabulary_size=100), model_dir.OPENINGS, OPENINGS
+    ),
     "reference": json_target(read_reference, model_dir.REFERENCE, REFERENCE),
     "keras": Target(
         read_checkpoint,

@@ -88,7 +88,7 @@ def keras_programs(model_dir: Path) -> dict[str, Program]:
 
     import model
     from midilstm.config import SamplingConfig
-    from midilstm.generation.sampler import gumbel_noise, sample_tokens
+    from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
     from midilstm.model_dir import load_settings, select_checkpoint
 
     settings = load_settings(model_dir)

@@ -160,8 +160,11 @@ class SamplingConfig(Config):
         1.0, "above 1: more random (0 = always the most likely token)", **TEMPERATURE
     )
     top_k: int = drawing(0, "draw from this many most likely tokens (0 = off)", **COUNT)
-    top_p: float = drawing(
-        1.0, "draw from the most likely tokens of this probability mass (1.0 = off)", **TOP_P
+    top_p: float | None = drawing(
+        None,
+        "draw from the most likely tokens of this probability mass (1.0 = off; none = 0.96 with "
+        "remi, 1.0 otherwise)",
+        **TOP_P,
     )
     repetition_penalty: float = drawing(
         1.0, "make recent tokens less likely (1.0 = off)", low=1, high=100
@@ -182,6 +185,11 @@ class SamplingConfig(Config):
     )
     control_strength: float = drawing(
         1.0, "how strongly key, chords and instruments are followed (0 = off)", low=0, high=4
+    )
+    opening: bool = drawing(
+        True,
+        "let the network first read 8 bars of a training piece, which are not written: new pieces "
+        "take their instruments from it (remi only, without --primer)",
     )
     primer: Path | None = drawing(None, "MIDI file to continue", saved=False)
     include_primer: bool = drawing(False, "write the primer before the new music")
@@ -239,7 +247,9 @@ class EvaluationConfig(ReadingConfig):
         0, "tokens per piece (0 = the median of the held-out pieces)", low=0, high=MAX_TOKENS
     )
     temperature: float = evaluating(1.0, "temperature of the pieces to draw", **TEMPERATURE)
-    top_p: float = evaluating(1.0, "top-p of the pieces to draw (1.0 = off)", **TOP_P)
+    top_p: float | None = evaluating(
+        None, "top-p of the pieces to draw (1.0 = off; none = as sample.py)", **TOP_P
+    )
     memory: float = evaluating(
         1.0, "strength of the match model in the pieces to draw (0 = off)", low=0, high=2
     )

@@ -20,11 +20,11 @@ from midilstm.fileio import InputError, open_regular, read_json, write_atomicall
 from midilstm.run_settings import InitialCheckpoint, RunSettings, music_changes
 
 SETTINGS, VOCABULARY = "settings.json", "vocabulary.json"
-MATCH_MODEL, REFERENCE = "match_model.json", "reference.json"
+MATCH_MODEL, REFERENCE, OPENINGS = "match_model.json", "reference.json", "openings.json"
 CHECKPOINTS = ("epoch-*.keras", "best.keras", "damaged-*.keras")
-FILES = (*CHECKPOINTS, VOCABULARY, SETTINGS, MATCH_MODEL, REFERENCE)
+FILES = (*CHECKPOINTS, VOCABULARY, SETTINGS, MATCH_MODEL, REFERENCE, OPENINGS)
 MOVING = ".moving-"  # beginning of the name of an archive that is not complete
-FORMAT = 4  # of the folder; raised where tokens or settings change their meaning
+FORMAT = 5  # of the folder; raised where tokens or settings change their meaning
 
 
 def checkpoint_path(model_dir: Path, epoch: int | str) -> Path:

@@ -66,8 +66,9 @@ def test_a_piece_has_the_length_of_its_flag(trained: tuple[str, Path], length: s
         assert last_onset < 7
     else:
         assert len(body["tokens"]) == 90
-    expected = max(note.start for note in encoding.timed_notes(body["tokens"])) / 2
-    assert last_onset == pytest.approx(expected, abs=0.01)
+    starts = [note.start / 2 for note in encoding.timed_notes(body["tokens"])]
+    limit = 7 if length == "--seconds=7" else 1e9  # the tokens hold the last bar whole
+    assert last_onset == pytest.approx(max(x for x in starts if x < limit), abs=0.01)
 
 
 def test_the_grammar_makes_an_untrained_model_draw_valid_music(trained: tuple[str, Path]) -> None:

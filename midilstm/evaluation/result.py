@@ -32,7 +32,7 @@ class EvaluationResult(PredictionStats):
     other_corpus: bool
     seed: int
     temperature: float
-    top_p: float
+    top_p: float | None
     memory: MatchWeights | None
     warnings: tuple[str, ...]
     generated: Mapping[str, float | None] | None = None
@@ -96,7 +96,8 @@ def _compare_generated(
             memory=config.memory,
         )
         seeds = range(config.seed, config.seed + config.samples)
-        sampler = Sampler(model.network, vocabulary, sampling, model.match_weights)
+        weights, openings = model.match_weights, model.openings
+        sampler = Sampler(model.network, vocabulary, sampling, weights, openings=openings)
         generated = piece_sets.sample_pieces(sampler, seeds)
     length = config.length or int(np.median([len(ids) for ids in generated.values()]))
     sets = piece_sets.cut_sets(generated, dataset, length)

@@ -92,6 +92,15 @@ class Constraints:
         nats = self.classes @ (self.strength * weights).astype(np.float32)
         return nats - np.float32(NEVER) * self.others
 
+    def pitch_weights(self) -> np.ndarray | None:
+        """Return how well each pitch class suits the key or the chords, float [12]; None if any."""
+        if self.key and self.key != AUTO:
+            return np.maximum(key_profile(self.key), -1)
+        if not self.chords:
+            return None
+        tones = [[*chord.tones] for bar in self.chords for chord in bar if chord]
+        return np.bincount(np.concatenate(tones), minlength=12) if tones else None
+
     def begin(self) -> PieceState:
         """Return the state of a piece that continues the primer."""
         key = None if self.key == AUTO else self.key
@@ -131,6 +140,14 @@ class PieceState:
                 _prefer(log_probs, is_named, constraints.skips[name], nats)
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
+
+    def read_key(self, tokens: Sequence[str]) -> None:
+        """Take the key of these tokens where it is to be estimated."""
+        if self.constraints.key == AUTO:
+            counts = np.zeros(12)
+            for token in tokens:
+                counts[[*self.constraints.encoding.content(token).pitch_classes]] += 1
+            self.key = estimate_key(counts) if counts.any() else None
 
     def add_token(self, token: str) -> None:
         """Add the piece's next token."""

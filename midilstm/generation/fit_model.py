@@ -17,6 +17,7 @@ from midilstm.generation.loaded_model import (
     write_match_model,
 )
 from midilstm.generation.network import Network
+from midilstm.generation.opening import Opening
 from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
@@ -45,7 +46,14 @@ def fit_match_model(
     lengths = sorted(len(ids) - 1 for ids in held_out)
     length = lengths[len(lengths) // 2] if lengths else None  # as evaluate.py draws pieces
     print(f"Fitting the memory to {model.checkpoint_path}, by drawing pieces ...", flush=True)
-    weights = fit_match_weights(model.network, model.vocabulary, training, seed=seed, length=length)
+    weights = fit_match_weights(
+        model.network,
+        model.vocabulary,
+        training,
+        seed=seed,
+        length=length,
+        openings=model.openings,
+    )
     fitted_on = FittedOn(
         checkpoint=model.checkpoint_path.stem,
         weights_sha256=model.network.digest,
@@ -64,6 +72,7 @@ def fit_match_weights(
     *,
     seed: int,
     length: int | None = None,
+    openings: Sequence[Opening] = (),
 ) -> MatchWeights:
     """Return the match model's weights for a network, from training pieces int [n] with their ends.
 
@@ -87,7 +96,7 @@ def fit_match_weights(
 
         def sample(weights: MatchWeights, round_index: int) -> list[np.ndarray]:
             first = int(start) + 1000 * round_index
-            sampler = Sampler(network, vocabulary, config, weights)
+            sampler = Sampler(network, vocabulary, config, weights, openings=openings)
             pieces = sampler.draw(range(first, first + count), bar.update)
             return [np.array(piece.ids) for piece in pieces]
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.generation.network import Network, load
-from midilstm.model_dir import MATCH_MODEL, VOCABULARY, load_settings, select_checkpoint
+from midilstm.generation.opening import Opening, read_openings
+from midilstm.model_dir import (
+    MATCH_MODEL,
+    OPENINGS,
+    VOCABULARY,
+    load_settings,
+    select_checkpoint,
+)
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import Config, from_json, setting, to_json
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -34,6 +41,7 @@ class LoadedModel:
     vocabulary: Vocabulary
     pedal: bool = True  # whether the training data was read with the sustain pedal
     match_weights: MatchWeights | None = None
+    openings: tuple[Opening, ...] = ()  # of training pieces
 
 
 def open_model(model_dir: Path, which: str | None) -> LoadedModel:
@@ -53,7 +61,8 @@ def open_model(model_dir: Path, which: str | None) -> LoadedModel:
             raise
         network = load(path, settings.model, size)
     match_weights, _ = read_match_model(model_dir / MATCH_MODEL)
-    return LoadedModel(path, network, vocabulary, settings.data.pedal, match_weights)
+    openings = read_openings(model_dir / OPENINGS, size)
+    return LoadedModel(path, network, vocabulary, settings.data.pedal, match_weights, openings)
 
 
 def write_match_model(path: Path, weights: MatchWeights, fitted_on: FittedOn) -> None:

@@ -126,13 +126,18 @@ def rng_batch(seed: int, seeds: range) -> dict[str, int]:
     return {"seed": seed if is_alone else group.start, "count": 1 if is_alone else len(group)}
 
 
-def default_stem(checkpoint: Path, config: SamplingConfig) -> str:
+def default_stem(model: LoadedModel, config: SamplingConfig) -> str:
     """Return the name of a piece's files: model, checkpoint, seed, and what is not default."""
-    words = [checkpoint.stem, f"seed-{config.seed}", f"temperature-{config.temperature:g}"]
+    words = [
+        model.checkpoint_path.stem,
+        f"seed-{config.seed}",
+        f"temperature-{config.temperature:g}",
+    ]
     folder = config.model_dir.name or config.model_dir.resolve().name
     if folder != SamplingConfig().model_dir.name:
         words.insert(0, _word(folder).lstrip("."))
     values, defaults = to_json(config), {item.name: item.default for item in fields(config)}
+    defaults["top_p"] = model.vocabulary.encoding.default_top_p
     for name, word in NAMED.items():
         if (value := values[name]) != defaults[name]:
             words.append(_word(f"{word} {value}".removesuffix(".0")))
@@ -164,7 +169,7 @@ def write_piece(
     )
     body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-    path = _free_path(config.output_dir, default_stem(model.checkpoint_path, config), text)
+    path = _free_path(config.output_dir, default_stem(model, config), text)
     with atomic_path(path) as partial:
         partial.write_bytes(content)
         write_atomically(path.with_suffix(".json"), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -16,19 +16,21 @@ from midilstm.config import SamplingConfig
 from midilstm.fileio import warn
 from midilstm.generation.constraints import PieceState, parse_constraints
 from midilstm.generation.length import PieceLength
+from midilstm.generation.lineup import Lineup
 from midilstm.generation.network import Network, RNNState
+from midilstm.generation.opening import Opening, choose_opening
 from midilstm.generation.primer import encode_primer
+from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
 from midilstm.repetition.match_model import (
     MatchModel,
     MatchWeights,
     add_match_bias,
     bars_per_token,
 )
-from midilstm.tokenizers.base import Clock
+from midilstm.tokenizers.base import Clock, split
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 GROUP = 32  # pieces side by side: they share matrix products, and cores share the groups
-WINDOW = 64  # tokens that the repetition penalty looks back on
 
 
 class GeneratedPiece(NamedTuple):
@@ -42,6 +44,7 @@ class GeneratedPiece(NamedTuple):
     tokens: list[str]
     constraint_report: dict[str, str] | None  # None without constraints
     rest: float | None = None
+    opening: Opening | None = None  # that the network read before it
 
 
 @dataclass
@@ -53,6 +56,9 @@ class _Piece:
     clock: Clock | None  # of the length
     grammar_state: Any
     constraints: PieceState | None
+    opening: Opening | None = None
+    lineup: Lineup | None = None
+    header: list[int] = field(default_factory=list)  # ids that the piece must begin with
     tokens: list[str] = field(default_factory=list)  # of the new ids, up to the length
     is_over: bool = False
     is_ended: bool = False  # by the model
@@ -61,10 +67,10 @@ class _Piece:
 class Sampler:
     """A network and all that changes its probabilities.
 
-    The network is fed END, the primer, and each new id. Its log probabilities are changed, in this
-    order, by the match model; by excluding END, unless `stop_at_end` is set and the piece has
-    begun; by the grammar, which the primer may violate; by the constraints; and by the sampling
-    settings.
+    The network is fed END, the primer or an opening, and each new id. Its log probabilities are
+    changed, in this order, by the match model; by excluding END, unless `stop_at_end` is set and
+    the piece has begun; by the grammar, which the primer may violate; by the constraints; by the
+    opening's parts; and by the sampling settings. Only the network reads the opening.
     """
 
     def __init__(
@@ -74,13 +80,17 @@ class Sampler:
         config: SamplingConfig,
         match_weights: MatchWeights | None = None,
         primer: Sequence[str] = (),
+        openings: Sequence[Opening] = (),
     ) -> None:
         """Encode the primer's tokens; raise InputError for constraints that cannot be followed."""
+        if config.top_p is None:
+            config = replace(config, top_p=vocabulary.encoding.default_top_p)
         self.network, self.vocabulary, self.config = network, vocabulary, config
         self.match_weights = match_weights if config.memory else None
         self.primer_ids = encode_primer(primer, vocabulary)
         encoded = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
         self.constraints = parse_constraints(vocabulary, config, encoded)
+        self.openings = openings if config.opening and not self.primer_ids else ()
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
         self.length = PieceLength(config, vocabulary, primer)
@@ -129,6 +139,7 @@ class Sampler:
                 piece.tokens,
                 piece.constraints.report() if piece.constraints else None,
                 None if piece.is_ended else self.length.rest(piece.tokens),
+                piece.opening,
             )
             for piece in drawn
         ]
@@ -150,23 +161,18 @@ class Sampler:
         progress: Callable[[int], object],
     ) -> list[_Piece]:
         """Draw pieces that begin in states of one row, until all are over or `stopped` is set."""
-        drawn = pieces = [
-            _Piece(
-                ids=[END_ID, *self.primer_ids],
-                rng=np.random.default_rng(seed),
-                clock=self.length.begin(),
-                grammar_state=self.grammar_state,
-                constraints=self.constraints.begin() if self.constraints else None,
-            )
-            for seed in seeds
-        ]
-        rnn_state = rnn_state.select_rows([0] * len(seeds))
+        drawn = pieces = [self._begin(seed) for seed in seeds]
+        if self.openings:
+            rnn_state = self._read_openings([x.opening.ids for x in pieces if x.opening])
+        else:
+            rnn_state = rnn_state.select_rows([0] * len(seeds))
         match_model = match_model and match_model.select_rows([0] * len(seeds))
         for step in range(self.length.max_tokens):
             log_probs = self._log_probs(pieces, rnn_state, match_model, is_first=step == 0)
             noise = gumbel_noise([piece.rng for piece in pieces], log_probs.shape[1])
             ids = sample_tokens(log_probs, noise, self.config, [piece.ids for piece in pieces])
             for piece, token_id in zip(pieces, ids.tolist(), strict=True):
+                token_id = piece.header.pop(0) if piece.header else token_id
                 self._append(piece, token_id, is_first=step == 0)
             rows = [row for row, piece in enumerate(pieces) if not piece.is_over]
             progress(len(rows))
@@ -177,6 +183,45 @@ class Sampler:
                 match_model = match_model and match_model.select_rows(rows)
         return drawn
 
+    def _begin(self, seed: int) -> _Piece:
+        """Return a piece without any new id, maybe with an opening of its own."""
+        piece = _Piece(
+            ids=[END_ID, *self.primer_ids],
+            rng=np.random.default_rng(seed),
+            clock=self.length.begin(),
+            grammar_state=self.grammar_state,
+            constraints=self.constraints.begin() if self.constraints else None,
+        )
+        if self.openings:
+            self._add_opening(piece, np.random.default_rng([seed, 1]))
+        return piece
+
+    def _add_opening(self, piece: _Piece, rng: np.random.Generator) -> None:
+        """Draw an opening, and take from it the header, the parts and an unknown key."""
+        vocabulary, constraints = self.vocabulary, self.constraints
+        groups = constraints.groups if constraints else {}
+        weights = constraints.pitch_weights() if constraints else None
+        opening = choose_opening(self.openings, vocabulary, rng, groups.values(), weights)
+        tokens = split(vocabulary.tokens[token_id] for token_id in opening.ids)
+        header = vocabulary.apply_merges(vocabulary.encoding.header(tokens))
+        piece.opening, piece.header = opening, [vocabulary.token_ids[token] for token in header]
+        clock = vocabulary.encoding.clock()
+        piece.lineup = Lineup(vocabulary, opening.parts, is_closed=not groups, clock=clock)
+        if piece.constraints:
+            piece.constraints.read_key(tokens)
+
+    def _read_openings(self, openings: Sequence[Sequence[int]]) -> RNNState:
+        """Return the network's state, a row per opening, after END and all but the last id."""
+        lengths = np.array([len(ids) for ids in openings])
+        state, begins = self.network.initial_state(len(openings)), lengths.max() - lengths
+        rows = np.full((len(openings), lengths.max()), END_ID)
+        for row, begin, ids in zip(rows, begins, openings, strict=True):
+            row[begin + 1 :] = ids[:-1]
+        for step in range(rows.shape[1]):
+            state.states[:, :, begins >= step] = 0  # of rows that have not begun
+            state.step(rows[:, step])
+        return state
+
     def _log_probs(
         self,
         pieces: Sequence[_Piece],
@@ -186,8 +231,10 @@ class Sampler:
         is_first: bool,
     ) -> np.ndarray:
         """Feed each piece's last id; return the log probabilities of the next, float32 [B, V]."""
-        last_ids = np.array([piece.ids[-1] for piece in pieces])
-        log_probs, may_end = rnn_state.step(last_ids), self.config.stop_at_end and not is_first
+        last_ids = fed_ids = np.array([piece.ids[-1] for piece in pieces])
+        if is_first and self.openings:
+            fed_ids = np.array([piece.opening.ids[-1] for piece in pieces if piece.opening])
+        log_probs, may_end = rnn_state.step(fed_ids), self.config.stop_at_end and not is_first
         if match_model:
             match_model.update(last_ids)
             add_match_bias(log_probs, match_model)
@@ -199,6 +246,8 @@ class Sampler:
         for piece, row in zip(pieces, log_probs, strict=True):
             if piece.constraints:
                 piece.constraints.adjust_logits(row)
+            if piece.lineup:
+                row -= piece.lineup.penalties()
         return log_probs
 
     def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:
@@ -215,51 +264,6 @@ class Sampler:
             (piece.grammar_state,) = self.grammar.advance([piece.grammar_state], [token_id])
         if token:
             piece.tokens.append(token)
-            if piece.constraints:
-                piece.constraints.add_token(token)
-
-
-def gumbel_noise(rngs: Sequence[np.random.Generator], size: int) -> np.ndarray:
-    """Draw Gumbel noise, float32 [B, size]: adding it makes the largest a draw (Gumbel 1954)."""
-    waits = np.empty((len(rngs), size), np.float32)
-    for rng, row in zip(rngs, waits, strict=True):
-        rng.standard_exponential(out=row, dtype=np.float32)
-    np.maximum(waits, np.finfo(np.float32).tiny, out=waits)
-    np.log(waits, out=waits)
-    return np.negative(waits, out=waits)
-
-
-def sample_tokens(
-    log_probs: np.ndarray,
-    noise: np.ndarray,
-    config: SamplingConfig,
-    history: Sequence[Sequence[int]],
-) -> np.ndarray:
-    """Return ids int [B] drawn by log probabilities and Gumbel noise, float32 [B, V] each.
-
-    `history` holds each row's ids so far, of which the first is END. See SamplingConfig.
-    """
-    logits = log_probs.copy()
-    if config.repetition_penalty != 1:
-        recent = np.array([ids[max(1, len(ids) - WINDOW) :] for ids in history], np.intp)
-        penalised = np.take_along_axis(logits, recent, 1) * config.repetition_penalty
-        np.put_along_axis(logits, recent, penalised, 1)
-    if config.temperature:
-        logits /= config.temperature
-        if config.top_k or config.top_p < 1:
-            logits[logits < _threshold(logits, config)] = -np.inf
-        logits += noise
-    ids: np.ndarray = logits.argmax(axis=1)
-    return ids
-
-
-def _threshold(logits: np.ndarray, config: SamplingConfig) -> np.ndarray:
-    """Return the smallest logit [B, 1] that top-k and top-p keep."""
-    descending = -np.sort(-logits, axis=1)[:, : config.top_k or None]
-    if config.top_p == 1:
-        return descending[:, -1:]
-    probabilities = np.exp((descending - descending[:, :1]).astype(np.float64))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    more_likely = np.cumsum(probabilities, axis=1) - probabilities
-    last = np.maximum((more_likely < config.top_p).sum(axis=1, keepdims=True), 1) - 1
-    return np.take_along_axis(descending, last, 1)
+            for follower in (piece.constraints, piece.lineup):
+                if follower:
+                    follower.add_token(token)

@@ -34,6 +34,7 @@ class TokenContent(NamedTuple):
     programs: tuple[int, ...] = ()
     has_notes: bool = False
     plays_on: bool = False
+    pitches: tuple[int, ...] = ()  # of pitched instruments
 
 
 class Clock(Protocol):
@@ -66,6 +67,8 @@ class Encoding(ABC):
     name: str
     version: str  # changes whenever the same score may give other tokens
     keeps_rhythm = True
+    opening_bars = 0  # of a training piece that the network reads before it begins a new one
+    default_top_p = 1.0  # of sampling
     start_state: Any = None  # the grammar's first state; None if any token may follow any
     body_state: Any = None  # the state before a primer; None if it is `start_state`
 
@@ -133,6 +136,10 @@ class Encoding(ABC):
     def with_header(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
         """Return the tokens of a piece that continues a primer but does not contain it."""
         return list(tokens)
+
+    def header(self, tokens: Sequence[str]) -> list[str]:
+        """Return the tokens that begin a piece in the meter and tempo that hold after `tokens`."""
+        return []
 
     def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
         """Return the tokens of the same notes in a meter that has a known token."""

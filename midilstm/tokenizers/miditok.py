@@ -41,6 +41,8 @@ class MidiTokEncoding(Encoding):
     def __init__(self, name: str) -> None:
         """Set up the encoding of this name, `tsd` or `remi`."""
         self.name, self.body_state = name, State(name)
+        if name == "remi":
+            self.opening_bars, self.default_top_p = 8, 0.96  # benchmarks/bands.md
         self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
         self.version = f"5-miditok-{version('miditok')}"
 
@@ -183,6 +185,12 @@ class MidiTokEncoding(Encoding):
         header += [f"Program_{state.program}"] if state.program >= DRUMS else []
         return [*header, *([f"Position_{state.position}"] if state.position >= 0 else [])]
 
+    def header(self, tokens: Sequence[str]) -> list[str]:
+        last = {parts(token)[0]: token for token in tokens}
+        if not {"TimeSig", "Tempo"} <= last.keys():
+            return []
+        return ["Bar_None", last["TimeSig"], "Position_0", last["Tempo"]]
+
     def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
         """Return the same notes in the known meter that is nearest to the first unknown one.
 
@@ -212,10 +220,11 @@ class MidiTokEncoding(Encoding):
     def content(self, token: str) -> TokenContent:
         pairs = [parts(part) for part in token.split(" ")]
         programs = tuple(int(value) for kind, value in pairs if kind == "Program")
-        classes = frozenset(int(value) % 12 for kind, value in pairs if kind == "Pitch")
+        pitches = tuple(int(value) for kind, value in pairs if kind == "Pitch")
+        classes = frozenset(pitch % 12 for pitch in pitches)
         first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
         begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
-        return TokenContent(classes, programs, first in PITCH_KINDS, begin in PLAYS_ON)
+        return TokenContent(classes, programs, first in PITCH_KINDS, begin in PLAYS_ON, pitches)
 
     def skips(self, token: str, programs: Collection[int]) -> bool:
         """Tell whether programs lose their place, in `remi` in the bar, through a token."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from midilstm.config import SamplingConfig
-from midilstm.generation.sampler import WINDOW, gumbel_noise, sample_tokens
+from midilstm.generation.token_sampling import WINDOW, gumbel_noise, sample_tokens
 
 PROBABILITIES = (0.3, 0.25, 0.2, 0.15, 0.07, 0.03)
 QUANTILE = {1: 10.83, 2: 13.82, 3: 16.27, 4: 18.47, 5: 20.52}  # chi-square 0.999 by freedom

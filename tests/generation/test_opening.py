@@ -1,0 +1,197 @@
+"""The opening of a training piece that the network reads before a new piece."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from midilstm.config import SamplingConfig
+from midilstm.fileio import InputError
+from midilstm.generation.lineup import Lineup
+from midilstm.generation.opening import (
+    Opening,
+    Part,
+    choose_opening,
+    collect_openings,
+    read_openings,
+    write_openings,
+)
+from midilstm.generation.sampler import Sampler
+from midilstm.midi import DRUMS, Note, Score
+from midilstm.tokenizers import get
+from midilstm.tokenizers.vocabulary import END, Vocabulary
+
+REMI = get("remi")
+
+
+def band(bars: int = 12) -> list[str]:
+    """Return a piece in 3/4 at 90 bpm: a bass with single notes, a piano with chords, drums."""
+    notes = []
+    for beat in range(3 * bars):
+        notes.append(Note(beat * 480, 240, 40 + beat % 5, 80, 33))
+        notes += [Note(beat * 480, 240, pitch, 80, 0) for pitch in (60, 64, 67)]
+        notes.append(Note(beat * 480, 120, 36, 80, DRUMS))
+    notes.append(Note(0, 240, 72, 80, 73))  # a flute with a single note
+    return REMI.encode(Score(480, tuple(sorted(notes)), {0: 90.0}, {0: (3, 4)}))
+
+
+TOKENS = band()
+VOCABULARY = Vocabulary((END, *sorted({*TOKENS})), "remi").transposition_closure()
+IDS = VOCABULARY.ids_of([*TOKENS, END])
+(OPENING,) = collect_openings({"waltz.mid": IDS}, VOCABULARY)
+
+
+class CountingNetwork:
+    """A network whose state is the list of the ids that each row was fed."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self.states = np.zeros((1, 1, rows, 1), np.float32)
+        self.fed: list[list[int]] = [[] for _ in range(rows)]
+
+    def initial_state(self, rows: int = 1) -> CountingNetwork:
+        return CountingNetwork(rows)
+
+    def select_rows(self, rows: Any) -> CountingNetwork:
+        other = CountingNetwork(len(rows))
+        other.fed = [[*self.fed[row]] for row in rows]
+        return other
+
+    def step(self, ids: np.ndarray) -> np.ndarray:
+        for fed, token_id in zip(self.fed, ids.tolist(), strict=True):
+            fed.append(token_id)
+        RECORD.append([[*fed] for fed in self.fed])
+        return np.zeros((len(ids), len(VOCABULARY)), np.float32)
+
+
+RECORD: list[list[list[int]]] = []
+
+
+def test_an_opening_holds_the_first_eight_bars_and_the_parts_of_the_whole_piece() -> None:
+    tokens = [VOCABULARY.tokens[token_id] for token_id in OPENING.ids]
+    assert tokens.count("Bar_None") == 8 and tokens == TOKENS[: len(tokens)]
+    assert TOKENS[len(tokens)] == "Bar_None"
+    assert OPENING.parts == {
+        DRUMS: Part(36, 36, is_polyphonic=False),
+        33: Part(40, 44, is_polyphonic=False),
+        0: Part(60, 67, is_polyphonic=True),
+    }
+
+
+def test_the_network_reads_the_opening_and_the_piece_does_not_hold_it() -> None:
+    RECORD.clear()
+    config = SamplingConfig(chars=30)
+    openings = [OPENING, Opening("short.mid", OPENING.ids[:20], OPENING.parts)]
+    sampler = Sampler(cast(Any, CountingNetwork()), VOCABULARY, config, openings=openings)
+    pieces = sampler.draw(range(4))
+    assert {len(piece.opening.ids) for piece in pieces if piece.opening} == {20, len(OPENING.ids)}
+    for row, piece in enumerate(pieces):
+        assert piece.opening and piece.tokens[:4] == [
+            *("Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0"),
+        ]
+        assert len(piece.ids) == 30
+        fed = RECORD[-1][row]  # padded in front to the longest opening
+        assert fed[-29 - len(piece.opening.ids) - 1 :] == [0, *piece.opening.ids, *piece.ids[:-1]]
+        programs = {x for token in piece.tokens for x in REMI.content(token).programs}
+        assert programs <= set(OPENING.parts)
+
+
+def test_a_state_does_not_depend_on_the_padding_in_front_of_a_shorter_opening() -> None:
+    class Summing(CountingNetwork):
+        def initial_state(self, rows: int = 1) -> CountingNetwork:
+            return Summing(rows)
+
+        def step(self, ids: np.ndarray) -> np.ndarray:
+            self.states[:] += ids.reshape(self.states.shape) + 1
+            return super().step(ids)
+
+    sampler = Sampler(cast(Any, Summing()), VOCABULARY, SamplingConfig(), openings=[OPENING])
+    state = sampler._read_openings([(5, 6, 7, 8), (3, 4)])
+    assert state.states.ravel().tolist() == [1 + 6 + 7 + 8, 1 + 4]
+
+
+@pytest.mark.parametrize(
+    "config", [SamplingConfig(chars=5, opening=False), SamplingConfig(chars=5)]
+)
+def test_no_opening_and_a_primer_take_its_place(config: SamplingConfig) -> None:
+    primer = () if not config.opening else TOKENS[:60]
+    sampler = Sampler(
+        cast(Any, CountingNetwork()), VOCABULARY, config, None, primer, openings=[OPENING]
+    )
+    assert sampler.draw([1])[0].opening is None
+
+
+def test_an_opening_is_chosen_by_the_named_instruments_and_the_key() -> None:
+    solo = Opening("solo.mid", OPENING.ids, {0: OPENING.parts[0]})
+    rng = np.random.default_rng(0)
+    chosen = [
+        choose_opening([solo, OPENING], VOCABULARY, rng, [frozenset({33}), frozenset({0})])
+        for _ in range(20)
+    ]
+    assert {opening.piece for opening in chosen} == {"waltz.mid"}
+    assert len({opening.semitones for opening in chosen}) > 3
+    in_d = np.isin(np.arange(12), [2, 4, 6, 7, 9, 11, 1]).astype(float)
+    assert choose_opening([solo], VOCABULARY, rng, (), in_d).semitones in (2, -5)  # from C or G
+
+
+def test_parts_are_transposed_with_the_opening_but_for_drums() -> None:
+    moved = OPENING.transposed(VOCABULARY, 3)
+    assert moved and moved.parts[33] == Part(43, 47, is_polyphonic=False)
+    assert moved.parts[DRUMS] == OPENING.parts[DRUMS] and moved.semitones == 3
+
+
+def allowed(tokens: list[str], *, is_closed: bool = True) -> set[str]:
+    """Return the tokens that the line-up of the opening allows after these."""
+    clock = REMI.clock()
+    lineup = Lineup(VOCABULARY, OPENING.parts, is_closed=is_closed, clock=clock)
+    for token in tokens:
+        lineup.add_token(token)
+    return {VOCABULARY.tokens[i] for i in np.flatnonzero(lineup.penalties() == 0)}
+
+
+def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
+    header = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0"]
+    assert "Program_73" not in allowed(header) and "Program_33" in allowed(header)
+    assert "Program_73" in allowed(header, is_closed=False)
+    bass = allowed([*header, "Program_33", "Position_0"])
+    assert {token for token in bass if token.startswith("Pitch_")} == {
+        f"Pitch_{pitch}" for pitch in range(40, 45)
+    }
+    assert "PitchDrum_36" in allowed([*header, "Program_-1", "Position_0"])
+
+
+def test_an_instrument_that_never_plays_chords_does_not_begin_to() -> None:
+    note = ["Pitch_61", "Velocity_79", "Duration_0.6.12"]
+    start = ["Bar_None", "TimeSig_3/4", "Position_0", "Tempo_90.0"]
+    assert "Pitch_64" in allowed([*start, "Program_0", "Position_0", *note])
+    bass = [*start, "Program_33", "Position_0", "Pitch_40", *note[1:]]
+    assert not any(token.startswith("Pitch_") for token in allowed(bass))
+    assert "Pitch_41" in allowed([*bass, "Position_12"])
+
+
+def test_openings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "openings.json"
+    assert read_openings(path, len(VOCABULARY)) == ()
+    write_openings(path, [OPENING, OPENING])
+    assert read_openings(path, len(VOCABULARY)) == (OPENING, OPENING)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": [1, 2, True]}]]),
+        *([["a", [0], {"0": [1, 2, True]}]], [["a", [10**6], {"0": [1, 2, True]}]]),
+        *([["a", [1.0], {"0": [1, 2, True]}]], [["a", [True], {"0": [1, 2, True]}]]),
+        *([["a", [1], {"200": [1, 2, True]}]], [["a", [1], {"x": [1, 2, True]}]]),
+        *([["a", [1], {"0": [3, 2, True]}]], [["a", [1], {"0": [1, 2, 3]}]]),
+        [["a", [1], {"0": [1, 2, True]}]] * 1000,
+    ],
+)
+def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, body: object) -> None:
+    path = tmp_path / "openings.json"
+    path.write_text(json.dumps(body))
+    with pytest.raises(InputError, match=r"does not hold the openings.*writes it again"):
+        read_openings(path, len(VOCABULARY))
