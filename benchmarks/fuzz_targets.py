@@ -61,7 +61,10 @@ REMI_TOKENS += ["Position_12", "Pitch_60", "Velocity_63", "Duration_1.0.12"]
 MERGE = REMI_TOKENS[:2]
 VOCABULARIES = [
     {"encoding": "notes", "merges": [], "tokens": ["<end>", *NOTES_TOKENS]},
-    {"encoding": "remi", "merges": [MERGE], "tokens": ["<end>", *REMI_TOKENS, " ".join(MERGE)]},
+    {
+        **{"encoding": "remi", "order": 2, "merges": [MERGE]},
+        "tokens": ["<end>", *REMI_TOKENS, " ".join(MERGE)],
+    },
 ]
 VALUES = (None, True, False, -1, 0, "", "notes", "remi", *REMI_TOKENS, "<end>", *NOTES_TOKENS)
 

@@ -66,6 +66,7 @@ class Encoding(ABC):
 
     name: str
     version: str  # changes whenever the same score may give other tokens
+    order = 1  # of the tokens of a piece: changes whenever models trained before it are useless
     keeps_rhythm = True
     opening_bars = 0  # of a training piece that the network reads before it begins a new one
     default_top_p = 1.0  # of sampling

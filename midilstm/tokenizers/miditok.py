@@ -44,6 +44,7 @@ class MidiTokEncoding(Encoding):
         if name == "remi":
             self.opening_bars, self.default_top_p = 8, 0.96  # benchmarks/bands.md
         self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
+        self.order = 2 if name == "remi" else 1
         self.version = f"5-miditok-{version('miditok')}"
 
     @cached_property

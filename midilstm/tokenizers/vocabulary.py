@@ -75,7 +75,12 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as indented JSON, in one atomic step."""
-        body = {"encoding": self.encoding_name, "merges": self.merges, "tokens": self.tokens}
+        body = {
+            "encoding": self.encoding_name,
+            "order": self.encoding.order,
+            "merges": self.merges,
+            "tokens": self.tokens,
+        }
         write_atomically(path, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
@@ -98,6 +103,8 @@ class Vocabulary:
                 raise ValueError(f"{invalid[0][:100]!a} is not a token of {name}")
             if unknown := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
                 raise ValueError(f"it merges what is no token, {min(unknown)[:100]!a}")
+            if body.get("order", 1) != encodings.get(name).order:
+                raise ValueError(f"{name} has another order of tokens now: train again")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
         return Vocabulary(tokens, name, merges)

@@ -51,6 +51,8 @@ def test_a_saved_vocabulary_is_loaded_for_a_network_of_its_size_only(tmp_path: P
         {"encoding": "remi", "tokens": [END, "Position_abc"]},
         {"encoding": "remi", "tokens": [END, "Pitch_60 Velocity_x"]},
         {"encoding": "tsd", "tokens": [END, "Bar_None"]},
+        {"encoding": "remi", "tokens": [END, "Bar_None"]},  # instruments alternated inside a bar
+        {"encoding": "remi", "order": [2], "tokens": [END, "Bar_None"]},
         {"encoding": "notes", "tokens": [END, "H4"]},
         {"encoding": "notes", "tokens": [END, "C4", "1.13"]},
         {"encoding": "notes", "tokens": [END, ""]},
