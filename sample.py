@@ -87,7 +87,8 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
             bodies[seed]["ranking"] = rankings[seed].to_json()
         if drawn[seed].constraint_report is not None:
             bodies[seed]["constraint_report"] = drawn[seed].constraint_report
-        if opening := drawn[seed].opening:
+        opening = drawn[seed].opening
+        if opening:
             bodies[seed]["opening_of"] = {"piece": opening.piece, "semitones": opening.semitones}
     write_pieces(config, model, sampler.length, bodies, drawn)
     folder = config.output_dir

@@ -108,7 +108,8 @@ def run(settings: RunSettings, worker: WorkerConfig, dataset: Dataset) -> None:
         folder.archive_run(model_dir, folder.FILES)
     epoch, settings = folder.begin_or_resume(model_dir, settings)
     dataset.vocabulary.save(model_dir / folder.VOCABULARY)
-    if openings := collect_openings(dataset.training, dataset.vocabulary):
+    openings = collect_openings(dataset.training, dataset.vocabulary)
+    if openings:
         write_openings(model_dir / folder.OPENINGS, openings)
     training_log = log.resume(config.log_dir, epoch, folder.metric_history(model_dir))
     if epoch < config.epochs:
