@@ -68,14 +68,6 @@ def test_a_file_that_a_run_skipped_stays_skipped(music: Path) -> None:
     assert (path.name, error.detail) == ("piece3.mid", "was skipped when the run began")
 
 
-def test_each_encoding_gives_the_same_split_and_lengths(music: Path) -> None:
-    one, other = (load(music, encoding=name, validation=0.34) for name in ("notes", "remi"))
-    assert list(one.held_out) == list(other.held_out)
-    assert {name: (x.notes, x.quarters) for name, x in one.pieces.items()} == {
-        name: (x.notes, x.quarters) for name, x in other.pieces.items()
-    }
-
-
 @pytest.fixture
 def bands(tmp_path: Path) -> Path:
     """Return a folder of three pieces with drums."""

@@ -76,13 +76,6 @@ def test_a_file_that_needs_too_much_memory_is_refused() -> None:
     assert (result.reason, result.is_cacheable) == ("out of memory", False)
 
 
-def test_notes_without_an_end_are_counted() -> None:
-    data = smf(notes((0, 1, 60), (1, 2, 62), start=b"\x00\x90\x30\x40"))
-    result = parse_bytes(data, "notes", True)
-    assert isinstance(result, ParsedPiece)
-    assert (result.hanging_notes, result.notes) == (1, 2)
-
-
 def test_the_pedal_changes_rhythm_but_neither_notes_nor_the_split() -> None:
     # An arpeggio within a sixteenth, whose notes have other ends where the pedal holds them.
     arpeggio = [(i / 24, 0.5 + i / 3, 60 + 4 * i) for i in range(3)]
