@@ -61,6 +61,10 @@ def test_merged_pieces_are_the_same_music_in_fewer_tokens(name: str, tmp_path: P
         ids = vocabulary.ids_of(merged, missing=len(vocabulary))
         for shift in KEYS:
             assert (vocabulary.transposed(shift)[ids] < len(vocabulary)).all()
+            transposed = [encoding.transpose(token, shift) for token in tokens]
+            assert vocabulary.apply_merges(transposed) == [
+                encoding.transpose(token, shift) for token in merged
+            ]
         # Grammar and clock take a merged token as its parts.
         state, plain, clock = encoding.start_state, encoding.clock(), encoding.clock()
         for token in merged:
