@@ -139,13 +139,12 @@ def test_a_transposed_copy_in_a_file_is_reported_and_shown_on_the_page(
     assert sorted(notes) == sorted(note[:4] for note in part.notes)
 
 
-def test_the_same_seed_gives_the_same_numbers(evaluated: Evaluate) -> None:
+def test_the_seed_decides_which_pieces_are_drawn(evaluated: Evaluate) -> None:
     first, again = (evaluated("--samples=2", "--seed=3") for _ in range(2))
     assert first == again
     other = evaluated("--samples=2", f"--seed={2**63 - 1}")
     assert other["statistics"] != first["statistics"]
-    nll = [result["scores"]["held_out"]["nll_per_token"] for result in (first, other)]
-    assert nll[0] == nll[1]
+    assert other["scores"] == first["scores"]
 
 
 def test_the_match_model_is_scored_and_used_for_sampling(

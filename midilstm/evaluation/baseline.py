@@ -101,13 +101,10 @@ def fit_ngram_weights(
     bars: Sequence[float],
     min_lag_bars: float,
 ) -> MatchWeights:
-    """Return the weights of the match model that suits an n-gram best.
-
-    One half of the training pieces is counted and the weights are fitted on the other, which the
-    n-gram does not know.
-    """
-    counted = [table[ids] for table in tables for ids in training[::2]]
-    *_, ngram = count_ngrams(counted, len(bars), order)
+    """Fit an n-gram's match model to the half of the training pieces that the n-gram is not of."""
+    *_, ngram = count_ngrams(
+        [table[ids] for table in tables for ids in training[::2]], len(bars), order
+    )
     lengths = np.cumsum([len(ids) for ids in training[1::2]])
     fitted = training[1::2][: int(np.searchsorted(lengths, MIN_FIT_TOKENS)) + 1]
 
@@ -126,26 +123,24 @@ def measure_prediction(
 ) -> PredictionStats:
     """Return a network's likelihood of the dataset, with `weights` also with the match model."""
     memory = MatchModel.begin(bars_per_token(vocabulary), weights) if weights else None
-    scores: dict[str, Likelihood] = {}
-    of_network: list[Predictions] = []
+    scores, of_network = dict[str, Likelihood](), list[Predictions]()
     training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
-    for name, pieces, n_available in (
-        ("training", training, len(dataset.training)),
-        ("held_out", dataset.held_out, len(dataset.held_out)),
-    ):
+    for name, pieces in (("training", training), ("held_out", dataset.held_out)):
         if pieces:
             of_network = score_network(network, list(pieces.values()), memory)
+            n_available = len(dataset.training if name == "training" else dataset.held_out)
             scores[name] = summarize(of_network, pieces, dataset.pieces, n_available)
     if not dataset.held_out:
         return PredictionStats(scores)
-    predictors = dict(zip(("network", "network_with_memory"), of_network, strict=False))
-    baseline = None
+    predictors, baseline = {"network": of_network}, None
     if dataset.training:
-        baseline, of_ngram = _measure_baseline(of_network, dataset, vocabulary, weights)
-        predictors |= zip(("ngram", "ngram_with_memory"), of_ngram, strict=False)
-    return PredictionStats(
-        scores, baseline, by_section(list(dataset.held_out.values()), predictors)
-    )
+        baseline, predictors["ngram"] = _measure_baseline(of_network, dataset, vocabulary, weights)
+    named = {
+        name + suffix: predictions
+        for name, variants in predictors.items()
+        for suffix, predictions in zip(("", "_with_memory"), variants, strict=False)
+    }
+    return PredictionStats(scores, baseline, by_section(list(dataset.held_out.values()), named))
 
 
 def _measure_baseline(
@@ -165,19 +160,16 @@ def _measure_baseline(
         bars = bars_per_token(vocabulary)
         fitted = fit_ngram_weights(training, keys, best.order, bars, weights.min_lag_bars)
         of_ngram = score_ngram(ngram, held_out, MatchModel.begin(bars, fitted))
-    comparisons = []
-    for network_nll, ngram_nll, fit in zip(of_network, of_ngram, (None, fitted), strict=False):
-        difference = nll_per_piece(network_nll) - nll_per_piece(ngram_nll)
-        comparisons.append(
-            Comparison(
-                summarize([ngram_nll], dataset.held_out, dataset.pieces, len(held_out)),
-                estimate_mean(difference, list(map(len, held_out))),
-                fit,
-            )
+
+    def compare(variant: int, weights: MatchWeights | None = None) -> Comparison:
+        difference = nll_per_piece(of_network[variant]) - nll_per_piece(of_ngram[variant])
+        return Comparison(
+            summarize([of_ngram[variant]], dataset.held_out, dataset.pieces, len(held_out)),
+            estimate_mean(difference, list(map(len, held_out))),
+            weights,
         )
-    without, *rest = comparisons
-    with_memory = rest[0] if rest else None
-    stats = BaselineStats(
-        **vars(without), all=tuple(summaries), best_ngram=best, with_memory=with_memory
-    )
-    return stats, of_ngram
+
+    with_memory = compare(1, fitted) if fitted else None
+    return BaselineStats(
+        **vars(compare(0)), all=tuple(summaries), best_ngram=best, with_memory=with_memory
+    ), of_ngram

@@ -175,10 +175,9 @@ def compare_copying(
 def find_long_copies(
     pieces: Sequence[np.ndarray], dataset: Dataset, vocabulary: Vocabulary
 ) -> list[Match | None]:
-    """Return the copy in each piece, ids without ends, or None where it is not unusually long.
+    """Return each piece's copy, if longer than those in 95 % of held-out pieces of this length.
 
-    It is longer than what 95 % of the held-out pieces, cut to this length, share with the training
-    pieces.
+    `pieces` are ids without ends.
     """
     index = TrainingIndex(dataset.training, vocabulary)
     length = max(map(len, pieces), default=0)
@@ -201,10 +200,7 @@ def load_training_music(data_dir: Path, model: LoadedModel) -> Dataset | None:
 def copied_lengths(
     dataset: Dataset | None, vocabulary: Vocabulary, pieces: Sequence[np.ndarray]
 ) -> list[int | None]:
-    """Return the length of each piece's long copy of a training piece, 0 for none.
-
-    It is None without a dataset.
-    """
+    """Return the length of each piece's long copy, 0 for none, None without a dataset."""
     if dataset is None:
         return [None] * len(pieces)
     matches = find_long_copies(pieces, dataset, vocabulary)

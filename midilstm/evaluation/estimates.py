@@ -1,4 +1,4 @@
-"""Means and medians over pieces, with bootstrap intervals."""
+"""Means and medians over pieces, with intervals of the percentile bootstrap over pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 RESAMPLES = 1000
-COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,11 @@ class Estimate:
 
 
 def percentile_interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """Return the interval of the middle 95 % of draws float [n]; None for fewer than two.
-
-    Draws that are NaN are left out.
-    """
+    """Return the interval of the middle 95 % of finite draws; None for fewer than two."""
     draws = draws[np.isfinite(draws)]
-    tail = (1 - COVERAGE) / 2
     if len(draws) < 2:
         return None
-    low, high = np.quantile(draws, [tail, 1 - tail]).tolist()
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     return low, high
 
 
@@ -48,10 +43,7 @@ def resample(n_pieces: int) -> np.ndarray:
 
 
 def estimate_mean(amounts: ArrayLike, units: ArrayLike | None = None) -> Estimate:
-    """Return sum(amounts) / sum(units), one of each per piece (units: 1).
-
-    The interval is that of the percentile bootstrap over pieces; a single piece has none.
-    """
+    """Return sum(amounts) / sum(units), one of each per piece (units: 1)."""
     above = np.asarray(amounts)
     below = np.ones(len(above)) if units is None else np.asarray(units, float)
     if not below.sum():

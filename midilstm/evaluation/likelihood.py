@@ -51,11 +51,9 @@ def _measure(
 def score_network(
     network: Network, pieces: Sequence[np.ndarray], match_model: MatchModel | None = None
 ) -> list[Predictions]:
-    """Predict pieces int [n], each from a state of zeros, without and with the match model.
-
-    `match_model` is that of one piece, not begun. Pieces of about the same length are grouped.
-    """
+    """Predict pieces int [n], each from a state of zeros, without and with a new match model."""
     results = [np.empty(0)] * len(pieces)
+    # Pieces of about the same length are scored side by side.
     order = np.argsort([-len(ids) for ids in pieces], kind="stable")
     total = sum(map(len, pieces))
     bar = tqdm(None, "Scoring pieces", total, unit="token", delay=1, leave=False, disable=None)
@@ -156,10 +154,7 @@ def section_masks(ids: np.ndarray) -> dict[str, np.ndarray]:
 def by_section(
     pieces: Sequence[np.ndarray], predictors: Mapping[str, Predictions]
 ) -> dict[str, dict[str, float | None]]:
-    """Return each section's `share` of all tokens and its nats per token by each predictor.
-
-    None stands for an empty section.
-    """
+    """Return each section's `share` of all tokens and its nats per token, None for no tokens."""
     masks = [section_masks(ids) for ids in pieces]
     total = sum(map(len, pieces))
     sections: dict[str, dict[str, float | None]] = {}

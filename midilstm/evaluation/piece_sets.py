@@ -38,8 +38,8 @@ def load_music(
 ) -> tuple[Dataset, list[str]]:
     """Load the dataset of the run with these settings, split as it was, and warnings.
 
-    `config` says where the files are and how they are read. Raise InputError where they are not
-    those of the run. Without settings all pieces are held out, in this vocabulary.
+    Raise InputError where the files that `config` names are not those of the run. Without settings
+    all pieces are held out, in this vocabulary.
     """
     merges = vocabulary.merges
     if settings is None:

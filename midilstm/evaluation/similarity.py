@@ -102,13 +102,11 @@ def _densities(
 def kde_overlap(
     a: np.ndarray, b: np.ndarray, a_weights: Iterable[np.ndarray], b_weights: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """Return the overlap of two samples' densities for each row of weights, float [rows].
-
-    The grid and the kernels' widths are those of the whole samples.
-    """
+    """Return the overlap of two samples' densities for each row of weights, float [rows]."""
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     if np.isclose(low, high, rtol=1e-9, atol=1e-12):
         return np.ones(len(list(a_weights)))
+    # The grid and the kernels' widths are those of the whole samples.
     min_width = (high - low) / 100  # which the grid still resolves
     margin = 4 * max(min_width, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
     grid = np.linspace(low - margin, high + margin, GRID)
@@ -239,11 +237,9 @@ def compare_statistics(
 def compare_music(
     sets: Mapping[str, Pieces], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> tuple[Statistics, Similarity | None]:
-    """Return statistics of the music of sets of pieces, and the similarity of generated pieces.
+    """Return statistics of sets of pieces, and the similarity to held-out or else training pieces.
 
-    The reference is the held-out set, or else the training set; without both the similarity is
-    None. Without rhythm in the encoding, features of rhythm are skipped: they would describe the
-    encoding.
+    Features of rhythm are skipped where they would describe the encoding, which keeps no rhythm.
     """
     notes = {group: to_note_arrays(pieces, vocabulary) for group, pieces in sets.items()}
     has_rhythm = vocabulary.encoding.keeps_rhythm

@@ -61,16 +61,7 @@ def test_lengths_are_the_nearest_of_twelve() -> None:
     assert np.flatnonzero(odd).tolist() == [0, 4]  # 7 steps are between 6 and 8: the first listed
 
 
-def test_a_transition_leads_to_notes_that_begin_where_a_note_ends() -> None:
-    melody = [(0, 1, 60, 0), (1, 1, 64, 0), (1, 2, 67, 0), (2, 1, 60, 33), (2 + 1 / 12, 1, 62, 0)]
-    result = mgeval.pitch_class_transitions(NoteArray.from_notes(melody)).reshape(12, 12)
-    assert [tuple(pair) for pair in np.argwhere(result).tolist()] == [(0, 4), (0, 7), (4, 2)]
-    # A note of another instrument does not follow.
-    apart = NoteArray.from_notes([(0, 1, 60, 0), (0, 1, 64, 1)])
-    assert not mgeval.pitch_class_transitions(apart).any()
-    late = NoteArray.from_notes([(0, 1, 60, 0), (1 + 3 / STEPS, 1, 64, 0)])
-    assert not mgeval.pitch_class_transitions(late).any()
-    # A note so short that its end is near its own beginning does not follow itself.
+def test_a_note_so_short_that_its_end_is_near_its_beginning_does_not_follow_itself() -> None:
     assert not mgeval.pitch_class_transitions(NoteArray.from_notes([(0, 1 / 24, 60, 0)])).any()
 
 
