@@ -39,7 +39,7 @@ from midilstm.evaluation.groove import (
     instrument_bars,
     to_bars,
 )
-from midilstm.evaluation.piece_sets import Pieces
+from midilstm.evaluation.piece_sets import Pieces, decode
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -64,16 +64,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def decode(tokens: Sequence[str], vocabulary: Vocabulary) -> midi.Score:
-    """Return the score of tokens, some of which may be invalid."""
-    encoding = vocabulary.encoding
-    return encoding.decode(encoding.drop_invalid(tokens))
-
-
 def decode_pieces(pieces: Pieces, vocabulary: Vocabulary, n_bars: int) -> list[Bars]:
     """Return the first bars of pieces of a dataset."""
-    tokens = ([vocabulary.tokens[i] for i in ids[:-1]] for ids in pieces.values())
-    return [to_bars(decode(piece, vocabulary), n_bars) for piece in tokens]
+    return [to_bars(decode(ids[:-1], vocabulary), n_bars) for ids in pieces.values()]
 
 
 def copied_share(played: Sequence[InstrumentBar], training: Set[InstrumentBar]) -> float:
@@ -107,8 +100,8 @@ def describe_drawn(
     """Draw pieces from a model and describe them."""
     sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
     pieces = sampler.draw(range(count))
-    bars = [to_bars(decode(piece.tokens, model.vocabulary), pad=True) for piece in pieces]
-    return describe(bars, training)
+    scores = [decode(np.array(piece.ids), model.vocabulary) for piece in pieces]
+    return describe([to_bars(score, pad=True) for score in scores], training)
 
 
 def measure(args: argparse.Namespace) -> None:

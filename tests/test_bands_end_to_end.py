@@ -112,13 +112,16 @@ def test_seconds_count_the_new_music_at_its_own_tempo(trained: tuple[str, Path])
 
 
 def test_the_evaluation_measures_rhythm(trained: tuple[str, Path]) -> None:
-    _, folder = trained
+    name, folder = trained
     report = folder / "e.json"
     flags = [*data_flags(folder), "--samples=3", "--length=60", f"--json={report}"]
     assert evaluate.main(flags) == 0
     body = json.loads(report.read_text("utf-8"))
     assert body["similarity"]["distributions"]["duration overlap"]["value"] > 0
     assert body["statistics"]["values"]["instruments"]["held_out"]["value"] == 3
+    assert (body["groove"] is None) == (name == "tsd")  # which has no meter
+    if name == "remi":
+        assert body["groove"]["values"]["instruments"]["held_out"]["value"] == 3
     scores = body["scores"]["held_out"]
     per_note, per_token = (scores[f"nll_per_{unit}"]["value"] for unit in ("note", "token"))
     assert per_note / per_token == pytest.approx(scores["tokens"] / 100)

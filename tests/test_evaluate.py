@@ -112,6 +112,7 @@ def test_random_notes_in_files_are_not_memorised(evaluated: Evaluate, tmp_path: 
     assert result["copying"]["generated"]["longest"]["length"] < 8
     assert result["statistics"]["values"]["pitch range (semitones)"]["generated"]["value"] > 20
     assert result["similarity"]["reference_set"] == "held_out"
+    assert result["groove"] is None  # `notes` has no bars
 
 
 def test_a_transposed_copy_in_a_file_is_reported_and_shown_on_the_page(

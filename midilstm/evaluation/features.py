@@ -9,7 +9,7 @@ of neighbouring notes compare notes of one instrument.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,6 +67,7 @@ class NoteArray(NamedTuple):
 
 
 Feature = Callable[[NoteArray], float | np.ndarray]
+Piece = TypeVar("Piece")  # a form of a piece that features describe
 
 
 def mean(values: np.ndarray) -> float:
@@ -251,7 +252,7 @@ RHYTHM_MGEVAL: dict[str, Feature] = {
 
 
 def feature_matrix(
-    features: Mapping[str, Feature], pieces: Sequence[NoteArray]
+    features: Mapping[str, Callable[[Piece], float | np.ndarray]], pieces: Sequence[Piece]
 ) -> dict[str, np.ndarray]:
     """Return each feature of each piece, float [pieces] or [pieces, size of the feature]."""
     return {name: np.array([f(notes) for notes in pieces], float) for name, f in features.items()}

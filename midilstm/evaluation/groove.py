@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from math import nan
 from statistics import fmean
 from typing import NamedTuple
@@ -19,7 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from midilstm.evaluation.features import STEPS
+from midilstm.evaluation.piece_sets import Pieces, decode
+from midilstm.evaluation.similarity import Statistics, compare_statistics
 from midilstm.midi import DRUMS, Score, bar_ticks, drop_leading_bars
+from midilstm.tokenizers.vocabulary import Vocabulary
 
 N_BARS = 24  # bars of a piece that are described
 GRID = 12  # positions per quarter note, those of `remi`
@@ -234,3 +237,20 @@ GROOVE: dict[str, Callable[[Bars], float]] = {
     "returns after 8 bars": lambda bars: returns(bars, 8),
     "returns after 16 bars": lambda bars: returns(bars, 16),
 }
+
+
+def compare_groove(sets: Mapping[str, Pieces], vocabulary: Vocabulary) -> Statistics | None:
+    """Return the statistics of groove of sets of pieces.
+
+    They are None where the encoding states no meters, or no piece has a second instrument.
+    """
+    if not vocabulary.encoding.keeps_meter:
+        return None
+    scores = {
+        group: [decode(ids, vocabulary) for ids in pieces.values()]
+        for group, pieces in sets.items()
+    }
+    if not any(len(x.instruments) > 1 for x in chain(*scores.values())):
+        return None
+    bars = {group: [to_bars(score) for score in part] for group, part in scores.items()}
+    return compare_statistics(bars, GROOVE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from midilstm import midi
 from midilstm.config import DataConfig, ReadingConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.evaluation.features import NoteArray
@@ -103,6 +104,12 @@ def cut_sets(generated: Pieces, dataset: Dataset, length: int) -> dict[str, Piec
         if cut := {name: ids[:-1][:length] for name, ids in pieces.items() if len(ids) > 1}:
             sets[group] = cut
     return sets
+
+
+def decode(ids: np.ndarray, vocabulary: Vocabulary) -> midi.Score:
+    """Return the score of ids int [n], without those that are invalid."""
+    encoding = vocabulary.encoding
+    return encoding.decode(encoding.drop_invalid([vocabulary.tokens[i] for i in ids]))
 
 
 def to_note_arrays(pieces: Pieces, vocabulary: Vocabulary) -> list[NoteArray]:

@@ -22,6 +22,7 @@ from midilstm import midi
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation.groove import GROOVE, to_bars
 from midilstm.evaluation.likelihood import score_network
+from midilstm.evaluation.piece_sets import decode
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel, open_model
 from midilstm.model_dir import REFERENCE
@@ -109,11 +110,9 @@ def compute_metrics(ids: np.ndarray, nll: np.ndarray, model: LoadedModel) -> Met
 
 
 def _groove_metrics(ids: np.ndarray, vocabulary: Vocabulary) -> Metrics:
-    tokens = [vocabulary.tokens[token_id] for token_id in ids]
-    score = vocabulary.encoding.decode(vocabulary.encoding.drop_invalid(tokens))
-    if not score.time_signatures:
+    if not vocabulary.encoding.keeps_meter:
         return {}
-    bars = to_bars(score)
+    bars = to_bars(decode(ids, vocabulary))
     values = {name: float(GROOVE[name](bars)) for name in METRICS if name in GROOVE}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 

@@ -130,6 +130,8 @@ def _tables(result: EvaluationResult) -> Iterator[tuple[str, Mapping[str, object
     if statistics := result.statistics:
         rows = {"pieces": statistics.pieces, **statistics.values}
         yield "Music: means over pieces", _transpose(rows)
+    if groove := result.groove:
+        yield "Groove: means over the first bars of pieces", _transpose(groove.values)
     if similarity := result.similarity:
         title = f"Similarity to {similarity.reference_set.replace('_', ' ')} pieces: 1 = the same"
         title += ", without rhythm and instruments" if similarity.skipped_features else ""
@@ -137,11 +139,10 @@ def _tables(result: EvaluationResult) -> Iterator[tuple[str, Mapping[str, object
         name = f"mean of {mean.features} features"
         generated: dict[str, object] = {x: row.value for x, row in overlaps.items()}
         training: dict[str, object] = {x: row.reference for x, row in overlaps.items()}
-        means = Estimate(mean.value, mean.interval), mean.reference
-        yield (
-            title,
-            {"generated": {**generated, name: means[0]}, "training": {**training, name: means[1]}},
-        )
+        generated[name], training[name] = Estimate(mean.value, mean.interval), mean.reference
+        divergences = {x: row.kl_divergence for x, row in similarity.features.items()}
+        columns = {"generated": generated, "training": training, "KL divergence": divergences}
+        yield title, columns
 
 
 def _transpose(rows: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:

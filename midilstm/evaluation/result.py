@@ -12,6 +12,7 @@ from midilstm.data.dataset import Dataset
 from midilstm.evaluation import piece_sets, report
 from midilstm.evaluation.baseline import PredictionStats, measure_prediction
 from midilstm.evaluation.copying import CopyStats, compare_copying, write_copies
+from midilstm.evaluation.groove import compare_groove
 from midilstm.evaluation.repetition_stats import RepetitionStats, compare_repetition
 from midilstm.evaluation.similarity import Similarity, Statistics, compare_music
 from midilstm.generation.loaded_model import LoadedModel, open_model
@@ -38,6 +39,7 @@ class EvaluationResult(PredictionStats):
     generated: Mapping[str, float | None] | None = None
     repetition: Mapping[str, RepetitionStats] | None = None
     statistics: Statistics | None = None
+    groove: Statistics | None = None
     similarity: Similarity | None = None
     copying: CopyStats | None = None
     summary: str = ""
@@ -111,6 +113,7 @@ def _compare_generated(
         generated={"pieces": len(generated), "length": length, "memory": memory},
         repetition=compare_repetition(described, bars_per_token(vocabulary)),
         statistics=statistics,
+        groove=compare_groove(described, vocabulary),
         similarity=similarity,
         copying=compare_copying(dataset, sets, vocabulary) if dataset.training else None,
     )

@@ -20,12 +20,14 @@ from midilstm.evaluation.features import (
     STATISTICS,
     Feature,
     NoteArray,
+    Piece,
     feature_matrix,
     inter_onsets,
 )
 from midilstm.evaluation.piece_sets import Pieces, to_note_arrays
 from midilstm.tokenizers.vocabulary import Vocabulary
 
+TINY = 1e-12  # where a density vanishes, so that the divergence stays finite
 GRID = 400  # points at which two densities are compared
 DRAWS = 200  # bootstrap resamples, and random sets of other reference pieces
 
@@ -55,10 +57,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The overlap of generated with reference pieces, and of other reference pieces with them."""
+    """The overlap of generated with reference pieces, and of other reference pieces with them.
+
+    The divergences are those of the same densities, from that of the reference pieces.
+    """
 
     value: float | None
     reference: float | None
+    kl_divergence: float | None = None
+    reference_kl_divergence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,26 +106,31 @@ def _densities(
         return values / values.sum(1, keepdims=True)
 
 
-def kde_overlap(
+def compare_densities(
     a: np.ndarray, b: np.ndarray, a_weights: Iterable[np.ndarray], b_weights: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """Return the overlap of two samples' densities for each row of weights, float [rows]."""
+    """Return how two samples' densities differ for each row of weights, float [2, rows].
+
+    The first row is their overlap, the second the Kullback-Leibler divergence of b from a in nats.
+    The grid and the kernels' widths are those of the whole samples.
+    """
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     if np.isclose(low, high, rtol=1e-9, atol=1e-12):
-        return np.ones(len(list(a_weights)))
-    # The grid and the kernels' widths are those of the whole samples.
+        return np.array([[1.0], [0.0]]).repeat(len(list(a_weights)), axis=1)
     min_width = (high - low) / 100  # which the grid still resolves
     margin = 4 * max(min_width, a.std() * len(a) ** -0.2, b.std() * len(b) ** -0.2)
     grid = np.linspace(low - margin, high + margin, GRID)
     p, q = _densities(a, a_weights, grid, min_width), _densities(b, b_weights, grid, min_width)
-    return np.minimum(p, q).sum(1)
+    divergence = np.sum(p * np.log(np.maximum(p, TINY) / np.maximum(q, TINY)), axis=1)
+    return np.array([np.minimum(p, q).sum(1), divergence])
 
 
-def distance_overlaps(
+def compare_distances(
     reference: np.ndarray, others: np.ndarray, weights: np.ndarray, other_weights: np.ndarray
 ) -> np.ndarray:
-    """Return the overlap of distances within the reference and to other pieces, float [draws].
+    """Compare the distances within the reference with those to other pieces, float [2, draws].
 
+    The result is that of `compare_densities`.
     Both are a feature's values, float [pieces] or [pieces, size]; pieces with NaN are left out. The
     weights [draws, pieces] say how often each piece is in a draw; a piece that was drawn twice is
     not compared with itself. All is NaN for fewer than three reference pieces or two others.
@@ -127,10 +139,10 @@ def distance_overlaps(
     in_reference, in_others = np.isfinite(reference).all(1), np.isfinite(others).all(1)
     reference, others = reference[in_reference], others[in_others]
     if len(reference) < 3 or len(others) < 2:
-        return np.full(len(weights), np.nan)
+        return np.full((2, len(weights)), np.nan)
     weights, other_weights = weights[:, in_reference], other_weights[:, in_others]
     first, second = np.triu_indices(len(reference), 1)
-    return kde_overlap(
+    return compare_densities(
         np.linalg.norm(reference[first] - reference[second], axis=1),
         np.linalg.norm(reference[:, None] - others, axis=2).ravel(),
         (row[first] * row[second] for row in weights),
@@ -197,20 +209,22 @@ def compare_sets(
     peers = [rng.permutation(np.arange(n_peers) < n_generated) for _ in range(n_subsets)]
     peer_weights = np.ones((n_subsets, n_reference)), np.array(peers, float)
     matrices = [feature_matrix(features, pieces) for pieces in sets]
-    overlaps, of_peers = (
-        {x: distance_overlaps(matrices[0][x], others[x], *both) for x in features}
+    compared, peers_compared = (
+        {x: compare_distances(matrices[0][x], others[x], *both) for x in features}
         for others, both in zip(matrices[1:], (weights, peer_weights), strict=True)
     )
-    means, n_features = _average(overlaps.values())
-    peer_means, _ = _average(of_peers.values())
+    means, n_features = _average(overlap for overlap, _ in compared.values())
+    peer_means, _ = _average(overlap for overlap, _ in peers_compared.values())
     interval = None
     if len(means) > 1 and (spread := percentile_interval(means[1:] - np.nanmean(means[1:]))):
         low, high = np.clip(means[0] + np.array(spread), 0, 1).tolist()
         interval = low, high
     of_others = Estimate(_finite_mean(peer_means), percentile_interval(peer_means))
     mean = MeanOverlap(_finite_mean(means[:1]), interval, of_others, n_features)
-    rows = {x: Overlap(_finite_mean(overlaps[x][:1]), _finite_mean(of_peers[x])) for x in features}
-    histograms = {}
+    by_feature, histograms = {}, {}
+    for name in features:
+        pairs = zip(compared[name][:, :1], peers_compared[name], strict=True)
+        by_feature[name] = Overlap(*(_finite_mean(x) for pair in pairs for x in pair))
     for name, values_of in distributions.items():
         values = [[values_of(piece) for piece in pieces] for pieces in sets]
         overlap, of_peer = (
@@ -218,11 +232,12 @@ def compare_sets(
             for others, rows in zip(values[1:], (weights[1][:1], peer_weights[1]), strict=True)
         )
         histograms[name] = Overlap(_finite_mean(overlap), _finite_mean(of_peer))
-    return rows, mean, histograms
+    return by_feature, mean, histograms
 
 
 def compare_statistics(
-    sets: Mapping[str, Sequence[NoteArray]], features: Mapping[str, Feature]
+    sets: Mapping[str, Sequence[Piece]],
+    features: Mapping[str, Callable[[Piece], float | np.ndarray]],
 ) -> Statistics:
     """Return the mean of each feature in each set of pieces."""
     values: dict[str, dict[str, FeatureMean]] = {name: {} for name in features}

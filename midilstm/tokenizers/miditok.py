@@ -41,6 +41,7 @@ class MidiTokEncoding(Encoding):
     def __init__(self, name: str) -> None:
         """Set up the encoding of this name, `tsd` or `remi`."""
         self.name, self.body_state = name, State(name)
+        self.keeps_meter = name == "remi"
         if name == "remi":
             self.opening_bars, self.default_top_p = 8, 0.96  # benchmarks/bands.md
         self.start_state = State("new remi" if name == "remi" else name, UNNAMED)

@@ -127,10 +127,10 @@ def test_a_histogram_is_the_mean_of_those_of_its_pieces() -> None:
 
 def overlap_of(a: np.ndarray, b: np.ndarray) -> float:
     ones: list[Any] = [[np.ones(len(part))] for part in (a, b)]
-    return float(similarity.kde_overlap(a, b, *ones)[0])
+    return float(similarity.compare_densities(a, b, *ones)[0, 0])
 
 
-def test_the_overlap_equals_that_of_kernels_evaluated_directly() -> None:
+def test_overlap_and_divergence_equal_those_of_kernels_evaluated_directly() -> None:
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=40), rng.normal(1, 2, size=30)
     x = np.linspace(-15, 15, 20_001)
@@ -140,8 +140,10 @@ def test_the_overlap_equals_that_of_kernels_evaluated_directly() -> None:
         kernels = np.exp(-0.5 * ((x - points[:, None]) / width) ** 2)
         return np.asarray(kernels.mean(0) / width / (2 * np.pi) ** 0.5)
 
-    expected = np.minimum(density(a), density(b)).sum() * 30 / 20_000
-    assert overlap_of(a, b) == pytest.approx(expected, abs=2e-3)
+    p, q = density(a), density(b)
+    assert overlap_of(a, b) == pytest.approx(np.minimum(p, q).sum() * 30 / 20_000, abs=2e-3)
+    divergence = similarity.compare_densities(a, b, [np.ones(40)], [np.ones(30)])[1, 0]
+    assert divergence == pytest.approx(np.sum(p * np.log(p / q)) * 30 / 20_000, abs=1e-2)
     assert overlap_of(np.full(5, 3.0), np.full(4, 3.0)) == 1
     assert overlap_of(np.full(5, 3.0), np.full(4, 4.0)) < 1e-6
 
@@ -152,8 +154,8 @@ def test_distances_are_euclidean_and_of_different_pieces() -> None:
     within = np.array([5, 1, 18**0.5])
     between = np.array([2, 10, 13**0.5, 5, 1, 85**0.5])
     draws = np.array([[1, 1, 1, 1], [2, 1, 0, 1]]), np.ones((2, 2))
-    overlaps = similarity.distance_overlaps(reference, generated, *draws)
+    overlaps, _ = similarity.compare_distances(reference, generated, *draws)
     # In the second draw the first piece is there twice, and not compared with itself.
     weights = [np.array([2, 0, 0])], [np.array([2, 2, 1, 1, 0, 0])]
-    expected = overlap_of(within, between), similarity.kde_overlap(within, between, *weights)[0]
-    assert overlaps.tolist() == pytest.approx(expected)
+    weighted, _ = similarity.compare_densities(within, between, *weights)
+    assert overlaps.tolist() == pytest.approx([overlap_of(within, between), *weighted])
