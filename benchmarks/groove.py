@@ -59,6 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--model", action="append", default=[], metavar="NAME=MODEL,DATA", help="its two folders")
     add("--pieces", type=int, default=64, help="pieces to draw from each model (64)")
     add("--top-p", type=float, nargs="+", default=[1, 0.95], help="as in sample.py (1 0.95)")
+    add("--opening", action=argparse.BooleanOptionalAction, default=True, help="as in sample.py")
     add("--temperature", type=float, default=SamplingConfig().temperature, help="as in sample.py")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
@@ -98,7 +99,9 @@ def describe_drawn(
     model: LoadedModel, config: SamplingConfig, count: int, training: Sequence[Bars]
 ) -> Values:
     """Draw pieces from a model and describe them."""
-    sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
+    sampler = Sampler(
+        model.network, model.vocabulary, config, model.match_weights, openings=model.openings
+    )
     pieces = sampler.draw(range(count))
     scores = [decode(np.array(piece.ids), model.vocabulary) for piece in pieces]
     return describe([to_bars(score, pad=True) for score in scores], training)
@@ -125,8 +128,11 @@ def measure(args: argparse.Namespace) -> None:
         run = [folders[0], "held out"]
         add("human", "held out", run, partial(describe, held_out, training))
         for top_p in args.top_p:
-            config = SamplingConfig(bars=N_BARS, top_p=top_p, temperature=args.temperature)
-            run = [folders[0], model.checkpoint_path.name, args.pieces, args.temperature, top_p]
+            config = SamplingConfig(
+                bars=N_BARS, top_p=top_p, temperature=args.temperature, opening=args.opening
+            )
+            settings = [args.pieces, args.temperature, top_p, args.opening]
+            run = [folders[0], model.checkpoint_path.name, *settings]
             drawn = partial(describe_drawn, model, config, args.pieces, training)
             add("model", f"{name}, top-p {top_p:g}", run, drawn)
 

@@ -141,8 +141,10 @@ def _tables(result: EvaluationResult) -> Iterator[tuple[str, Mapping[str, object
         training: dict[str, object] = {x: row.reference for x, row in overlaps.items()}
         generated[name], training[name] = Estimate(mean.value, mean.interval), mean.reference
         divergences = {x: row.kl_divergence for x, row in similarity.features.items()}
-        columns = {"generated": generated, "training": training, "KL divergence": divergences}
-        yield title, columns
+        yield (
+            title,
+            {"generated": generated, "training": training, "KL divergence": divergences},
+        )
 
 
 def _transpose(rows: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
