@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,9 +145,8 @@ def measure_copies(index: TrainingIndex, pieces: Pieces) -> SetCopies:
     """Return what a set of pieces, ids without ends, shares with the indexed pieces."""
     in_keys, grams = [index.in_all_keys(ids) for ids in pieces.values()], {}
     for length in LENGTHS:
-        hits = [
-            np.array([index.find(ids, length) >= 0 for ids in keys]) for keys in in_keys
-        ]  # bool [keys, runs] of each piece
+        # bool [keys, runs] of each piece
+        hits = [np.array([index.find(ids, length) >= 0 for ids in keys]) for keys in in_keys]
         n_runs = [hit.shape[1] for hit in hits]
         grams[str(length)] = {
             "exact": estimate_mean([hit[0].sum() for hit in hits], n_runs),
@@ -174,10 +172,10 @@ def compare_copying(
 
 def find_long_copies(
     pieces: Sequence[np.ndarray], dataset: Dataset, vocabulary: Vocabulary
-) -> list[Match | None]:
-    """Return each piece's copy, if longer than those in 95 % of held-out pieces of this length.
+) -> list[Match]:
+    """Return the copy in each piece without its end, Match(0) for one that is not unusually long.
 
-    `pieces` are ids without ends.
+    It is longer than those in 95 % of the held-out pieces, cut to the length of the pieces.
     """
     index = TrainingIndex(dataset.training, vocabulary)
     length = max(map(len, pieces), default=0)
@@ -185,16 +183,16 @@ def find_long_copies(
     lengths = [match.length for match in index.longest_matches(reference)]
     usual = int(np.quantile(lengths, 0.95, method="higher")) if lengths else 0
     matches = index.longest_matches([index.in_all_keys(ids) for ids in pieces])
-    return [match if match.length >= max(MIN_COPY, usual + 1) else None for match in matches]
+    return [match if match.length >= max(MIN_COPY, usual + 1) else Match(0) for match in matches]
 
 
 def load_training_music(data_dir: Path, model: LoadedModel) -> Dataset | None:
     """Return the dataset that a model was trained on; None where the folder does not hold it."""
     settings = load_settings(model.checkpoint_path.parent)
-    with suppress(InputError):
-        config = replace(settings.data, data_dir=data_dir)
-        return load_music(config, settings, model.vocabulary)[0]
-    return None
+    try:
+        return load_music(replace(settings.data, data_dir=data_dir), settings, model.vocabulary)[0]
+    except InputError:
+        return None
 
 
 def copied_lengths(
@@ -203,8 +201,7 @@ def copied_lengths(
     """Return the length of each piece's long copy, 0 for none, None without a dataset."""
     if dataset is None:
         return [None] * len(pieces)
-    matches = find_long_copies(pieces, dataset, vocabulary)
-    return [match.length if match else 0 for match in matches]
+    return [match.length for match in find_long_copies(pieces, dataset, vocabulary)]
 
 
 def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Vocabulary) -> None:
@@ -212,7 +209,7 @@ def write_copies(folder: Path, pieces: Pieces, dataset: Dataset, vocabulary: Voc
     copies = {}
     matches = find_long_copies(list(pieces.values()), dataset, vocabulary)
     for (name, ids), match in zip(pieces.items(), matches, strict=True):
-        if not match or not match.piece:
+        if not match.piece:
             continue
         origin = dataset.training[match.piece]
         if notes := passage_notes(vocabulary, origin, match.piece_start, match.length):
@@ -259,13 +256,9 @@ def passage_notes(
     score = encoding.decode(encoding.drop_invalid(passage))
     bpm = next(iter(score.tempos.values()), midi.DEFAULT_BPM)
     ticks = score.ticks_per_quarter * bpm / 60  # per second
-    first = min((note.start for note in score.notes), default=0)
-    notes = [
-        NoteSpan(
-            round((note.start - first) / ticks, 3),
-            round((note.start + note.length - first) / ticks, 3),
-            *(note.pitch, note.velocity, note.program),
-        )
-        for note in score.notes
-    ]
-    return [note for note in notes if note.end <= MAX_SECONDS][:MAX_NOTES]
+    first, spans = min((note.start for note in score.notes), default=0), list[NoteSpan]()
+    for note in score.notes:
+        start, end = note.start - first, note.start + note.length - first
+        times = round(start / ticks, 3), round(end / ticks, 3)
+        spans.append(NoteSpan(*times, note.pitch, note.velocity, note.program))
+    return [span for span in spans if span.end <= MAX_SECONDS][:MAX_NOTES]

@@ -101,12 +101,12 @@ def test_a_long_copy_is_longer_than_what_held_out_pieces_share(shared: int, is_l
     pieces = [same, melody(60, 7), moved]
     assert copying.find_long_copies(pieces, dataset_of(TRAINING), VOCABULARY) == [
         Match(20, 20, "a.mid", 5),
-        None,
+        Match(0),
         Match(40, 9, "b.mid", 10, -1),
     ]
     held_out = {"c": np.r_[melody(60, 8), a[5 : 5 + shared]][-40:]}
     copies = copying.find_long_copies([same], dataset_of(TRAINING, held_out), VOCABULARY)
-    assert (copies != [None]) is is_long
+    assert (copies != [Match(0)]) is is_long
 
 
 def ids_of(tokens: list[str], name: str) -> tuple[Vocabulary, np.ndarray]:
