@@ -149,21 +149,17 @@ def test_the_seed_decides_which_pieces_are_drawn(evaluated: Evaluate) -> None:
 
 
 def test_the_match_model_is_scored_and_used_for_sampling(
-    run: Path, tmp_path: Path, evaluated: Evaluate, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, evaluated: Evaluate
 ) -> None:
     folder = tmp_path / "remembering"
     shutil.copytree(run / "model", folder)
     write_match_model(folder / "match_model.json", WEIGHTS, FittedOn())
     flags = [f"--model-dir={folder}", "--samples=4", "--length=300"]
-    result = evaluated(*flags)
-    printed = capsys.readouterr().out
-    assert "4 pieces of 300 tokens, drawn with --memory=1\n" in printed
-    assert "Prediction with memory" in printed
+    result, off = evaluated(*flags), evaluated(*flags, "--memory=0")
     assert "the model with memory" in result["summary"]
     assert result["memory"] == asdict(WEIGHTS)
-    assert result["generated"]["memory"] == 1
+    assert result["generated"] == {"pieces": 4, "length": 300, "memory": 1}
     assert set(result["repetition"]) == {"generated", "held_out", "training"}
-    off = evaluated(*flags, "--memory=0")
     assert off["scores"] == result["scores"]
     share, off_share = (
         x["repetition"]["generated"]["spans"]["8"]["share"]["value"] for x in (result, off)

@@ -8,6 +8,7 @@ likely, so that nothing is impossible.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,26 +58,25 @@ class Level:
         probabilities[rows, ids] += added
 
 
+@dataclass(frozen=True)
 class NGram:
     """Predict the next id from the ids before it, one per level above the unigram."""
 
-    def __init__(self, levels: Sequence[Level]) -> None:
-        """Make the n-gram of these levels, the unigram first."""
-        self._levels = levels
+    levels: Sequence[Level]  # the unigram first
 
     def probabilities(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the probabilities at a piece's positions, in order, float64 [some, V]."""
-        base = self._levels[0].base
+        base = self.levels[0].base
         grams = stream = np.minimum(np.append(END_ID, ids[:-1]), base - 1).astype(np.int64)
         contexts = []  # for each level but the unigram
-        for level in self._levels[1:]:
+        for level in self.levels[1:]:
             contexts.append(grams)
             grams = level.find(np.append(-1, grams[:-1]) * base + stream)
         step, unigram = max(1, CELLS // base), np.full((1, base - 1), 1 / (base - 1))
-        self._levels[0].interpolate(np.zeros(1, int), unigram)
+        self.levels[0].interpolate(np.zeros(1, int), unigram)
         for start in range(0, len(ids), step):
             rows = np.repeat(unigram, len(ids[start : start + step]), axis=0)
-            for level, context in zip(self._levels[1:], contexts, strict=True):
+            for level, context in zip(self.levels[1:], contexts, strict=True):
                 level.interpolate(context[start : start + step], rows)
             yield rows
 
@@ -99,11 +99,9 @@ def count_ngrams(pieces: Sequence[np.ndarray], vocabulary_size: int, order: int)
         if length == order:
             return
         ends = np.flatnonzero(position >= length)
+        grams = ids[ends - 1] * base + stream[ends]
         longer, first, inverse, counts = np.unique(
-            ids[ends - 1] * base + stream[ends],
-            return_index=True,
-            return_inverse=True,
-            return_counts=True,
+            grams, return_index=True, return_inverse=True, return_counts=True
         )
         continuations = np.bincount(ids[ends[first]], minlength=len(keys))
         if length > 1:  # nothing precedes the beginning of a piece: it counts as often as it occurs

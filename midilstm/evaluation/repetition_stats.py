@@ -74,7 +74,5 @@ def measure_repetition(pieces: Sequence[np.ndarray], bars: Sequence[float]) -> R
 def compare_repetition(
     sets: Mapping[str, Pieces], bars: Sequence[float]
 ) -> dict[str, RepetitionStats]:
-    """Measure each set of pieces."""
-    return {
-        group: measure_repetition(list(pieces.values()), bars) for group, pieces in sets.items()
-    }
+    """Measure each set of pieces; `bars` as for `measure_repetition`."""
+    return {group: measure_repetition([*pieces.values()], bars) for group, pieces in sets.items()}

@@ -109,16 +109,7 @@ class CountingList(list[int]):
         return super().__getitem__(index)
 
 
-@pytest.mark.parametrize(
-    "ids",
-    [
-        [1] * 4000,
-        np.random.default_rng(1).integers(1, 3, 4000).tolist(),
-        MOTIF * 500,
-        np.random.default_rng(1).integers(1, SIZE, 500).tolist() * 8,
-    ],
-    ids=["one id", "two ids", "a loop", "a strain that repeats"],
-)
+@pytest.mark.parametrize("ids", [[1] * 4000, MOTIF * 500], ids=["one id", "a loop"])
 def test_the_work_grows_linearly_with_the_piece(ids: list[int]) -> None:
     reads = []
     for length in (2000, 4000):
