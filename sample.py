@@ -110,8 +110,9 @@ def print_start(config: SamplingConfig, model: LoadedModel, sampler: Sampler, n_
     lines = [f"Sampling {count}{limit}{sampler.length} {origin}{others}"]
     lines += [f"Chords: {describe_chords(config.chords)}"] if config.chords else []
     lines += [f"Instrument: {config.instrument}"] if config.instrument else []
-    for name, programs in (sampler.constraints.groups if sampler.constraints else {}).items():
-        lines.append(f"{name}: {', '.join(map(instrument_name, sorted(programs)))}")
+    for name, choice in (sampler.constraints.choices if sampler.constraints else {}).items():
+        several = f"{choice.number} of " if choice.number < len(choice.programs) else ""
+        lines.append(f"{name}: {several}{', '.join(map(instrument_name, choice.programs))}")
     for line in lines:
         print(printable(line), flush=True)
 

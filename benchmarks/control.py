@@ -97,10 +97,10 @@ def measure(tokens: Sequence[str], constraints: Constraints) -> dict[str, float]
         "on": float(np.mean(on_beat)) if on_beat else np.nan,
         "off": float(np.mean(off_beat)) if off_beat else np.nan,
     }
-    if constraints.groups:
-        groups = constraints.groups.values()
-        row["all_play"] = float(all(not group.isdisjoint(programs) for group in groups))
-        row["others"] = float(len(programs - constraints.allowed))
+    if constraints.choices:
+        groups = [choice.programs for choice in constraints.choices.values()]
+        row["all_play"] = float(all(not programs.isdisjoint(group) for group in groups))
+        row["others"] = float(len(programs.difference(*groups)))
     return row
 
 

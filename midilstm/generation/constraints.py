@@ -1,12 +1,12 @@
 """Follow a key, chords and instruments: changes to the log probabilities of what may be drawn.
 
-Notes outside a key or chord become less likely, an instrument that has rested for long becomes
-more likely, and all other instruments become practically impossible.
+Notes outside a key or chord become less likely. An instrument that plays in fewer bars than in the
+training pieces becomes more likely, and all other instruments become practically impossible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -16,7 +16,9 @@ from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, warn
 from midilstm.generation.harmony import AUTO, Chord, chords_of, estimate_key, key_profile
+from midilstm.generation.opening import Opening, mean_shares
 from midilstm.tokenizers.base import Clock, TokenContent, split
+from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 # Nats at strength 1 for each pitch class: outside the key or, off the beat, outside a chord's
@@ -24,14 +26,23 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
 KEY_NOTES = 32  # pitch classes after which the key of a piece is estimated
 NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
-REST, RETURN = 4.0, 2.0  # bars that an instrument may rest, and nats for each bar beyond
+# Nats for each bar that an instrument plays less than its share, and for a whole bar less.
+RETURN, MUST = 4.0, 100.0
+# How often the bass plays the lowest note where a chord begins, and nats to exclude its others:
+# fewer than those that keep an instrument in its range.
+ROOT_SHARE, ROOT = 0.8, 1e3
+USUAL_SHARE = 0.5  # of the bars, where no training piece has the instrument
 
 
 class Constraints:
     """The key, chords and instruments of all pieces of a call; `PieceState` is one piece."""
 
     def __init__(
-        self, vocabulary: Vocabulary, config: SamplingConfig, primer: Sequence[str] = ()
+        self,
+        vocabulary: Vocabulary,
+        config: SamplingConfig,
+        primer: Sequence[str] = (),
+        openings: Sequence[Opening] = (),
     ) -> None:
         """Parse the settings; raise InputError for an unknown key, chord or instrument."""
         self.encoding, self.primer = vocabulary.encoding, primer
@@ -48,34 +59,51 @@ class Constraints:
             )
         if (self.key or self.chords) and not any(content.pitch_classes for content in contents):
             warn("the model knows drums alone: --key and --chords change nothing")
-        self.groups = (
+        self.choices = (
             midi.parse_instruments(config.instruments, known) if config.instruments else {}
         )
-        self.allowed = set().union(*self.groups.values()) if self.groups else known
+        self.shares = mean_shares(openings)
 
         def table(value: Callable[[TokenContent], object]) -> np.ndarray:
             return np.array([*map(value, contents)], np.float32)
 
         self.classes = table(lambda content: [x in content.pitch_classes for x in range(12)])
         self.plays_on = table(lambda content: content.plays_on)
-        self.others = table(lambda content: not self.allowed.issuperset(content.programs))
-        self.names = {
-            name: np.array([not group.isdisjoint(x.programs) for x in contents])
-            for name, group in self.groups.items()
-        }
-        self.skips = {
-            name: np.array([True, *(self.encoding.skips(x, group) for x in vocabulary.tokens[1:])])
-            for name, group in self.groups.items()
-        }
+        self.others = cache(
+            lambda allowed: table(lambda content: not allowed.issuperset(content.programs))
+        )
+        self.names = cache(lambda program: table(lambda x: program in x.programs).astype(bool))
+        self.skips = cache(
+            lambda program: np.array(
+                [True, *(self.encoding.skips(x, (program,)) for x in vocabulary.tokens[1:])]
+            )
+        )
         self.weights = cache(self._weights)
+        self.is_other_pitch = cache(
+            lambda pitch_class: table(lambda x: bool(x.pitch_classes - {pitch_class}))
+        )
 
     def chord_at(self, bars: float) -> Chord | None:
         """Return the chord at a place in bars, which the chords of a bar share equally, if any."""
         if not self.chords:
             return None
+        chords, place = self._place_in_chart(bars)
+        return chords[int(place)]
+
+    def chord_beginning_at(self, bars: float) -> Chord | None:
+        """Return the chord that begins at a place in bars: at a bar line, or after another."""
+        if not self.chords:
+            return None
+        chords, place = self._place_in_chart(bars)
+        index = int(place)
+        is_new = place % 1 < 1e-3 and (not index or chords[index] != chords[index - 1])
+        return chords[index] if is_new else None
+
+    def _place_in_chart(self, bars: float) -> tuple[tuple[Chord | None, ...], float]:
+        """Return the chords of the bar at a place in bars, and the place among them."""
         bar, place = divmod(bars + 1e-6, 1)
         chords = self.chords[int(bar) % len(self.chords)]
-        return chords[int(place * len(chords))]
+        return chords, place * len(chords)
 
     def _weights(self, key: str | None, chord: Chord | None, on_beat: bool) -> np.ndarray:
         """Return the nats, float32 [V], that harmony adds on a beat or off it."""
@@ -83,14 +111,13 @@ class Constraints:
         if key:
             weights = np.maximum(HOME * key_profile(key), -FOREIGN)
         if chord:
-            tones, scale = chord
+            tones, scale, _ = chord
             weights[[*tones]] = 0
             if on_beat:
                 weights[[x for x in range(12) if x not in tones]] = -CHORD
             elif not key:
                 weights[[x for x in range(12) if x not in scale]] = -FOREIGN
-        nats = self.classes @ (self.strength * weights).astype(np.float32)
-        return nats - np.float32(NEVER) * self.others
+        return self.classes @ (self.strength * weights).astype(np.float32)
 
     def pitch_weights(self) -> np.ndarray | None:
         """Return how well each pitch class suits the key or the chords, float [12]; None if any."""
@@ -101,15 +128,17 @@ class Constraints:
         tones = [[*chord.tones] for bar in self.chords for chord in bar if chord]
         return np.bincount(np.concatenate(tones), minlength=12) if tones else None
 
-    def begin(self) -> PieceState:
-        """Return the state of a piece that continues the primer."""
+    def begin(self, seed: int = 0) -> PieceState:
+        """Return the state of the piece of a seed, which continues the primer."""
         key = None if self.key == AUTO else self.key
-        state = PieceState(self, self.encoding.clock(None, self.primer), key)
-        for token in split(self.primer):
-            state.count(self.encoding.content(token))
+        state = PieceState(self, self.encoding.clock(None, self.primer), key, seed)
+        contents = [*map(self.encoding.content, split(self.primer))]
+        state.choose_programs({program for content in contents for program in content.programs})
+        for content in contents:
+            state.count(content)
         if self.key == AUTO and state.counts.any():
             state.key = estimate_key(state.counts)
-        state.played.clear()
+        state.bars.clear()
         return state
 
 
@@ -120,26 +149,46 @@ class PieceState:
     constraints: Constraints
     clock: Clock
     key: str | None  # None where there is none or it is not estimated yet
+    seed: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
     program: int | None = None
-    last_bars: dict[str, float] = field(default_factory=dict)  # instrument → bar it last played in
-    played: set[str] = field(default_factory=set)  # instruments of the new tokens
+    programs: Mapping[int, str] = field(default_factory=dict)  # that play → their names
+    bars: dict[int, set[int]] = field(default_factory=dict)  # program → new bars in which it plays
+
+    def choose_programs(self, preferred: Container[int]) -> None:
+        """Choose which program each name stands for, `preferred` ones first."""
+        self.programs = midi.choose_programs(self.constraints.choices, preferred)
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
         constraints, (bars, beat) = self.constraints, self.clock.position()
         chord = constraints.chord_at(bars)
         log_probs += constraints.weights(self.key, chord, abs(beat - round(beat)) < 1e-6)
-        if constraints.groups and self.program not in constraints.allowed:
-            log_probs -= NEVER * constraints.plays_on
-        for name, is_named in constraints.names.items():
-            # An instrument that has not played at all is expected from the second bar on.
-            rested = bars - self.last_bars.get(name, 1 - REST) - REST
-            if rested > 0:
-                nats = rested * RETURN * constraints.strength
-                _prefer(log_probs, is_named, constraints.skips[name], nats)
+        if self.program in BASS and (new_chord := self._chord_of_root(bars)):
+            log_probs -= ROOT * constraints.is_other_pitch(new_chord.bass)
+        if self.programs:
+            log_probs -= NEVER * constraints.others(frozenset(self.programs))
+            if self.program not in self.programs:
+                log_probs -= NEVER * constraints.plays_on
+        for program in self.programs:
+            if (missing := self._missing_bars(program, int(bars + 1e-6))) > 0:
+                nats = MUST if missing >= 1 else missing * RETURN * constraints.strength
+                prefer(log_probs, constraints.names(program), constraints.skips(program), nats)
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
+
+    def _chord_of_root(self, bars: float) -> Chord | None:
+        """Return the chord that begins here, if the bass is to play its lowest note."""
+        chord = self.constraints.chord_beginning_at(bars)
+        place = round(bars * 2**10)  # whatever the order of the instruments in a bar
+        is_drawn = np.random.default_rng([self.seed, 2, place]).random() < ROOT_SHARE
+        return chord if is_drawn else None
+
+    def _missing_bars(self, program: int, bar: int) -> float:
+        """Return by how many bars an instrument misses its share if it rests in this bar."""
+        played = self.bars.get(program, set())
+        share = self.constraints.shares.get(program, USUAL_SHARE)
+        return 0 if bar in played else round(share * (bar + 1) - len(played), 6)
 
     def read_key(self, tokens: Sequence[str]) -> None:
         """Take the key of these tokens where it is to be estimated."""
@@ -160,25 +209,23 @@ class PieceState:
         """Count a token's pitch classes, and record which instruments play."""
         for pitch_class in content.pitch_classes:
             self.counts[pitch_class] += 1
-        bar, playing = self.clock.position()[0], [*content.programs]
+        bar, playing = int(self.clock.position()[0] + 1e-6), [*content.programs]
         if content.has_notes and self.program is not None:
             playing.append(self.program)
         if content.programs:
             self.program = content.programs[-1]
-        for name, group in self.constraints.groups.items():
-            if not group.isdisjoint(playing):
-                self.last_bars[name] = bar
-                self.played.add(name)
+        for program in playing:
+            self.bars.setdefault(program, set()).add(bar)
 
     def report(self) -> dict[str, str]:
         """Return the estimated key, and the instruments that do not play after the primer."""
         report = {"key": self.key or "not known yet"} if self.constraints.key == AUTO else {}
-        if silent := [name for name in self.constraints.groups if name not in self.played]:
+        if silent := [name for program, name in self.programs.items() if program not in self.bars]:
             report["silent"] = ", ".join(silent)
         return report
 
 
-def _prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats: float) -> None:
+def prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats: float) -> None:
     """Make the ids that name an instrument more likely, at the cost of those that skip it.
 
     In `remi` the instruments of a bar have an order: what comes before it stays as likely.
@@ -192,10 +239,13 @@ def _prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats
 
 
 def parse_constraints(
-    vocabulary: Vocabulary, config: SamplingConfig, primer: Sequence[str] = ()
+    vocabulary: Vocabulary,
+    config: SamplingConfig,
+    primer: Sequence[str] = (),
+    openings: Sequence[Opening] = (),
 ) -> Constraints | None:
     """Return the constraints of the settings, or None; raise InputError for unknown names."""
     if not (config.key or config.chords or config.instruments):
         return None
-    constraints = Constraints(vocabulary, config, primer)
+    constraints = Constraints(vocabulary, config, primer, openings)
     return constraints if config.control_strength else None

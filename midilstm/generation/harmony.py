@@ -38,10 +38,11 @@ PitchClasses = frozenset[int]  # C is 0
 
 
 class Chord(NamedTuple):
-    """The pitch classes of a chord, and of a scale that contains it."""
+    """The pitch classes of a chord, of a scale that contains it, and of its lowest note."""
 
     tones: PitchClasses
     scale: PitchClasses
+    bass: int
 
 
 def key_profile(name: str) -> np.ndarray:
@@ -98,7 +99,8 @@ def describe_chords(text: str) -> str:
 def _chord(symbol: ChordSymbol) -> Chord:
     """Return a symbol's pitch classes, and the first scale that has most of them."""
     tones, root = frozenset(map(pitch_class, symbol.notes)), pitch_class(symbol.root)
+    bass = pitch_class(symbol.notes[0])
     if len(tones) >= 7:  # such as those of C7alt
-        return Chord(tones, scale=tones)
+        return Chord(tones, tones, bass)
     scales = [frozenset((root + step) % 12 for step in scale) for scale in SCALES]
-    return Chord(tones, max(scales, key=lambda scale: len(tones & scale)) | tones)
+    return Chord(tones, max(scales, key=lambda scale: len(tones & scale)) | tones, bass)

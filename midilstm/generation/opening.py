@@ -17,7 +17,7 @@ import numpy as np
 
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.midi import DRUMS
-from midilstm.tokenizers.base import TimedNote
+from midilstm.tokenizers.base import Encoding, TimedNote, split
 from midilstm.tokenizers.vocabulary import END_ID, KEYS, Vocabulary
 
 MAX_OPENINGS, MAX_IDS, MAX_BYTES = 256, 4096, 2**24
@@ -31,6 +31,7 @@ class Part(NamedTuple):
     lowest: int  # MIDI pitch
     highest: int
     is_polyphonic: bool  # whether two of its notes ever begin together
+    share_of_bars: float = 0.5  # of the bars of the piece, those in which it plays
 
     def transposed(self, semitones: int) -> Part:
         """Return the part in another key."""
@@ -75,7 +76,12 @@ def collect_openings(pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
     step = -(-len(pieces) // MAX_OPENINGS)
     for name, ids in [*pieces.items()][::step]:
         size = int(np.searchsorted(bars[ids].cumsum(), encoding.opening_bars, "right"))
-        parts = collect_parts(encoding.timed_notes([tokens[i] for i in ids[:-1]]))
+        piece = [tokens[i] for i in ids[:-1]]
+        shares = shares_of_bars(piece, encoding)
+        parts = {
+            program: part._replace(share_of_bars=shares.get(program, part.share_of_bars))
+            for program, part in collect_parts(encoding.timed_notes(piece)).items()
+        }
         openings.append(Opening(name, tuple(ids[:-1][: min(size, MAX_IDS)].tolist()), parts))
     return [opening for opening in openings if opening.ids and opening.parts]
 
@@ -92,6 +98,25 @@ def collect_parts(notes: Iterable[TimedNote]) -> dict[int, Part]:
         if len(played) >= MIN_NOTES:
             parts[program] = Part(min(pitches), max(pitches), is_polyphonic)
     return parts
+
+
+def shares_of_bars(tokens: Sequence[str], encoding: Encoding) -> dict[int, float]:
+    """Return by program the share of a piece's bars in which it plays."""
+    bar, played, content = 0.0, dict[int, set[float]](), cache(encoding.content)
+    for token in split(tokens):
+        bar += encoding.bars(token)
+        for program in content(token).programs:
+            played.setdefault(program, set()).add(bar)
+    return {program: round(len(bars) / bar, 3) for program, bars in played.items()}
+
+
+def mean_shares(openings: Iterable[Opening]) -> dict[int, float]:
+    """Return by program its mean share of bars in the pieces that have it."""
+    shares: dict[int, list[float]] = {}
+    for opening in openings:
+        for program, part in opening.parts.items():
+            shares.setdefault(program, []).append(part.share_of_bars)
+    return {program: float(np.mean(values)) for program, values in shares.items()}
 
 
 def write_openings(path: Path, openings: Iterable[Opening]) -> None:
@@ -132,10 +157,12 @@ def _parse_opening(entry: object, vocabulary_size: int) -> Opening:
 
 def _parse_part(part: object) -> Part:
     """Return a part of the JSON; raise ValueError where it is not one."""
-    match part:
-        case [int(lowest), int(highest), bool(is_polyphonic)] if 0 <= lowest <= highest < 128:
-            return Part(lowest, highest, is_polyphonic)
-    raise ValueError("expected two pitches and true or false")
+    match [*part, 0.5] if isinstance(part, list) and len(part) == 3 else part:
+        case [int(lowest), int(highest), bool(is_polyphonic), int() | float() as share] if (
+            0 <= lowest <= highest < 128 and 0 <= share <= 1
+        ):
+            return Part(lowest, highest, is_polyphonic, share)
+    raise ValueError("expected two pitches, true or false, and a share of bars")
 
 
 def choose_opening(

@@ -89,7 +89,7 @@ class Sampler:
         self.match_weights = match_weights if config.memory else None
         self.primer_ids = encode_primer(primer, vocabulary)
         encoded = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
-        self.constraints = parse_constraints(vocabulary, config, encoded)
+        self.constraints = parse_constraints(vocabulary, config, encoded, openings)
         self.openings = openings if config.opening and not self.primer_ids else ()
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
@@ -190,7 +190,7 @@ class Sampler:
             rng=np.random.default_rng(seed),
             clock=self.length.begin(),
             grammar_state=self.grammar_state,
-            constraints=self.constraints.begin() if self.constraints else None,
+            constraints=self.constraints.begin(seed) if self.constraints else None,
         )
         if self.openings:
             self._add_opening(piece, np.random.default_rng([seed, 1]))
@@ -199,9 +199,10 @@ class Sampler:
     def _add_opening(self, piece: _Piece, rng: np.random.Generator) -> None:
         """Draw an opening, and take from it the header, the parts and an unknown key."""
         vocabulary, constraints = self.vocabulary, self.constraints
-        groups = constraints.groups if constraints else {}
+        choices = constraints.choices if constraints else {}
+        groups = [frozenset(choice.programs) for choice in choices.values()]
         weights = constraints.pitch_weights() if constraints else None
-        opening = choose_opening(self.openings, vocabulary, rng, groups.values(), weights)
+        opening = choose_opening(self.openings, vocabulary, rng, groups, weights)
         tokens = split(vocabulary.tokens[token_id] for token_id in opening.ids)
         header = vocabulary.apply_merges(vocabulary.encoding.header(tokens))
         piece.opening, piece.header = opening, [vocabulary.token_ids[token] for token in header]
@@ -209,6 +210,7 @@ class Sampler:
         piece.lineup = Lineup(vocabulary, opening.parts, is_closed=not groups, clock=clock)
         if piece.constraints:
             piece.constraints.read_key(tokens)
+            piece.constraints.choose_programs(opening.parts)
 
     def _read_openings(self, openings: Sequence[Sequence[int]]) -> RNNState:
         """Return the network's state, a row per opening, after END and all but the last id."""

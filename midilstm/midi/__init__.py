@@ -2,6 +2,7 @@
 
 from midilstm.midi.bars import bar_ticks as bar_ticks
 from midilstm.midi.bars import drop_leading_bars as drop_leading_bars
+from midilstm.midi.instruments import choose_programs as choose_programs
 from midilstm.midi.instruments import parse_instruments as parse_instruments
 from midilstm.midi.instruments import program_of as program_of
 from midilstm.midi.notes import apply_sustain as apply_sustain

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container, Mapping
+from typing import NamedTuple
+
 from midilstm.fileio import InputError
 from midilstm.midi.score import DRUMS, instrument_name
 
@@ -43,7 +47,15 @@ EVERYDAY: dict[str, tuple[int, ...]] = {
     "drum kit": (DRUMS,),
     "percussion": (DRUMS,),
 }
+COUNTED = re.compile(r"(\d{1,3}) +(\D.*)")
 FIRST_EFFECT = 120  # effects such as Guitar Fret Noise are found by their whole names only
+
+
+class Choice(NamedTuple):
+    """How many programs a name of --instruments asks for, and those known, the usual one first."""
+
+    number: int
+    programs: tuple[int, ...]
 
 
 def find_programs(text: str) -> tuple[list[int], bool]:
@@ -82,15 +94,36 @@ def program_of(text: str) -> int:
     raise InputError(f"{text!r} is not the name of one General MIDI instrument: {hint}")
 
 
-def parse_instruments(text: str, known: set[int]) -> dict[str, frozenset[int]]:
-    """Return by name the programs, of those known, that comma-separated names stand for.
+def parse_instruments(text: str, known: set[int]) -> dict[str, Choice]:
+    """Return by name the programs, of those known, that names such as "piano, 2 sax" stand for.
 
-    Raise InputError for a name that fits none.
+    Raise InputError for a name that fits none, or fewer than are asked for.
     """
-    groups = {}
+    choices = {}
     for name in (word.strip().lower() for word in text.split(",")):
-        groups[name] = frozenset(known.intersection(find_programs(name)[0]))
-        if not groups[name]:
-            choices = ", ".join(map(instrument_name, sorted(known))) or "no instruments"
-            raise InputError(f"the model knows no instrument {name!r}: it knows {choices}")
-    return groups
+        match = COUNTED.fullmatch(name)
+        digits, kind = match.groups() if match else ("1", name)
+        programs = tuple(x for x in find_programs(kind)[0] if x in known)
+        choices[name] = Choice(int(digits), programs)
+        if not programs:
+            names = ", ".join(map(instrument_name, sorted(known))) or "no instruments"
+            raise InputError(f"the model knows no instrument {kind!r}: it knows {names}")
+        if not 1 <= choices[name].number <= len(programs):
+            names = ", ".join(map(instrument_name, programs))
+            raise InputError(f"{name!r} is not possible: of {kind} the model knows {names}")
+    return choices
+
+
+def choose_programs(
+    choices: Mapping[str, Choice], preferred: Container[int] = ()
+) -> dict[int, str]:
+    """Return the programs that play, and the name that each stands for.
+
+    Of the programs of a name those that are `preferred` come first, and no program is chosen twice
+    where others are left.
+    """
+    chosen: dict[int, str] = {}
+    for name, (number, programs) in choices.items():
+        ordered = sorted(programs, key=lambda x: (x in chosen, x not in preferred))
+        chosen |= {program: chosen.get(program, name) for program in ordered[:number]}
+    return chosen

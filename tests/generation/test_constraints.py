@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from made_pieces import Uniform
 from midilstm import tokenizers
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.constraints import NEVER, Constraints, parse_constraints
+from midilstm.generation.constraints import NEVER, Constraints, PieceState, parse_constraints
+from midilstm.generation.opening import Opening, Part
 from midilstm.generation.sampler import Sampler
 from midilstm.tokenizers.base import TimedNote
 from midilstm.tokenizers.vocabulary import END, Vocabulary
@@ -122,7 +124,9 @@ def test_chords_begin_in_the_bar_of_the_first_note_after_a_primer() -> None:
 def test_the_named_instruments_play_and_no_others(vocabulary: Vocabulary) -> None:
     assert len({note.program for note in notes_of(vocabulary, draw(vocabulary))}) == 5
     tokens = draw(vocabulary, instruments="bass, drums")
-    assert {note.program for note in notes_of(vocabulary, tokens)} == {-1, 32, 33}
+    assert {note.program for note in notes_of(vocabulary, tokens)} == {-1, 33}
+    two = draw(vocabulary, instruments="2 bass, drums")
+    assert {note.program for note in notes_of(vocabulary, two)} == {-1, 32, 33}
     assert report(constraints_of(vocabulary, instruments="bass, drums"), tokens) == {}
 
 
@@ -179,6 +183,33 @@ def test_an_instrument_that_rested_takes_its_turn_and_that_of_no_other(
 
 
 @BANDS
+def test_each_named_instrument_plays_in_its_share_of_bars(vocabulary: Vocabulary) -> None:
+    rare = [i for i, token in enumerate(vocabulary.tokens) if "Program_" in token]
+
+    class Reluctant(Uniform):
+        def step(self, ids: np.ndarray) -> np.ndarray:
+            log_probs = super().step(ids)
+            log_probs[:, rare] -= 12
+            return log_probs
+
+    parts = {33: Part(0, 127, True, 0.8), 66: Part(0, 127, True, 0.3)}
+    openings = [Opening("a.mid", (1,), parts), Opening("b.mid", (1,), {33: parts[33]})]
+    config = SamplingConfig(bars=40, instruments="sax, bass, piano", opening=False)
+    vocabulary = replace(vocabulary, tokens=(*vocabulary.tokens, "Program_66"))
+    network: Any = Reluctant(len(vocabulary))
+    is_remi = vocabulary.encoding_name == "remi"
+    start = (*HEADER, "Program_66", "Position_0") if is_remi else ("Program_66",)
+    primer = (*start, "Pitch_60", *BODY[:2])
+    tokens = Sampler(network, vocabulary, config, None, primer, openings).draw([3])[0].tokens
+    bars: dict[int, set[int]] = {}
+    for note in notes_of(vocabulary, vocabulary.encoding.with_header(tokens, primer)):
+        bars.setdefault(note.program, set()).add(int(note.start // (3 if is_remi else 4)))
+    assert set(bars) == {66, 33, 0}  # the saxophone of the primer
+    for program, share in ((66, 0.3), (33, 0.8), (0, 0.5)):
+        assert len(bars[program]) > 40 * share - 1
+
+
+@BANDS
 def test_the_last_instrument_of_a_primer_does_not_play_on(vocabulary: Vocabulary) -> None:
     header = HEADER if vocabulary.encoding_name == "remi" else ()
     primer = (*header, "Program_65", *["Position_0"] * bool(header), "Pitch_60", *BODY[:2])
@@ -203,6 +234,8 @@ def test_harmony_is_said_to_change_nothing_of_drums(
     [
         (REMI, "piano, tuba", "no instrument 'tuba': it knows Percussion, Acoustic Grand Piano"),
         (REMI, "piano,", "no instrument ''"),
+        (REMI, "3 bass", "'3 bass' is not possible: of bass the model knows .*, .*$"),
+        (REMI, "0 bass", "'0 bass' is not possible"),
         (NOTES, "piano", "which notes does not: train one with .* --encoding=remi"),
     ],
 )
@@ -243,3 +276,44 @@ def test_without_settings_or_strength_there_are_no_constraints() -> None:
     assert parse_constraints(NOTES, SamplingConfig(key="C major", control_strength=0)) is None
     with pytest.raises(InputError):
         parse_constraints(NOTES, SamplingConfig(key="C mayor", control_strength=0))
+
+
+# For each bar of a chart, the pitch class of the lowest note of each chord by position in 3/4
+CHARTS: dict[str, list[dict[int, int]]] = {
+    "C": [{0: 0}],
+    "C7 | % | F7 | C7": [{0: 0}, {0: 0}, {0: 5}, {0: 0}],
+    "Dm7 G7 | CΔ7 | N.C. | %": [{0: 2, 18: 7}, {0: 0}, {}, {}],
+    "Am / D7 / | G/B": [{0: 9, 18: 2}, {0: 11}],
+}
+
+
+def pitch_classes_drawn(state: PieceState) -> set[int]:
+    """Return the pitch classes that are not practically impossible."""
+    row = np.zeros(len(REMI), np.float32)
+    state.adjust_logits(row)
+    tokens = [x for x, nats in zip(REMI.tokens, row, strict=True) if nats > -100]
+    return {int(x.removeprefix("Pitch_")) % 12 for x in tokens if x.startswith("Pitch_")}
+
+
+@pytest.mark.parametrize(("text", "chart"), CHARTS.items())
+def test_the_bass_plays_the_roots_of_a_chart_that_repeats(
+    text: str, chart: list[dict[int, int]]
+) -> None:
+    state = constraints_of(REMI, chords=text).begin(7)
+    is_root: list[bool] = []
+    for bar in range(200):
+        roots = chart[bar % len(chart)]
+        for token in ("Bar_None", *HEADER[1:2], "Program_33"):
+            state.add_token(token)
+        for position in range(0, 36, 6):
+            state.add_token(f"Position_{position}")
+            drawn = pitch_classes_drawn(state)
+            if position in roots:
+                is_root.append(drawn == {roots[position]})
+            assert drawn in (set(range(12)), {roots.get(position, 12)})
+            state.add_token("Pitch_60")
+        state.add_token("Program_65")
+        state.add_token("Position_0")
+        assert len(pitch_classes_drawn(state)) == 12
+    assert len(is_root) >= 100
+    assert 0.7 < np.mean(is_root) < 0.9

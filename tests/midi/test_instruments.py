@@ -27,7 +27,7 @@ def test_an_everyday_name_a_beginning_and_a_number_mean_one_program(
 def test_each_program_is_known_by_its_name(program: int) -> None:
     name = midi.instrument_name(program)
     assert midi.program_of(name) == program
-    assert program in midi.parse_instruments(name, set(range(128)))[name.lower()]
+    assert program in midi.parse_instruments(name, set(range(128)))[name.lower()].programs
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,24 @@ def test_an_unknown_or_ambiguous_program_is_an_error(text: str, message: str) ->
 )
 def test_a_name_of_several_means_those_that_the_model_knows(text: str, programs: set[int]) -> None:
     known = {midi.DRUMS, 24, 32, 33, 40, 43, 48, 66, 70, 114, 120}
-    assert midi.parse_instruments(f"{text}, bassoon", known) == {text: programs, "bassoon": {70}}
+    choices = midi.parse_instruments(f"{text}, bassoon", known)
+    assert {*choices[text].programs} == programs
+    assert choices["bassoon"] == (1, (70,))
 
 
 def test_a_name_that_the_model_does_not_know_lists_those_that_it_knows() -> None:
     with pytest.raises(InputError, match="no instrument 'tuba': it knows Percussion, Violin"):
         midi.parse_instruments("violin, tuba", {midi.DRUMS, 40})
+
+
+def test_a_name_stands_for_one_program_of_the_piece_or_for_as_many_as_are_asked_for() -> None:
+    known = {midi.DRUMS, 0, 1, 32, 33, 35, 65, 66}
+
+    def choose(text: str, *preferred: int) -> dict[int, str]:
+        return midi.choose_programs(midi.parse_instruments(text, known), preferred)
+
+    assert choose("sax, bass, drums") == {65: "sax", 33: "bass", midi.DRUMS: "drums"}
+    assert choose("sax, bass", 66, 35, 0) == {66: "sax", 35: "bass"}
+    assert choose("2 sax, piano", 66) == {66: "2 sax", 65: "2 sax", 0: "piano"}
+    assert choose("bass, electric bass", 33) == {33: "bass", 35: "electric bass"}
+    assert choose("piano, 33") == {0: "piano", 33: "33"}
