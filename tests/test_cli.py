@@ -126,9 +126,13 @@ def test_workers_are_named_by_flags_or_by_tf_config(
         ("", f"--workers={A},{B} --worker=2", "--worker=2 needs more --workers than 2"),
         ("", f"--workers={A},{B},{C}", "cannot be divided among 3 workers"),
         ("", f"--workers={A},b", "b is not HOST:PORT"),
+        ("", f"--workers={A},b:99999", "b:99999 is not HOST:PORT"),
         ("", f"--workers={A},{A}", "names one worker twice"),
         (config("ps", 0, worker=[A, B], ps=[C]), "", "is not HOST:PORT"),
-        ("{nonsense", "", "the value of TF_CONFIG is not HOST:PORT"),
+        *(
+            (text, "", "the value of TF_CONFIG is not HOST:PORT")
+            for text in ("{nonsense", '{"task": {"index": 1e999}}', '{"task": {"index": -1}}', "[]")
+        ),
         (config("worker", 5, worker=[A, B]), "", "--worker=5 needs more --workers than 2"),
     ],
 )

@@ -32,7 +32,8 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_ci_runs_the_first_two_blocks_of_the_readme() -> None:
+def test_the_readme_is_short_and_ci_runs_its_first_two_blocks() -> None:
+    assert len(read(README).splitlines()) <= 150
     (_, main), (_, tests) = BLOCK.findall(read(README))[:2]
     assert all(part in main for part in ("-r requirements.txt", "train.py --demo", "sample.py"))
     assert all(part in tests for part in ("-r requirements-dev.txt", "pytest"))

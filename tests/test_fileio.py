@@ -135,6 +135,21 @@ def test_an_unfinished_file_that_is_a_link_is_never_written_through(tmp_path: Pa
     assert {path.name for path in folder.iterdir()} == {"a.json", ".lock"}
 
 
+def test_two_writers_of_one_file_both_succeed(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.html") as first:
+        with atomic_path(tmp_path / "a.html") as second:
+            second.write_text("second")
+        first.write_text("first")
+    assert (tmp_path / "a.html").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_json_is_read_whatever_its_texts_hold(tmp_path: Path) -> None:
+    body = {"[[[": ['"[{\\', "\\\\", "é\udce9♯", 1, -0.5, None, True], "n": {"m": [[[[]]]]}}
+    (tmp_path / "a.json").write_text(json.dumps(body))
+    assert read_json(tmp_path / "a.json") == read_json(json.dumps(body).encode()) == body
+
+
 def test_a_file_system_without_locks_is_no_hindrance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
