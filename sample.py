@@ -37,6 +37,8 @@ def parse_args(
     config = from_flags(SamplingConfig, vars(arguments))
     if config.temperature == 0 and config.count > 1:
         parser.error("--temperature=0 makes all pieces the same: leave out --count")
+    if config.ending and config.bars is None:
+        parser.error("--ending needs a length in --bars")
     if (config.best or 0) > config.count:
         parser.error(f"--best={config.best} needs a larger --count")
     return config

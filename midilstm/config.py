@@ -196,6 +196,9 @@ class SamplingConfig(Config):
     stop_at_end: bool = drawing(
         False, "let a piece end where the model ends it, if that is earlier"
     )
+    ending: bool = drawing(
+        False, "let the model end the piece within two bars of --bars (remi only)"
+    )
     seed: int | None = piece(
         None, "seed of the first piece (none = a new one, which is printed)", **SEED
     )
@@ -211,6 +214,7 @@ class SamplingConfig(Config):
     instrument: str | None = piece(
         None, "General MIDI name or number for all notes (none = the model's)", high=400
     )
+    stems: bool = piece(False, "also write each instrument to a file, in a folder PIECE.stems")
     checkpoint: str | None = piece(
         None, "latest, best or an epoch (none = best if there is one)", high=400
     )

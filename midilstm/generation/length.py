@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 
 from midilstm.config import MAX_TOKENS, SamplingConfig
+from midilstm.fileio import warn
 from midilstm.tokenizers.base import Clock, split
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 # A piece is given up after this many tokens per unit of length.
 MAX_TOKENS_PER_UNIT = {"tokens": 1, "bars": 2000, "seconds": 1000}
+ENDING_BARS = 2  # by which a piece with an ending may be shorter or longer
 
 
 class PieceLength:
@@ -28,6 +30,10 @@ class PieceLength:
         self.unit, self.amount = next((name, x) for name, x in lengths.items() if x is not None)
         self.max_tokens = min(math.ceil(self.amount) * MAX_TOKENS_PER_UNIT[self.unit], MAX_TOKENS)
         self.is_exact = self.unit == "tokens"
+        self.has_ending = config.ending and vocabulary.encoding.keeps_meter
+        if config.ending and not self.has_ending:
+            warn(f"{vocabulary.encoding_name} has no bars, so that --ending changes nothing")
+        self._limit = self.amount + ENDING_BARS * self.has_ending
         self._encoding, self._bpm, self._primer = vocabulary.encoding, config.bpm, primer
 
     def __str__(self) -> str:
@@ -44,15 +50,24 @@ class PieceLength:
         times = ((part, *clock.advance(part)) for part in token.split(" "))
         is_bars = self.unit == "bars"
         return " ".join(
-            part for part, bars, seconds in times if (bars if is_bars else seconds) < self.amount
+            part for part, bars, seconds in times if (bars if is_bars else seconds) < self._limit
         )
 
     def rest(self, tokens: Sequence[str]) -> float | None:
-        """Return the quarter notes from the last token to the end of the bars or seconds."""
+        """Return the quarter notes from the last token to the end of the bars or seconds.
+
+        With an ending that is the end of the bar of the last note.
+        """
         if not (clock := self.begin()):
             return None
+        end = 0.0
         for token in split(tokens):
             clock.advance(token)
+            if self.has_ending and self._encoding.content(token).has_notes:
+                next_bar = int(clock.position()[0] + 1e-6) + 1
+                end = clock.quarter + clock.quarters_to(bars=next_bar)
+        if self.has_ending:
+            return end - clock.quarter
         return clock.quarters_to(**{self.unit: self.amount})
 
     def drop_silence(self, tokens: Sequence[str]) -> list[str]:

@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, atomic_path, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
-from midilstm.midi import program_of
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import from_json, specs, to_json
 
@@ -30,6 +30,7 @@ NAMED = {
     **{"top_k": "top-k", "top_p": "top-p", "repetition_penalty": "penalty", "memory": "memory"},
     **{"key": "key", "chords": "chords", "instruments": "instruments"},
     **{"control_strength": "control", "chars": "chars", "bars": "bars", "seconds": "seconds"},
+    "ending": "ending",
 }
 
 
@@ -140,7 +141,7 @@ def default_stem(model: LoadedModel, config: SamplingConfig) -> str:
     defaults["top_p"] = model.vocabulary.encoding.default_top_p
     for name, word in NAMED.items():
         if (value := values[name]) != defaults[name]:
-            words.append(_word(f"{word} {value}".removesuffix(".0")))
+            words.append(_word(word if value is True else f"{word} {value}".removesuffix(".0")))
     # File systems allow names of 255 bytes; "-2.mid" or another ending follows.
     return "_".join(filter(None, words)).encode()[:200].decode(errors="ignore")
 
@@ -163,9 +164,9 @@ def write_piece(
     The .mid gets its name after the JSON, so that it never lacks one. Return its path and how many
     tokens were left out because they are no valid music. Raise NoNoteError without a note.
     """
-    program = None if config.instrument is None else program_of(config.instrument)
+    program = None if config.instrument is None else midi.program_of(config.instrument)
     content, n_invalid = model.vocabulary.encoding.to_midi(
-        tokens, bpm=config.bpm, instrument=program, rest=rest
+        tokens, bpm=config.bpm, instrument=program, rest=rest, holds_end=config.ending
     )
     body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
@@ -173,19 +174,25 @@ def write_piece(
     with atomic_path(path) as partial:
         partial.write_bytes(content)
         write_atomically(path.with_suffix(".json"), text)
+    if config.stems:
+        for name, stem in midi.split_stems(content).items():
+            folder = path.with_suffix(".stems")
+            folder.mkdir(exist_ok=True)
+            write_atomically(folder / f"{_word(name)}.mid", stem)
     return path, n_invalid
 
 
 def _free_path(folder: Path, stem: str, text: str) -> Path:
     """Return the first free name: stem.mid or stem-2.mid, stem-3.mid ...
 
-    A name is taken by a .mid, and by a JSON, unless that is the same piece's: then a process died
-    before it wrote the .mid.
+    A name is taken by a .mid, by a folder of stems, and by a JSON, unless that is the same piece's:
+    then a process died before it wrote the .mid.
     """
     for attempt in count(1):
         path = folder / f"{stem if attempt == 1 else f'{stem}-{attempt}'}.mid"
-        other = path.with_suffix(".json")
-        if not path.exists() and (not other.exists() or _describes_same(other, text)):
+        other, stems = path.with_suffix(".json"), path.with_suffix(".stems")
+        is_free = not path.exists() and not stems.exists()
+        if is_free and (not other.exists() or _describes_same(other, text)):
             break
     return path
 

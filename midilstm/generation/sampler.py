@@ -15,6 +15,7 @@ from tqdm import tqdm
 from midilstm.config import SamplingConfig
 from midilstm.fileio import warn
 from midilstm.generation.constraints import PieceState, parse_constraints
+from midilstm.generation.ending import Ending
 from midilstm.generation.length import PieceLength
 from midilstm.generation.lineup import Lineup
 from midilstm.generation.network import Network, RNNState
@@ -37,7 +38,7 @@ class GeneratedPiece(NamedTuple):
     """New music: the ids as drawn, their tokens up to the length, and the constraints' report.
 
     `rest` quarter notes after the last token the bars or seconds of the length are over; it is None
-    where the model ended the piece earlier.
+    where the model ended the piece earlier, unless it ends with a bar line.
     """
 
     ids: tuple[int, ...]
@@ -58,6 +59,7 @@ class _Piece:
     constraints: PieceState | None
     opening: Opening | None = None
     lineup: Lineup | None = None
+    ending: Ending | None = None
     header: list[int] = field(default_factory=list)  # ids that the piece must begin with
     tokens: list[str] = field(default_factory=list)  # of the new ids, up to the length
     is_over: bool = False
@@ -70,7 +72,8 @@ class Sampler:
     The network is fed END, the primer or an opening, and each new id. Its log probabilities are
     changed, in this order, by the match model; by excluding END, unless `stop_at_end` is set and
     the piece has begun; by the grammar, which the primer may violate; by the constraints; by the
-    opening's parts; and by the sampling settings. Only the network reads the opening.
+    opening's parts; by the ending; and by the sampling settings. Only the network reads the
+    opening.
     """
 
     def __init__(
@@ -138,7 +141,9 @@ class Sampler:
                 tuple(piece.ids[start:]),
                 piece.tokens,
                 piece.constraints.report() if piece.constraints else None,
-                None if piece.is_ended else self.length.rest(piece.tokens),
+                None
+                if piece.is_ended and not self.length.has_ending
+                else self.length.rest(piece.tokens),
                 piece.opening,
             )
             for piece in drawn
@@ -192,6 +197,9 @@ class Sampler:
             grammar_state=self.grammar_state,
             constraints=self.constraints.begin(seed) if self.constraints else None,
         )
+        if self.length.has_ending and piece.clock:
+            bars = int(self.length.amount)
+            piece.ending = Ending(self.vocabulary, bars, piece.clock, piece.constraints)
         if self.openings:
             self._add_opening(piece, np.random.default_rng([seed, 1]))
         return piece
@@ -236,7 +244,8 @@ class Sampler:
         last_ids = fed_ids = np.array([piece.ids[-1] for piece in pieces])
         if is_first and self.openings:
             fed_ids = np.array([piece.opening.ids[-1] for piece in pieces if piece.opening])
-        log_probs, may_end = rnn_state.step(fed_ids), self.config.stop_at_end and not is_first
+        may_end = (self.config.stop_at_end or self.length.has_ending) and not is_first
+        log_probs = rnn_state.step(fed_ids)
         if match_model:
             match_model.update(last_ids)
             add_match_bias(log_probs, match_model)
@@ -250,6 +259,8 @@ class Sampler:
                 piece.constraints.adjust_logits(row)
             if piece.lineup:
                 row -= piece.lineup.penalties()
+            if piece.ending:
+                piece.ending.adjust_logits(row)
         return log_probs
 
     def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:
@@ -266,6 +277,6 @@ class Sampler:
             (piece.grammar_state,) = self.grammar.advance([piece.grammar_state], [token_id])
         if token:
             piece.tokens.append(token)
-            for follower in (piece.constraints, piece.lineup):
+            for follower in (piece.constraints, piece.lineup, piece.ending):
                 if follower:
                     follower.add_token(token)

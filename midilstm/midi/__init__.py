@@ -2,6 +2,7 @@
 
 from midilstm.midi.bars import bar_ticks as bar_ticks
 from midilstm.midi.bars import drop_leading_bars as drop_leading_bars
+from midilstm.midi.bars import hold_last_notes as hold_last_notes
 from midilstm.midi.instruments import choose_programs as choose_programs
 from midilstm.midi.instruments import parse_instruments as parse_instruments
 from midilstm.midi.instruments import program_of as program_of
@@ -18,5 +19,6 @@ from midilstm.midi.score import Score as Score
 from midilstm.midi.score import instrument_name as instrument_name
 from midilstm.midi.score import quantised as quantised
 from midilstm.midi.writer import cut_off as cut_off
+from midilstm.midi.writer import split_stems as split_stems
 from midilstm.midi.writer import to_bytes as to_bytes
 from midilstm.midi.writer import with_tempo_and_program as with_tempo_and_program

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from midilstm.midi.notes import sorted_notes
-from midilstm.midi.score import Score
+from midilstm.midi.score import DRUMS, Score
 
 # A first note that begins up to this fraction of a quarter before a bar line, half a step of the
 # grid of `tsd` and `remi`, belongs to the bar after it.
@@ -48,3 +48,19 @@ def drop_leading_bars(score: Score) -> Score:
         pedal_ticks={n: tuple(t - begin for t in ticks) for n, ticks in score.pedal_ticks.items()},
         leading_bars=n_bars,
     )
+
+
+def hold_last_notes(score: Score, end: int) -> Score:
+    """Return the score with the last notes of each pitched instrument held until the tick `end`.
+
+    They are those of its last onset, if that is in the bar that ends there.
+    """
+    bar = bar_ticks(score, end)[-1]
+    last = {n.program: n.start for n in score.notes if n.start >= bar}
+    notes = (
+        n._replace(length=end - n.start)
+        if n.program != DRUMS and last.get(n.program) == n.start
+        else n
+        for n in score.notes
+    )
+    return replace(score, notes=tuple(notes))

@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 
 import mido
 
-from midilstm.midi.score import DEFAULT_BPM, DRUMS, Score
+from midilstm.midi.score import DEFAULT_BPM, DRUMS, Score, instrument_name
 
 DRUM_CHANNEL = 9
 CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
@@ -59,7 +59,8 @@ def to_bytes(score: Score, end: int = 0) -> bytes:
     for index, (program, notes) in enumerate(groups):
         channel = DRUM_CHANNEL if program == DRUMS else CHANNELS[index % len(CHANNELS)]
         change = mido.Message("program_change", channel=channel, program=max(0, program))
-        messages = [(0, 0, change)]
+        name = mido.MetaMessage("track_name", name=instrument_name(program))
+        messages: list[tuple[int, int, mido.Message]] = [(0, 0, name), (0, 0, change)]
         for note in notes:
             # A note is in range, and checking it again takes a fifth of the time of writing.
             key = {"channel": channel, "note": note.pitch, "velocity": note.velocity}
@@ -73,6 +74,24 @@ def to_bytes(score: Score, end: int = 0) -> bytes:
     content = BytesIO()
     file.save(file=content)
     return content.getvalue()
+
+
+def split_stems(content: bytes) -> dict[str, bytes]:
+    """Return by the name of its instrument a file for each track of a file of `to_bytes`.
+
+    All have the tempos and time signatures of that file, and its length.
+    """
+    file = mido.MidiFile(file=BytesIO(content))
+    end = max(sum(message.time for message in track) for track in file.tracks)
+    for track in file.tracks:
+        track[-1].time += end - sum(message.time for message in track)
+    stems = {}
+    for track in file.tracks[1:]:
+        stem = mido.MidiFile(ticks_per_beat=file.ticks_per_beat)
+        stem.tracks += [file.tracks[0], track]
+        stem.save(file=(buffer := BytesIO()))
+        stems[track.name] = buffer.getvalue()
+    return stems
 
 
 def _track(messages: list[tuple[int, int, mido.Message]], end: int) -> mido.MidiTrack:

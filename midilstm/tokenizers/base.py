@@ -169,13 +169,15 @@ class Encoding(ABC):
         bpm: float | None = None,
         instrument: int | None = None,
         rest: float | None = None,
+        holds_end: bool = False,
     ) -> tuple[bytes, int]:
         """Return tokens as a MIDI file, and how many invalid tokens were dropped.
 
         `bpm` and `instrument`, a General MIDI program, replace those in the tokens. Where neither
         gives one, the tempo is 120 and the instrument piano. The file ends, and its last notes are
         cut, `rest` quarter notes after the position of the last token, or before it where `rest` is
-        negative. Raise NoNoteError without a note.
+        negative. If it `holds_end`, the last notes of each instrument in the last bar last until
+        then. Raise NoNoteError without a note.
         """
         parts = split(tokens)
         kept = self.drop_invalid(parts)
@@ -186,6 +188,8 @@ class Encoding(ABC):
                 clock.advance(token)
             end = max(1, round((clock.quarter + rest) * score.ticks_per_quarter))
             score = midi.cut_off(score, end)
+            if holds_end and self.keeps_meter:
+                score = midi.hold_last_notes(score, end)
         if not score.notes:
             raise NoNoteError(f"there is no note in these {len(parts)} tokens")
         score = midi.with_tempo_and_program(score, bpm=bpm, instrument=instrument)

@@ -5,6 +5,7 @@ import io
 import mido
 import music21
 import pretty_midi
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,37 @@ def test_fifteen_instruments_and_drums_have_a_channel_each() -> None:
     tracks = mido.MidiFile(file=io.BytesIO(midi.to_bytes(midi.Score(480, notes)))).tracks
     channels = [m.channel for track in tracks for m in track if m.type == "note_on"]
     assert sorted(channels) == list(range(16))
+
+
+def test_tracks_have_the_names_of_their_instruments() -> None:
+    tracks = mido.MidiFile(file=io.BytesIO(midi.to_bytes(SCORE))).tracks
+    assert [track.name for track in tracks] == [
+        *("", "Percussion", "Acoustic Grand Piano", "Violin"),
+    ]
+
+
+@pytest.mark.parametrize("end", [0, 4321])
+def test_stems_are_as_long_as_the_piece_and_have_its_tempos_and_meters(end: int) -> None:
+    content = midi.to_bytes(SCORE, end)
+    stems = midi.split_stems(content)
+    assert set(stems) == {"Percussion", "Acoustic Grand Piano", "Violin"}
+    notes: list[Note] = []
+    for name, stem in stems.items():
+        score = midi.read(stem)
+        assert score.instruments == (name,)
+        notes += score.notes
+        file, whole = (mido.MidiFile(file=io.BytesIO(data)) for data in (stem, content))
+        assert file.tracks[0][:-1] == whole.tracks[0][:-1]
+        ends = {sum(message.time for message in track) for track in file.tracks}
+        assert ends == {end or 1441}  # the last note ends at 1440
+        channels = {m.channel for m in file.tracks[1] if m.type == "note_on"}
+        assert channels <= {m.channel for m in whole if m.type == "note_on"}
+        pretty = [pretty_midi.PrettyMIDI(io.BytesIO(data)) for data in (stem, content)]
+        assert [*pretty[0].get_tempo_changes()[1]] == [*pretty[1].get_tempo_changes()[1]]
+        (part,) = pretty[0].instruments
+        (same,) = (x for x in pretty[1].instruments if x.name == name)
+        assert [str(note) for note in part.notes] == [str(note) for note in same.notes]
+    assert sorted(note[:5] for note in notes) == sorted(note[:5] for note in SCORE.notes)
 
 
 def test_a_program_replaces_all_but_drums_and_a_tempo_all_others() -> None:

@@ -113,7 +113,7 @@ def test_the_json_records_how_a_piece_was_made() -> None:
     "flag",
     [
         *("--chars=0", "--seconds=nan", "--chars=100 --bars=2", "--temperature=1e-9", "--top-p=0"),
-        *("--temperature=0 --count=2", "--best=3 --count=2", "--no-such-flag", "--key"),
+        *("--temperature=0 --count=2", "--best=3 --count=2", "--ending", "--no-such-flag", "--key"),
     ],
 )
 def test_impossible_flags_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,24 @@ def test_other_flags_change_only_their_own_settings(capsys: pytest.CaptureFixtur
     assert "warning" not in capsys.readouterr().err
 
 
+def test_stems_are_written_beside_a_piece_and_replace_no_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (piece,) = run("--bars=2", "--stems", "--ending", "--seed=9")
+    capsys.readouterr()
+    folder, stem = piece["path"].with_suffix(".stems"), "Acoustic-Grand-Piano.mid"
+    (folder / stem).write_text("mine")
+    piece["path"].with_suffix(".mid").unlink()
+    piece["path"].rename("kept.json")
+    (again,) = run("--reproduce=kept.json")
+    assert again["path"].stem == piece["path"].stem + "-2"
+    assert again["stems"] and again["ending"]
+    assert "notes has no bars, so that --ending changes nothing" in capsys.readouterr().err
+    (path,) = again["path"].with_suffix(".stems").iterdir()
+    assert (path.name, (folder / stem).read_text()) == (stem, "mine")
+    assert tokenizers.read(path) == again["tokens"]
+
+
 def test_other_weights_give_a_warning(model_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (piece,) = run("--chars=30", "--seed=9")
     (model_dir / "epoch-0002.keras").unlink()

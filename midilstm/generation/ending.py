@@ -1,0 +1,102 @@
+"""Let the model end a piece at a bar line near its length, on the tonic where a key is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from midilstm.generation.constraints import MUST, NEVER, PieceState, prefer
+from midilstm.generation.harmony import key_profile
+from midilstm.generation.length import ENDING_BARS
+from midilstm.tokenizers.base import Clock
+from midilstm.tokenizers.order import BASS
+from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
+
+# Nats that END gains on the next bar: the model ends one of some tens of bars, and here one of two.
+END_NATS = 4.0
+
+
+class _Tables(NamedTuple):
+    """Of each id: whether it is END, begins with a bar or holds one later, its pitch classes."""
+
+    is_end: np.ndarray  # bool [V]
+    begins_bar: np.ndarray  # bool [V]
+    crosses_bar: np.ndarray  # float32 [V], of tokens that byte-pair encoding merged
+    classes: np.ndarray  # float32 [V, 12]
+
+
+@cache
+def _tables(vocabulary: Vocabulary) -> _Tables:
+    encoding, tokens = vocabulary.encoding, vocabulary.tokens[1:]
+    begins = np.array([False, *(encoding.bars(token.split(" ")[0]) > 0 for token in tokens)])
+    bars = np.array([0, *map(encoding.bars, tokens)])
+    contents = [frozenset[int](), *(encoding.content(token).pitch_classes for token in tokens)]
+    classes = np.array([[x in content for x in range(12)] for content in contents], np.float32)
+    is_end = np.arange(len(vocabulary)) == END_ID
+    return _Tables(is_end, begins, (bars > begins).astype(np.float32), classes)
+
+
+@cache
+def _tonic_chord(key: str) -> tuple[int, ...]:
+    """Return the pitch classes of a key's tonic chord, the root first."""
+    profile = key_profile(key)
+    tonic = int(profile.argmax())
+    third = 4 if np.isfinite(profile[(tonic + 4) % 12]) else 3
+    return tonic, (tonic + third) % 12, (tonic + 7) % 12
+
+
+@dataclass
+class Ending:
+    """What may follow in one piece, which is to have some `bars` and `clock` measures.
+
+    END takes the place of the next bar from ENDING_BARS bars before the length on. With a key it
+    does so only where the lowest of the notes that the instruments play last is the tonic; in the
+    last bar that is possible they play nothing but the tonic chord.
+    """
+
+    vocabulary: Vocabulary
+    bars: int
+    clock: Clock
+    constraints: PieceState | None
+    program: int | None = None
+    bar: int = -1  # the bar of the last note
+    last_notes: dict[int | None, tuple[float, int]] = field(default_factory=dict)  # of that bar
+
+    def adjust_logits(self, log_probs: np.ndarray) -> None:
+        """Change the log probabilities of the next id, float32 [V], in place."""
+        tables, n_bars = _tables(self.vocabulary), int(self.clock.position()[0] + 1e-6) + 1
+        is_last, key = n_bars >= self.bars + ENDING_BARS, self.constraints and self.constraints.key
+        tonic = _tonic_chord(key) if key else ()
+        if n_bars < self.bars - ENDING_BARS:
+            log_probs[END_ID] = -np.inf
+            return
+        log_probs -= NEVER * tables.crosses_bar
+        if is_last and tonic:
+            tones = tonic[:1] if self.program in BASS else tonic
+            log_probs -= NEVER / 10 * (1 - np.isin(range(12), tones)) @ tables.classes.T
+        lowest = min((pitch for _, pitch in self.last_notes.values()), default=-1)
+        is_home = not tonic or (lowest >= 0 and lowest % 12 == tonic[0])
+        if self.bar < n_bars - 1:  # no bar is empty now, so that each can be the last one
+            log_probs -= NEVER * tables.begins_bar
+            log_probs[END_ID] = -np.inf
+        elif is_last or is_home:
+            nats = MUST if is_last else END_NATS
+            prefer(log_probs, tables.is_end, tables.begins_bar, nats)
+        else:
+            log_probs[END_ID] = -np.inf
+
+    def add_token(self, token: str) -> None:
+        """Add the piece's next token, after which the clock stands."""
+        content, (bars, _) = self.vocabulary.encoding.content(token), self.clock.position()
+        if content.programs:
+            self.program = content.programs[-1]
+        if int(bars + 1e-6) != self.bar and (content.has_notes or content.programs):
+            self.bar = int(bars + 1e-6)
+            self.last_notes.clear()
+        for pitch in content.pitches:
+            start, lowest = self.last_notes.get(self.program, (-1.0, pitch))
+            lowest = min(lowest, pitch) if start == self.clock.quarter else pitch
+            self.last_notes[self.program] = self.clock.quarter, lowest
