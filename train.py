@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midilstm import cli
-from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
+from midilstm.config import PLAIN, DataConfig, ModelConfig, TrainConfig, WorkerConfig
 from midilstm.schema import add_arguments, from_flags
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def parse_args(argv: Sequence[str] | None = None) -> RunConfig:
         action="store_true",
         help="other defaults, which overfit: three layers, one key, one order, no averaged weights",
     )
-    if parser.parse_args(argv).classic:
+    given = parser.parse_args(argv)
+    model = from_flags(ModelConfig, vars(given))
+    if given.classic or not model.is_equivariant(given.encoding):
+        parser.set_defaults(**asdict(PLAIN))
+    if given.classic:
         parser.set_defaults(layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
         parser.set_defaults(transpose=False, shuffle=False, ema=0.0)
     arguments = parser.parse_args(argv)
@@ -175,6 +180,7 @@ def build_network(
     """Build the network with the weights of `epoch`, of another model, or random ones."""
     import model
     from midilstm.model_dir import VOCABULARY, checkpoint_path
+    from midilstm.tokenizers.orbits import token_orbits
     from midilstm.tokenizers.vocabulary import Vocabulary
     from midilstm.training import weights
 
@@ -183,8 +189,12 @@ def build_network(
     shape = {"batch_size": rows, "sequence_length": config.seq_length}
     weights.set_seed(settings.data.seed)
     network = model.build_model(settings.model, len(vocabulary), **shape)
-    model.compile_for_training(network, config.learning_rate, ema=config.ema, jit=config.jit)
-    print(f"{network.count_params():,} parameters")
+    is_equivariant = settings.model.is_equivariant(settings.data.encoding)
+    orbits = token_orbits(vocabulary) if is_equivariant else None
+    model.compile_for_training(
+        network, config.learning_rate, orbits, ema=config.ema, jit=config.jit
+    )
+    print(f"{sum(math.prod(v.shape) for v in weights.trained_variables(network)):,} parameters")
     if epoch:
         print(f"Going on from {checkpoint_path(config.model_dir, epoch)}")
         weights.load(network, checkpoint_path(config.model_dir, epoch))
