@@ -6,6 +6,10 @@ For each constraint the same seeds are drawn at several strengths (0: without it
 over pieces of the share of notes in the key, of notes on a beat in the chord, of those off it in
 its scale, and of the instruments that play; MGEval's mean overlap with the reference pieces shows
 the cost. Rows are JSON lines; those already in the file are not run again. `--table` prints them.
+
+`--bars=16` draws bands of so many bars instead, with line-ups, charts and endings, and prints how
+many bars each instrument plays in, how often the bass plays a chord's root, and how pieces end,
+beside the training pieces.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 # The project is run from its folder, not installed: its modules are one folder up.
@@ -25,13 +30,17 @@ import numpy as np
 
 from benchmarks.defaults import open_with_dataset, reference_pieces
 from benchmarks.results import append_row, markdown_head, markdown_row, read_rows, split_pair
+from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.evaluation import piece_sets, similarity
 from midilstm.evaluation.features import scale_consistency
-from midilstm.generation.constraints import Constraints
+from midilstm.generation.constraints import USUAL_SHARE, Constraints
 from midilstm.generation.harmony import estimate_key, key_profile
 from midilstm.generation.loaded_model import LoadedModel
+from midilstm.generation.opening import Opening, collect_openings
 from midilstm.generation.sampler import Sampler
+from midilstm.tokenizers.base import split
+from midilstm.tokenizers.order import BASS
 
 CONSTRAINTS: dict[str, dict[str, str]] = {
     "D minor": {"key": "D minor"},
@@ -43,6 +52,19 @@ CONSTRAINTS: dict[str, dict[str, str]] = {
     "guitar": {"instruments": "guitar, bass"},
 }
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
+LINEUPS = ("piano, bass, drums", "guitar, bass, drums", "sax, bass, drums")
+CHARTS = (
+    "Dm7 | G7 | Cmaj7 | %",
+    "C7 | F7 | C7 | % | F7 | % | C7 | A7 | Dm7 | G7 | C7 A7 | Dm7 G7",
+    "Am | Am/G | F | E7",
+)
+BANDS: dict[str, dict[str, Any]] = {
+    **{names: {"instruments": names} for names in LINEUPS},
+    **{chart: {"chords": chart, "instruments": LINEUPS[0]} for chart in CHARTS},
+    "ending": {"ending": True},
+    "ending, A minor": {"ending": True, "key": "A minor"},
+    "no ending, A minor": {"key": "A minor"},
+}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -66,6 +88,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=0,
         help="tokens per piece (0 = the median of the held-out pieces)",
     )
+    add("--bars", type=int, help="measure bands of so many bars instead of the constraints")
     add("--table", action="store_true", help="print the table of --out")
     return parser.parse_args(argv)
 
@@ -128,6 +151,105 @@ def one_row(
     }
 
 
+def measure_band(score: midi.Score, constraints: Constraints | None, key: str) -> dict[str, Any]:
+    """Return which bars the instruments play in, what follows the chart, and how a piece ends."""
+    bars = np.array([*midi.bar_ticks(score), score.end])
+    places = np.interp([n.start for n in score.notes], bars, np.arange(len(bars))) + 1e-6
+    played: dict[int, set[int]] = {}
+    on_beat, roots = [], []
+    for note, place in zip(score.notes, places.tolist(), strict=True):
+        played.setdefault(note.program, set()).add(int(place))
+        beat = (note.start - bars[int(place)]) / score.ticks_per_quarter
+        chord = constraints and constraints.chord_at(place)
+        if chord and note.program != midi.DRUMS and abs(beat - round(beat)) < 1e-3:
+            on_beat.append(note.pitch % 12 in chord.tones)
+        if note.program in BASS and constraints and (new := constraints.chord_beginning_at(place)):
+            roots.append(note.pitch % 12 == new.bass)
+    n_bars = int(places[-1]) + 1
+    return {
+        "bars": n_bars,
+        "shares": {program: len(x) / n_bars for program, x in played.items()},
+        "on": fmean(on_beat) if on_beat else None,
+        "roots": fmean(roots) if roots else None,
+        **measure_end(score, bars[n_bars - 1], key),
+    }
+
+
+def measure_end(score: midi.Score, bar: float, key: str) -> dict[str, Any]:
+    """Return whether the tonic is the lowest last note in the bar that begins at a tick.
+
+    And how many quarter notes the last notes of the pitched instruments last.
+    """
+    pitched = [n for n in score.notes if n.start >= bar and n.program != midi.DRUMS]
+    last = {n.program: n.start for n in pitched}
+    held = [n for n in pitched if last[n.program] == n.start]
+    if not held:
+        return {"tonic": None, "held": None}
+    return {
+        "tonic": min(n.pitch for n in held) % 12 == int(key_profile(key).argmax()),
+        "held": float(np.median([n.length for n in held])) / score.ticks_per_quarter,
+    }
+
+
+def estimated_key(score: midi.Score) -> str:
+    """Return the key of a score's pitched notes."""
+    pitches = [n.pitch % 12 for n in score.notes if n.program != midi.DRUMS]
+    return estimate_key(np.bincount(pitches, minlength=12))
+
+
+def draw_bands(
+    model: LoadedModel, openings: Sequence[Opening], settings: Mapping[str, Any], count: int
+) -> list[dict[str, Any]]:
+    """Draw pieces with settings; return the measures of each piece's file."""
+    config = SamplingConfig(**settings)
+    weights, vocabulary = model.match_weights, model.vocabulary
+    sampler = Sampler(model.network, vocabulary, config, weights, openings=openings)
+    constraints, rows = sampler.constraints, []
+    for piece in sampler.draw(range(count)):
+        tokens = sampler.length.drop_silence(piece.tokens)
+        content, _ = vocabulary.encoding.to_midi(tokens, rest=piece.rest, holds_end=config.ending)
+        score = midi.read(content)
+        row = measure_band(score, constraints, config.key or estimated_key(score))
+        shares = row.pop("shares")
+        choices = constraints.choices if constraints else {}
+        for name, choice in choices.items():
+            played = [x for x in choice.programs if x in shares]
+            row[name] = max((shares[x] for x in played), default=0.0)
+            least = constraints.shares.get(played[0], USUAL_SHARE) if constraints and played else 0
+            row[f"{name}, less than its share by"] = least - row[name]
+        row["others"] = len(shares) - len(choices) if choices else None
+        rows.append(row)
+    return rows
+
+
+def measure_bands(path: Path, model_name: str, folders: Sequence[str], bars: int, n: int) -> None:
+    """Append a row of measures to a file for each setting of BANDS, and for training pieces."""
+    model, dataset = open_with_dataset(folders)
+    openings = collect_openings(dataset.training, model.vocabulary)
+    tokens, encoding = model.vocabulary.tokens, model.vocabulary.encoding
+    pieces = [
+        encoding.decode(split(tokens[i] for i in ids[:-1])) for ids in dataset.training.values()
+    ]
+    scores = [score for score in pieces if len({x.program for x in score.notes}) > 1]
+    human = [measure_band(score, None, estimated_key(score)) for score in scores]
+    append_row(path, {"model": model_name, "band": "training pieces", "pieces": human})
+    for name, settings in BANDS.items():
+        rows = draw_bands(model, openings, {**settings, "bars": bars}, n)
+        append_row(path, {"model": model_name, "band": name, "pieces": rows})
+
+
+def format_bands(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table of the mean, the least and the greatest of each measure."""
+    lines = markdown_head(["", "measure", "mean", "least", "greatest"])
+    for row in rows:
+        for name in sorted(row["pieces"][0].keys() - {"shares"}):
+            values = [x[name] for x in row["pieces"] if x.get(name) is not None]
+            if values:
+                cells = [f"{x:.2f}" for x in (fmean(values), min(values), max(values))]
+                lines.append(markdown_row([f"{row['model']}: {row['band']}", name, *cells]))
+    return "\n".join(lines)
+
+
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a Markdown table with a row per constraint and strength."""
     head = ["", "strength", "in key", "estimated key", "one scale", "in chord on beats"]
@@ -146,6 +268,11 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing; print the table with --table."""
     args = parse_args(argv)
+    if args.bars:
+        for name, folders in map(split_pair, args.model):
+            measure_bands(args.out, name, folders, args.bars, args.pieces)
+        print(format_bands(read_rows(args.out)))
+        return 0
     finished = [(row["model"], row["constraint"], row["strength"]) for row in read_rows(args.out)]
     for name, folders in map(split_pair, args.model):
         model, dataset = open_with_dataset(folders)

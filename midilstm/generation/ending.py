@@ -10,21 +10,23 @@ import numpy as np
 
 from midilstm.generation.constraints import MUST, NEVER, PieceState, prefer
 from midilstm.generation.harmony import key_profile
-from midilstm.generation.length import ENDING_BARS
+from midilstm.generation.length import BARS_AFTER
 from midilstm.tokenizers.base import Clock
 from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 # Nats that END gains on the next bar: the model ends one of some tens of bars, and here one of two.
 END_NATS = 4.0
+BARS_BEFORE = 2  # by which a piece may be shorter than its length
 
 
 class _Tables(NamedTuple):
-    """Of each id: whether it is END, begins with a bar or holds one later, its pitch classes."""
+    """Of each id: whether it is END, where it lies in a bar, and its pitch classes."""
 
     is_end: np.ndarray  # bool [V]
     begins_bar: np.ndarray  # bool [V]
-    crosses_bar: np.ndarray  # float32 [V], of tokens that byte-pair encoding merged
+    crosses_bar: np.ndarray  # float32 [V]: begins a bar after its first part
+    is_late: np.ndarray  # float32 [V]: has a position after the beginning of a bar
     classes: np.ndarray  # float32 [V, 12]
 
 
@@ -36,7 +38,11 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
     contents = [frozenset[int](), *(encoding.content(token).pitch_classes for token in tokens)]
     classes = np.array([[x in content for x in range(12)] for content in contents], np.float32)
     is_end = np.arange(len(vocabulary)) == END_ID
-    return _Tables(is_end, begins, (bars > begins).astype(np.float32), classes)
+    clocks = [encoding.clock() for _ in vocabulary.tokens]
+    for clock, token in zip(clocks[1:], tokens, strict=True):
+        clock.advance(token)
+    is_late = np.array([clock.quarter > 0 for clock in clocks], np.float32)
+    return _Tables(is_end, begins, (bars > begins).astype(np.float32), is_late, classes)
 
 
 @cache
@@ -52,9 +58,10 @@ def _tonic_chord(key: str) -> tuple[int, ...]:
 class Ending:
     """What may follow in one piece, which is to have some `bars` and `clock` measures.
 
-    END takes the place of the next bar from ENDING_BARS bars before the length on. With a key it
-    does so only where the lowest of the notes that the instruments play last is the tonic; in the
-    last bar that is possible they play nothing but the tonic chord.
+    END may take the place of the next bar from BARS_BEFORE bars before the length on. With a key it
+    does so only where the lowest of the notes that the instruments play last is the tonic. Else the
+    piece ends BARS_AFTER the length: in that bar the instruments play a single time, at its
+    beginning, and with a key the tonic chord.
     """
 
     vocabulary: Vocabulary
@@ -68,12 +75,14 @@ class Ending:
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
         tables, n_bars = _tables(self.vocabulary), int(self.clock.position()[0] + 1e-6) + 1
-        is_last, key = n_bars >= self.bars + ENDING_BARS, self.constraints and self.constraints.key
+        is_last, key = n_bars >= self.bars + BARS_AFTER, self.constraints and self.constraints.key
         tonic = _tonic_chord(key) if key else ()
-        if n_bars < self.bars - ENDING_BARS:
+        if n_bars < self.bars - BARS_BEFORE:
             log_probs[END_ID] = -np.inf
             return
         log_probs -= NEVER * tables.crosses_bar
+        if is_last:
+            log_probs -= NEVER * tables.is_late
         if is_last and tonic:
             tones = tonic[:1] if self.program in BASS else tonic
             log_probs -= NEVER / 10 * (1 - np.isin(range(12), tones)) @ tables.classes.T

@@ -12,7 +12,7 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 
 # A piece is given up after this many tokens per unit of length.
 MAX_TOKENS_PER_UNIT = {"tokens": 1, "bars": 2000, "seconds": 1000}
-ENDING_BARS = 2  # by which a piece with an ending may be shorter or longer
+BARS_AFTER = 1  # the length, in which a piece with an ending ends at the latest
 
 
 class PieceLength:
@@ -33,7 +33,7 @@ class PieceLength:
         self.has_ending = config.ending and vocabulary.encoding.keeps_meter
         if config.ending and not self.has_ending:
             warn(f"{vocabulary.encoding_name} has no bars, so that --ending changes nothing")
-        self._limit = self.amount + ENDING_BARS * self.has_ending
+        self._limit = self.amount + BARS_AFTER * self.has_ending
         self._encoding, self._bpm, self._primer = vocabulary.encoding, config.bpm, primer
 
     def __str__(self) -> str:

@@ -75,9 +75,11 @@ def test_a_piece_ends_with_a_bar_within_two_bars_of_its_length(
             assert note.start + note.length <= end_tick
             assert not is_last or note.start + note.length == end_tick
         n_bars.append(len(bars) - 1)
-    assert {*n_bars} <= {6, 7, 8, 9, 10}
+        if n_bars[-1] == 9:  # a single onset
+            assert {note.start for note in score.notes if note.start >= bars[-2]} == {bars[-2]}
+    assert {*n_bars} <= {6, 7, 8, 9}
     assert len({*n_bars}) > 1 or end != 0.01
-    assert {*n_bars} == {10} or end > 1e-6
+    assert {*n_bars} == {9} or end > 1e-6
     assert np.mean(n_bars) < 7.5 or end < 0.1
 
 
@@ -93,7 +95,7 @@ def test_the_lowest_last_note_is_the_tonic(
         bars = midi.bar_ticks(score, end_tick + 1)
         held = {n.program: n.start for n in score.notes if n.program != DRUMS}
         last = [n for n in score.notes if held.get(n.program) == n.start >= bars[-2]]
-        if len(bars) - 1 < 6:  # the piece could have gone on
+        if len(bars) - 1 < 5:  # the piece could have gone on
             assert min(n.pitch for n in last) % 12 == chord[0]
         else:
             assert {n.pitch % 12 for n in last} <= {*chord}
