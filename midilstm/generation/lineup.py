@@ -1,55 +1,84 @@
-"""Keep a piece to the instruments of its opening, and each to what it plays there."""
+"""Keep a piece to the meters and instruments of its opening, and each to what it plays there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 
 import numpy as np
 
-from midilstm.generation.opening import NEVER, Part
-from midilstm.tokenizers.base import Clock
+from midilstm.generation.constraints import prefer
+from midilstm.generation.opening import NEVER, Opening
+from midilstm.tokenizers.base import Clock, TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
+
+# An instrument may miss so many of the bars in which it should play, as human players do; then it
+# becomes more likely, by nats for each bar beyond, up to a limit.
+REST, RETURN, MAX_RETURN = 1.0, 2.0, 8.0
 
 
 @cache
-def _token_tables(vocabulary: Vocabulary) -> tuple[np.ndarray, list[frozenset[int]]]:
-    """Return the pitch of each id, int [V], -1 for none, and the programs that it names."""
-    contents = [vocabulary.encoding.content(token) for token in vocabulary.tokens[1:]]
-    pitches = [-1, *(content.pitches[0] if content.pitches else -1 for content in contents)]
-    return np.array(pitches), [frozenset(), *(frozenset(x.programs) for x in contents)]
+def _contents(vocabulary: Vocabulary) -> list[TokenContent]:
+    """Return what each id plays."""
+    return [TokenContent(), *map(vocabulary.encoding.content, vocabulary.tokens[1:])]
+
+
+@cache
+def _choice(vocabulary: Vocabulary, program: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which ids name a program, and which skip its place in the bar, bool [V] each."""
+    names = np.array([program in content.programs for content in _contents(vocabulary)])
+    skips = [vocabulary.encoding.skips(token, (program,)) for token in vocabulary.tokens[1:]]
+    return names, np.array([True, *skips])
 
 
 @dataclass
 class Lineup:
-    """The parts of one piece, and what of them its last token makes impossible.
+    """The opening of one piece, and how it changes the log probabilities of the next id.
 
-    A program without a part is excluded if `is_closed`. The pitches of a part stay in its range,
-    and an instrument that never plays two notes at once does not begin to.
+    Meters other than the opening's are excluded, and programs without a part if `is_closed`. The
+    pitches of a part stay in its range, and an instrument that never plays two notes at once does
+    not begin to. One that plays in too few bars, if `is_closed`, becomes more likely.
     """
 
     vocabulary: Vocabulary
-    parts: Mapping[int, Part]
+    opening: Opening
     is_closed: bool
     clock: Clock
     program: int | None = None
     onset: tuple[int | None, float] | None = None  # program and quarter note of the last note
+    bars: dict[int, set[int]] = field(default_factory=dict)  # program → bars in which it plays
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
 
-    def penalties(self) -> np.ndarray:
-        """Return the nats, float32 [V], to subtract from the log probabilities of the next id."""
+    def adjust_logits(self, log_probs: np.ndarray) -> None:
+        """Change the log probabilities of the next id, float32 [V], in place."""
         is_sounding = self.onset == (self.program, self.clock.quarter)
         key = self.program, is_sounding
         if key not in self.rows:
-            self.rows[key] = self._row(self.parts.get(self.program or 0), is_sounding)
-        return self.rows[key]
-
-    def _row(self, part: Part | None, is_sounding: bool) -> np.ndarray:
-        pitches, programs = _token_tables(self.vocabulary)
-        is_excluded = np.zeros(len(pitches), bool)
+            self.rows[key] = self._penalties(is_sounding)
+        log_probs -= self.rows[key]
         if self.is_closed:
-            is_excluded |= [not names.issubset(self.parts) for names in programs]
+            self._call_in(log_probs, int(self.clock.position()[0] + 1e-6))
+
+    def _call_in(self, log_probs: np.ndarray, bar: int) -> None:
+        """Make the instruments more likely that play in fewer bars than in the opening's piece."""
+        for program, part in self.opening.parts.items():
+            played = self.bars.get(program, ())
+            missed = part.share_of_bars * (bar + 1) - len(played) - REST
+            if missed > 0 and bar not in played:
+                nats = min(missed * RETURN, MAX_RETURN)
+                prefer(log_probs, *_choice(self.vocabulary, program), nats)
+
+    def _penalties(self, is_sounding: bool) -> np.ndarray:
+        """Return the nats, float32 [V], of ids that the program may not play now."""
+        contents = _contents(self.vocabulary)
+        opened = chain.from_iterable(contents[token_id].meters for token_id in self.opening.ids)
+        meters, part = frozenset(opened), self.opening.parts.get(self.program or 0)
+        pitches = np.array([content.pitches[0] if content.pitches else -1 for content in contents])
+        is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
+        if self.is_closed:
+            programs = self.opening.parts.keys()
+            is_excluded |= [not programs >= set(content.programs) for content in contents]
         if part:
             outside = (pitches < part.lowest) | (pitches > part.highest)
             is_excluded |= (pitches >= 0) & (outside | (is_sounding and not part.is_polyphonic))
@@ -59,7 +88,9 @@ class Lineup:
         """Add the piece's next token."""
         self.clock.advance(token)
         content = self.vocabulary.encoding.content(token)
-        if content.programs:
-            self.program = content.programs[-1]
+        bar = int(self.clock.position()[0] + 1e-6)
+        for program in content.programs:
+            self.program = program
+            self.bars.setdefault(program, set()).add(bar)
         if content.pitches:
             self.onset = self.program, self.clock.quarter

@@ -215,7 +215,7 @@ class Sampler:
         header = vocabulary.apply_merges(vocabulary.encoding.header(tokens))
         piece.opening, piece.header = opening, [vocabulary.token_ids[token] for token in header]
         clock = vocabulary.encoding.clock()
-        piece.lineup = Lineup(vocabulary, opening.parts, is_closed=not groups, clock=clock)
+        piece.lineup = Lineup(vocabulary, opening, is_closed=not groups, clock=clock)
         if piece.constraints:
             piece.constraints.read_key(tokens)
             piece.constraints.choose_programs(opening.parts)
@@ -258,7 +258,7 @@ class Sampler:
             if piece.constraints:
                 piece.constraints.adjust_logits(row)
             if piece.lineup:
-                row -= piece.lineup.penalties()
+                piece.lineup.adjust_logits(row)
             if piece.ending:
                 piece.ending.adjust_logits(row)
         return log_probs

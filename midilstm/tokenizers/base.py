@@ -35,6 +35,7 @@ class TokenContent(NamedTuple):
     has_notes: bool = False
     plays_on: bool = False
     pitches: tuple[int, ...] = ()  # of pitched instruments
+    meters: tuple[str, ...] = ()
 
 
 class Clock(Protocol):

@@ -226,7 +226,9 @@ class MidiTokEncoding(Encoding):
         classes = frozenset(pitch % 12 for pitch in pitches)
         first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
         begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
-        return TokenContent(classes, programs, first in PITCH_KINDS, begin in PLAYS_ON, pitches)
+        has_notes, plays_on = first in PITCH_KINDS, begin in PLAYS_ON
+        meters = tuple(value for kind, value in pairs if kind == "TimeSig")
+        return TokenContent(classes, programs, has_notes, plays_on, pitches, meters)
 
     def skips(self, token: str, programs: Collection[int]) -> bool:
         """Tell whether programs lose their place, in `remi` in the bar, through a token."""

@@ -41,7 +41,8 @@ def band(bars: int = 12) -> list[str]:
 
 
 TOKENS = band()
-VOCABULARY = Vocabulary((END, *sorted({*TOKENS})), "remi").transposition_closure()
+ALL_TOKENS = (END, *sorted({*TOKENS, "TimeSig_4/4"}))
+VOCABULARY = Vocabulary(ALL_TOKENS, "remi").transposition_closure()
 IDS = VOCABULARY.ids_of([*TOKENS, END])
 (OPENING,) = collect_openings({"waltz.mid": IDS}, VOCABULARY)
 
@@ -144,13 +145,19 @@ def test_parts_are_transposed_with_the_opening_but_for_drums() -> None:
     assert moved.parts[DRUMS] == OPENING.parts[DRUMS] and moved.semitones == 3
 
 
-def allowed(tokens: list[str], *, is_closed: bool = True) -> set[str]:
-    """Return the tokens that the line-up of the opening allows after these."""
-    clock = REMI.clock()
-    lineup = Lineup(VOCABULARY, OPENING.parts, is_closed=is_closed, clock=clock)
+def adjusted(tokens: list[str], *, is_closed: bool = True) -> dict[str, float]:
+    """Return the log probability of each token after these, of which all were equally likely."""
+    lineup = Lineup(VOCABULARY, OPENING, is_closed=is_closed, clock=REMI.clock())
     for token in tokens:
         lineup.add_token(token)
-    return {VOCABULARY.tokens[i] for i in np.flatnonzero(lineup.penalties() == 0)}
+    log_probs = np.full(len(VOCABULARY), -np.log(len(VOCABULARY)), np.float32)
+    lineup.adjust_logits(log_probs)
+    return dict(zip(VOCABULARY.tokens, log_probs.tolist(), strict=True))
+
+
+def allowed(tokens: list[str], *, is_closed: bool = True) -> set[str]:
+    """Return the tokens that the line-up of the opening allows after these."""
+    return {token for token, x in adjusted(tokens, is_closed=is_closed).items() if x > -100}
 
 
 def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
@@ -162,6 +169,18 @@ def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
         f"Pitch_{pitch}" for pitch in range(40, 45)
     }
     assert "PitchDrum_36" in allowed([*header, "Program_-1", "Position_0"])
+    assert "TimeSig_3/4" in allowed(["Bar_None"]) and "TimeSig_4/4" not in allowed(["Bar_None"])
+
+
+def test_an_instrument_that_rests_for_longer_than_in_its_piece_becomes_more_likely() -> None:
+    bar = ["Bar_None", "TimeSig_3/4", "Program_0", "Position_0", "Pitch_60", "Velocity_79"]
+    bar += ["Duration_0.6.12"]
+    first, third = adjusted(bar[:2]), adjusted([*bar, *bar, *bar[:2]])
+    assert first["Program_-1"] == first["Program_33"] == first["Bar_None"]  # one may be missed
+    # Drums and bass missed two. Drums come first: what skips them becomes less likely.
+    assert third["Program_-1"] > third["Program_33"] > third["Bar_None"] + 3
+    named = adjusted([*bar, *bar, *bar[:2]], is_closed=False)  # --instruments has its own rule
+    assert named["Program_33"] == named["Bar_None"]
 
 
 def test_an_instrument_that_never_plays_chords_does_not_begin_to() -> None:

@@ -265,7 +265,7 @@ def test_the_nearest_known_token_is_of_its_kind_and_family(
 def test_the_content_of_a_token_is_pitch_classes_and_programs(
     token: str, expected: tuple[set[int], tuple[int, ...], bool, bool]
 ) -> None:
-    assert TSD.content(token) == expected
+    assert TSD.content(token)[:4] == expected
 
 
 def test_the_version_has_that_of_miditok() -> None:

@@ -144,8 +144,8 @@ def test_a_note_that_would_leave_midi_stays_in_the_nearest_octave(
 
 
 def test_a_token_has_pitch_classes_and_lasts_an_eighth_of_a_bar() -> None:
-    assert NOTES.content("C#5") == ({1}, (), True, False)
-    assert NOTES.content("1.5.8") == ({1, 5, 8}, (), True, False)
+    assert NOTES.content("C#5")[:4] == ({1}, (), True, False)
+    assert NOTES.content("1.5.8")[:4] == ({1, 5, 8}, (), True, False)
     clock = NOTES.clock()
     for step in range(20):
         assert clock.position() == (step / 8, step / 2 % 4)
