@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.midi import DRUMS
@@ -74,7 +75,8 @@ def collect_openings(pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
     bars = np.array([0, *map(encoding.bars, tokens[1:])])
     openings = []
     step = -(-len(pieces) // MAX_OPENINGS)
-    for name, ids in [*pieces.items()][::step]:
+    chosen = [*pieces.items()][::step]
+    for name, ids in tqdm(chosen, "Collecting openings", delay=1, leave=False, disable=None):
         size = int(np.searchsorted(bars[ids].cumsum(), encoding.opening_bars, "right"))
         piece = [tokens[i] for i in ids[:-1]]
         shares = shares_of_bars(piece, encoding)
