@@ -196,10 +196,10 @@ class SamplingConfig(Config):
     chords: str | None = drawing(
         None,
         "chord symbols, one per bar or with bars such as 'Dm7 G7 | C', repeated (none = any)",
-        high=400,
+        high=2000,
     )
     instruments: str | None = drawing(
-        None, "the only instruments, such as 'piano, bass' (none = any)", high=400
+        None, "the only instruments, such as 'piano, 2 sax, bass' (none = any)", high=400
     )
     control_strength: float = drawing(
         1.0, "how strongly key, chords and instruments are followed (0 = off)", low=0, high=4

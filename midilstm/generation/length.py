@@ -30,8 +30,8 @@ class PieceLength:
         self.unit, self.amount = next((name, x) for name, x in lengths.items() if x is not None)
         self.max_tokens = min(math.ceil(self.amount) * MAX_TOKENS_PER_UNIT[self.unit], MAX_TOKENS)
         self.is_exact = self.unit == "tokens"
-        self.has_ending = config.ending and vocabulary.encoding.keeps_meter
-        if config.ending and not self.has_ending:
+        self.has_ending = config.ending and self.unit == "bars" and vocabulary.encoding.keeps_meter
+        if config.ending and not vocabulary.encoding.keeps_meter:
             warn(f"{vocabulary.encoding_name} has no bars, so that --ending changes nothing")
         self._limit = self.amount + BARS_AFTER * self.has_ending
         self._encoding, self._bpm, self._primer = vocabulary.encoding, config.bpm, primer

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from midilstm.fileio import InputError
 
-MAX_SYMBOLS = 64
+MAX_SYMBOLS = 256  # 64 bars of four, with % and / counted
 NO_CHORD, REPEATS = "N.C.", ("%", "/")
 SIGNS = str.maketrans("♭♯△∆▵^º˚Ø∅–−", "b#ΔΔΔΔ°°øø--")
 NATURALS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
