@@ -53,17 +53,17 @@ CONSTRAINTS: dict[str, dict[str, str]] = {
 }
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
 LINEUPS = ("piano, bass, drums", "guitar, bass, drums", "sax, bass, drums")
-CHARTS = (
-    "Dm7 | G7 | Cmaj7 | %",
-    "C7 | F7 | C7 | % | F7 | % | C7 | A7 | Dm7 | G7 | C7 A7 | Dm7 G7",
-    "Am | Am/G | F | E7",
-)
+CHARTS = {
+    "ii V I": "Dm7 | G7 | Cmaj7 | %",
+    "blues": "C7 | F7 | C7 | % | F7 | % | C7 | A7 | Dm7 | G7 | C7 A7 | Dm7 G7",
+    "with a slash": "Am | Am/G | F | E7",
+}
 BANDS: dict[str, dict[str, Any]] = {
     **{names: {"instruments": names} for names in LINEUPS},
-    **{chart: {"chords": chart, "instruments": LINEUPS[0]} for chart in CHARTS},
-    "ending": {"ending": True},
-    "ending, A minor": {"ending": True, "key": "A minor"},
-    "no ending, A minor": {"key": "A minor"},
+    **{x: {"chords": text, "instruments": LINEUPS[0]} for x, text in CHARTS.items()},
+    "--ending": {"ending": True},
+    "--ending --key='A minor'": {"ending": True, "key": "A minor"},
+    "--key='A minor'": {"key": "A minor"},
 }
 
 
@@ -212,11 +212,11 @@ def draw_bands(
         row = measure_band(score, constraints, config.key or estimated_key(score))
         shares = row.pop("shares")
         choices = constraints.choices if constraints else {}
-        for name, choice in choices.items():
-            played = [x for x in choice.programs if x in shares]
-            row[name] = max((shares[x] for x in played), default=0.0)
-            least = constraints.shares.get(played[0], USUAL_SHARE) if constraints and played else 0
-            row[f"{name}, less than its share by"] = least - row[name]
+        for index, choice in enumerate(choices.values()):
+            program = max(choice.programs, key=lambda x: shares.get(x, 0.0))
+            share = shares.get(program, 0.0)
+            least = constraints.shares.get(program, USUAL_SHARE) if constraints else 0.0
+            row |= {f"share {index}": share, f"missing {index}": max(0.0, least - share)}
         row["others"] = len(shares) - len(choices) if choices else None
         rows.append(row)
     return rows
@@ -239,14 +239,17 @@ def measure_bands(path: Path, model_name: str, folders: Sequence[str], bars: int
 
 
 def format_bands(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table of the mean, the least and the greatest of each measure."""
-    lines = markdown_head(["", "measure", "mean", "least", "greatest"])
+    """Return a Markdown table: the mean over the pieces, and the least and the greatest."""
+    names = ("bars", *(f"{x} {i}" for x in ("share", "missing") for i in range(3)), "others")
+    names = (*names, "on", "roots", "tonic", "held")
+    lines = markdown_head(["", *names])
     for row in rows:
-        for name in sorted(row["pieces"][0].keys() - {"shares"}):
-            values = [x[name] for x in row["pieces"] if x.get(name) is not None]
-            if values:
-                cells = [f"{x:.2f}" for x in (fmean(values), min(values), max(values))]
-                lines.append(markdown_row([f"{row['model']}: {row['band']}", name, *cells]))
+        cells = []
+        for name in names:
+            values = [x[name] for x in row["pieces"] if x.get(name) is not None] or [np.nan]
+            mean, least, greatest = fmean(values), min(values), max(values)
+            cells.append(f"{mean:.2f} ({least:.2f} to {greatest:.2f})")
+        lines.append(markdown_row([f"{row['model']}: {row['band']}", *cells]).replace("nan", "–"))
     return "\n".join(lines)
 
 

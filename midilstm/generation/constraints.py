@@ -72,7 +72,12 @@ class Constraints:
         self.others = cache(
             lambda allowed: table(lambda content: not allowed.issuperset(content.programs))
         )
-        self.names = cache(lambda program: table(lambda x: program in x.programs).astype(bool))
+        # A merged token may begin the next bar before it names the program.
+        self.names = cache(
+            lambda program: (
+                table(lambda x: program in x.programs).astype(bool) & ~self.skips(program)
+            )
+        )
         self.skips = cache(
             lambda program: np.array(
                 [True, *(self.encoding.skips(x, (program,)) for x in vocabulary.tokens[1:])]

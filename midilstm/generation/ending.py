@@ -12,22 +12,22 @@ from midilstm.generation.constraints import MUST, NEVER, PieceState, prefer
 from midilstm.generation.harmony import key_profile
 from midilstm.generation.length import BARS_AFTER
 from midilstm.tokenizers.base import Clock
-from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 # Nats that END gains on the next bar: the model ends one of some tens of bars, and here one of two.
 END_NATS = 4.0
+NO_PITCH = 128  # above all
 BARS_BEFORE = 2  # by which a piece may be shorter than its length
 
 
 class _Tables(NamedTuple):
-    """Of each id: whether it is END, where it lies in a bar, and its pitch classes."""
+    """Of each id: whether it is END, where it lies in a bar, and its first pitch."""
 
     is_end: np.ndarray  # bool [V]
     begins_bar: np.ndarray  # bool [V]
     crosses_bar: np.ndarray  # float32 [V]: begins a bar after its first part
     is_late: np.ndarray  # float32 [V]: has a position after the beginning of a bar
-    classes: np.ndarray  # float32 [V, 12]
+    pitches: np.ndarray  # int [V], -1 for none
 
 
 @cache
@@ -35,14 +35,13 @@ def _tables(vocabulary: Vocabulary) -> _Tables:
     encoding, tokens = vocabulary.encoding, vocabulary.tokens[1:]
     begins = np.array([False, *(encoding.bars(token.split(" ")[0]) > 0 for token in tokens)])
     bars = np.array([0, *map(encoding.bars, tokens)])
-    contents = [frozenset[int](), *(encoding.content(token).pitch_classes for token in tokens)]
-    classes = np.array([[x in content for x in range(12)] for content in contents], np.float32)
+    pitches = np.array([-1, *((*encoding.content(token).pitches, -1)[0] for token in tokens)])
     is_end = np.arange(len(vocabulary)) == END_ID
     clocks = [encoding.clock() for _ in vocabulary.tokens]
     for clock, token in zip(clocks[1:], tokens, strict=True):
         clock.advance(token)
     is_late = np.array([clock.quarter > 0 for clock in clocks], np.float32)
-    return _Tables(is_end, begins, (bars > begins).astype(np.float32), is_late, classes)
+    return _Tables(is_end, begins, (bars > begins).astype(np.float32), is_late, pitches)
 
 
 @cache
@@ -61,7 +60,7 @@ class Ending:
     END may take the place of the next bar from BARS_BEFORE bars before the length on. With a key it
     does so only where the lowest of the notes that the instruments play last is the tonic. Else the
     piece ends BARS_AFTER the length: in that bar the instruments play a single time, at its
-    beginning, and with a key the tonic chord.
+    beginning, and with a key the tonic chord: first the tonic, and no other note below it.
     """
 
     vocabulary: Vocabulary
@@ -83,12 +82,15 @@ class Ending:
         log_probs -= NEVER * tables.crosses_bar
         if is_last:
             log_probs -= NEVER * tables.is_late
+        is_empty = self.bar < n_bars - 1
+        lowest = min((pitch for _, pitch in self.last_notes.values()), default=NO_PITCH)
         if is_last and tonic:
-            tones = tonic[:1] if self.program in BASS else tonic
-            log_probs -= NEVER / 10 * (1 - np.isin(range(12), tones)) @ tables.classes.T
-        lowest = min((pitch for _, pitch in self.last_notes.values()), default=-1)
-        is_home = not tonic or (lowest >= 0 and lowest % 12 == tonic[0])
-        if self.bar < n_bars - 1:  # no bar is empty now, so that each can be the last one
+            classes, lowest_here = tables.pitches % 12, NO_PITCH if is_empty else lowest
+            is_in_chord = np.isin(classes, tonic) & (tables.pitches > lowest_here)
+            is_other = (tables.pitches >= 0) & (classes != tonic[0]) & ~is_in_chord
+            log_probs -= NEVER / 10 * is_other
+        is_home = not tonic or (lowest < NO_PITCH and lowest % 12 == tonic[0])
+        if is_empty:  # no bar is empty now, so that each can be the last one
             log_probs -= NEVER * tables.begins_bar
             log_probs[END_ID] = -np.inf
         elif is_last or is_home:

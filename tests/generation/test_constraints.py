@@ -26,7 +26,8 @@ TSD = Vocabulary((END, *PROGRAMS, *PITCHES, *BODY, "TimeShift_0.6.12", "TimeShif
 POSITIONS = [f"Position_{position}" for position in range(0, 36, 6)]
 HEADER = ("Bar_None", "TimeSig_3/4", "Position_0", "Tempo_120.0")
 REMI = Vocabulary((END, *HEADER[:2], HEADER[3], *POSITIONS, *PROGRAMS, *PITCHES, *BODY), "remi")
-MERGED = Vocabulary((*REMI.tokens, "Program_-1 PitchDrum_36", "Duration_0.6.12 Program_65"), "remi")
+MERGES = ("Duration_0.6.12 Program_65", "Duration_0.6.12 Bar_None Program_33")
+MERGED = Vocabulary((*REMI.tokens, "Program_-1 PitchDrum_36", *MERGES), "remi")
 ALL = pytest.mark.parametrize("vocabulary", [NOTES, TSD, REMI, MERGED], ids=["notes", *"trm"])
 BANDS = pytest.mark.parametrize("vocabulary", [TSD, REMI, MERGED], ids=[*"trm"])
 MAJOR = {0, 2, 4, 5, 7, 9, 11}
@@ -207,6 +208,17 @@ def test_each_named_instrument_plays_in_its_share_of_bars(vocabulary: Vocabulary
     assert set(bars) == {66, 33, 0}  # the saxophone of the primer
     for program, share in ((66, 0.3), (33, 0.8), (0, 0.5)):
         assert len(bars[program]) > 40 * share - 1
+
+
+def test_an_instrument_does_not_take_its_turn_in_the_next_bar() -> None:
+    state = constraints_of(MERGED, instruments="bass, drums").begin()
+    drums = ("Program_-1", "Position_0", "PitchDrum_36", *BODY[:2])
+    for token in (*HEADER, *drums, *("Bar_None", *drums) * 3):
+        state.add_token(token)
+    row = np.zeros(len(MERGED), np.float32)
+    state.adjust_logits(row)
+    log_probs = dict(zip(MERGED.tokens, row.tolist(), strict=True))
+    assert log_probs["Program_33"] > log_probs["Duration_0.6.12 Bar_None Program_33"] + 20
 
 
 @BANDS

@@ -95,11 +95,10 @@ def test_the_lowest_last_note_is_the_tonic(
         bars = midi.bar_ticks(score, end_tick + 1)
         held = {n.program: n.start for n in score.notes if n.program != DRUMS}
         last = [n for n in score.notes if held.get(n.program) == n.start >= bars[-2]]
-        if len(bars) - 1 < 5:  # the piece could have gone on
+        if last or len(bars) - 1 < 5:  # there may be drums alone in the last possible bar
             assert min(n.pitch for n in last) % 12 == chord[0]
-        else:
+        if len(bars) - 1 == 5:
             assert {n.pitch % 12 for n in last} <= {*chord}
-            assert {n.pitch % 12 for n in last if n.program == 33} <= {chord[0]}
 
 
 def test_the_last_notes_of_each_instrument_in_the_last_bar_are_held() -> None:
