@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from midilstm.evaluation.ranking import Ranking
     from midilstm.generation.length import PieceLength
     from midilstm.generation.loaded_model import LoadedModel
+    from midilstm.generation.metadata import RecordedPiece
     from midilstm.generation.sampler import GeneratedPiece, Sampler
+    from midilstm.repetition.match_model import MatchWeights
 
 
 def parse_args(
@@ -65,6 +67,9 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
     rank = make_ranker(config, model) if config.best else None
     weights = metadata.select_match_weights(config.memory, model, recorded)
+    if config.fill or config.keep or config.fill_instruments:
+        fill(config, model, weights, recorded, argv)
+        return
     primer = recorded.primer if recorded else []
     if config.primer:
         primer = read_primer(config.primer, model)
@@ -93,6 +98,11 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         if opening:
             bodies[seed]["opening_of"] = {"piece": opening.piece, "semitones": opening.semitones}
     write_pieces(config, model, sampler.length, bodies, drawn)
+    print_hint(config)
+
+
+def print_hint(config: SamplingConfig) -> None:
+    """Print the command that plays the pieces."""
     folder = config.output_dir
     flags = [] if folder == SamplingConfig().output_dir else [f"--output-dir={folder}"]
     print(printable(f"Listen: {shlex.join(['python', 'render.py', '--page', *flags])}"))
@@ -117,6 +127,50 @@ def print_start(config: SamplingConfig, model: LoadedModel, sampler: Sampler, n_
         lines.append(f"{name}: {several}{', '.join(map(instrument_name, choice.programs))}")
     for line in lines:
         print(printable(line), flush=True)
+
+
+def fill(
+    config: SamplingConfig,
+    model: LoadedModel,
+    weights: MatchWeights | None,
+    recorded: RecordedPiece | None,
+    argv: Sequence[str],
+) -> None:
+    """Draw what --fill and --keep do not fix in the primer, and write the whole pieces."""
+    from tqdm import tqdm
+
+    from midilstm.generation import metadata
+    from midilstm.generation.fill import Filler
+    from midilstm.generation.primer import read_source
+    from midilstm.generation.sampler import Sampler
+    from midilstm.generation.source_piece import check_flags, open_source
+
+    check_flags(config)
+    score = recorded.source if recorded else None
+    if config.primer:
+        score = read_source(config.primer, model)
+    if score is None:
+        raise InputError("--fill and --keep need a --primer, the piece that they write into")
+    source = open_source(score, config, model.vocabulary)
+    length = replace(config, bars=len(source.bars))
+    sampler = Sampler(model.network, model.vocabulary, length, weights, openings=model.openings)
+    config, seed = replace(sampler.config, bars=config.bars), config.seed or 0
+    print(printable(f"{source.describe()}, from {model.checkpoint_path} with --seed={seed}"))
+    command = shlex.join(["python", "sample.py", *argv])
+    common = metadata.build_metadata(command, config, model, weights, [])
+    n_bars = config.count * sum(bar.is_drawn for bar in source.bars)
+    with tqdm(total=n_bars, delay=0.5, unit="bar", leave=False, disable=None) as bar:
+        for one in (replace(config, seed=seed + index) for index in range(config.count)):
+            filler = Filler(sampler, source, one.seed or 0)
+            tokens = filler.draw(bar.update)
+            batch = metadata.rng_batch(one.seed or 0, range(one.seed or 0, seed + config.count))
+            body = {**common, "seed": one.seed, "rng_batch": batch, **source.to_json()}
+            body |= {"tokens": tokens, "n_invalid_tokens": 0}
+            content = source.to_midi(tokens, config, model.vocabulary.encoding)
+            with exclusive_lock(config.output_dir, timeout=60):
+                path = metadata.write_files(one, model, body, content)
+            tqdm.write(printable(f"Wrote {path}"))
+    print_hint(config)
 
 
 def make_ranker(

@@ -211,6 +211,10 @@ class SamplingConfig(Config):
     )
     primer: Path | None = drawing(None, "MIDI file to continue", saved=False)
     include_primer: bool = drawing(False, "write the primer before the new music")
+    fill: str | None = drawing(None, "bars of the primer to draw anew, as in 5-8,13", high=400)
+    fill_instruments: str | None = drawing(None, "draw only these in --fill (none = all)", high=400)
+    keep: str | None = drawing(None, "parts of the primer to draw others around, or all", high=400)
+    candidates: int = drawing(32, "drawn for --fill and --keep, one is chosen", low=1, high=1024)
     stop_at_end: bool = drawing(
         False, "let a piece end where the model ends it, if that is earlier"
     )
@@ -242,7 +246,7 @@ class SamplingConfig(Config):
     def __post_init__(self) -> None:
         """Raise ValueError for a value that is not allowed, or for more than one length."""
         given = [name for name in LENGTHS if asdict(self)[name] is not None]
-        if not given:
+        if not given and not (self.fill or self.keep):
             object.__setattr__(self, "chars", DEFAULT_CHARS)
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are both given, expected one length")

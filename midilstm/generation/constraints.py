@@ -6,8 +6,9 @@ training pieces becomes more likely, and all other instruments become practicall
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -158,11 +159,26 @@ class PieceState:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
     program: int | None = None
     programs: Mapping[int, str] = field(default_factory=dict)  # that play → their names
+    fixed: frozenset[int] = frozenset()  # programs that play, whatever was chosen
     bars: dict[int, set[int]] = field(default_factory=dict)  # program → new bars in which it plays
 
     def choose_programs(self, preferred: Container[int]) -> None:
         """Choose which program each name stands for, `preferred` ones first."""
         self.programs = midi.choose_programs(self.constraints.choices, preferred)
+
+    def write_around(self, fixed: Iterable[int], drawn: Container[int]) -> None:
+        """Let programs whose notes are fixed play, and expect only drawn ones of those chosen."""
+        self.fixed = frozenset(fixed)
+        self.programs = {x: name for x, name in self.programs.items() if x in drawn}
+
+    def copy(self) -> PieceState:
+        """Return an independent copy."""
+        return replace(
+            self,
+            clock=deepcopy(self.clock),
+            counts=self.counts.copy(),
+            bars={program: {*bars} for program, bars in self.bars.items()},
+        )
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
@@ -172,8 +188,9 @@ class PieceState:
         if self.program in BASS and (new_chord := self._chord_of_root(bars)):
             log_probs -= ROOT * constraints.is_other_pitch(new_chord.bass)
         if self.programs:
-            log_probs -= NEVER * constraints.others(frozenset(self.programs))
-            if self.program not in self.programs:
+            allowed = self.fixed.union(self.programs)
+            log_probs -= NEVER * constraints.others(allowed)
+            if self.program not in allowed:
                 log_probs -= NEVER * constraints.plays_on
         for program in self.programs:
             if (missing := self._missing_bars(program, int(bars + 1e-6))) > 0:

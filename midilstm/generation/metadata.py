@@ -19,6 +19,7 @@ from midilstm.fileio import InputError, atomic_path, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
+from midilstm.generation.source_json import score_from_json
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import from_json, specs, to_json
 
@@ -29,6 +30,7 @@ SAVED = tuple(name for name, (spec, *_) in specs(SamplingConfig).items() if spec
 NAMED = {
     **{"top_k": "top-k", "top_p": "top-p", "repetition_penalty": "penalty", "memory": "memory"},
     **{"key": "key", "chords": "chords", "instruments": "instruments"},
+    **{"fill": "fill", "fill_instruments": "instruments", "keep": "keep"},
     **{"control_strength": "control", "chars": "chars", "bars": "bars", "seconds": "seconds"},
     "ending": "ending",
 }
@@ -46,6 +48,7 @@ class RecordedPiece:
     weights_sha256: str
     match_weights: MatchWeights | None
     rng_batch: range
+    source: midi.Score | None = None  # that the piece was written into
 
 
 def build_metadata(
@@ -90,7 +93,9 @@ def read_metadata(path: Path) -> RecordedPiece:
                 batch = range(0)
         if config.seed not in batch:
             raise ValueError("rng_batch does not hold the seed")
-        return RecordedPiece(config, primer, str(body["weights_sha256"]), match_weights, batch)
+        source = score_from_json(body["source_score"]) if "source_score" in body else None
+        digest = str(body["weights_sha256"])
+        return RecordedPiece(config, primer, digest, match_weights, batch, source)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         is_json = not isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
         raise InputError(
@@ -169,6 +174,13 @@ def write_piece(
         tokens, bpm=config.bpm, instrument=program, rest=rest, holds_end=config.ending
     )
     body = {**metadata, "tokens": tokens, "n_invalid_tokens": n_invalid}
+    return write_files(config, model, body, content), n_invalid
+
+
+def write_files(
+    config: SamplingConfig, model: LoadedModel, body: dict[str, Any], content: bytes
+) -> Path:
+    """Write a MIDI file and its JSON as `write_piece` does; return the path."""
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     path = _free_path(config.output_dir, default_stem(model, config), text)
     with atomic_path(path) as partial:
@@ -179,7 +191,7 @@ def write_piece(
             folder = path.with_suffix(".stems")
             folder.mkdir(exist_ok=True)
             write_atomically(folder / f"{_word(name)}.mid", stem)
-    return path, n_invalid
+    return path
 
 
 def _free_path(folder: Path, stem: str, text: str) -> Path:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from midilstm import tokenizers
+from midilstm import midi, tokenizers
 from midilstm.fileio import InputError, warn
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.midi import MidiError
@@ -28,8 +28,22 @@ def read_primer(path: Path, model: LoadedModel) -> list[str]:
     return known
 
 
+def read_source(path: Path, model: LoadedModel) -> midi.Score:
+    """Return the notes of a file to write into; raise InputError without music."""
+    try:
+        return midi.read(path, pedal=model.pedal)
+    except MidiError as error:
+        raise InputError(f"{path} cannot be the primer: {error}") from error
+
+
 def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
     """Return the ids of a primer; print which unknown tokens are replaced, and by which."""
+    known = nearest_tokens(tokens, vocabulary)
+    return [vocabulary.token_ids[token] for token in vocabulary.apply_merges(known)]
+
+
+def nearest_tokens(tokens: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+    """Return unmerged tokens of the vocabulary; print which are replaced, and by which."""
     if len(tokens) > MAX_TOKENS:
         raise InputError(f"the primer has {len(tokens):,} tokens, more than {MAX_TOKENS:,}")
     encoding, ids = vocabulary.encoding, vocabulary.token_ids
@@ -60,4 +74,4 @@ def encode_primer(tokens: Sequence[str], vocabulary: Vocabulary) -> list[int]:
         )
     if tokens and not encoding.timed_notes(valid):
         raise InputError("the model knows nothing similar to the primer: give another --primer")
-    return [ids[token] for token in vocabulary.apply_merges(valid)]
+    return valid

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -46,6 +46,15 @@ class GeneratedPiece(NamedTuple):
     constraint_report: dict[str, str] | None  # None without constraints
     rest: float | None = None
     opening: Opening | None = None  # that the network read before it
+
+
+class Restricted(Protocol):
+    """What of a piece restricts its next id."""
+
+    grammar_state: Any
+    constraints: PieceState | None
+    lineup: Lineup | None
+    ending: Ending | None
 
 
 @dataclass
@@ -249,6 +258,13 @@ class Sampler:
         if match_model:
             match_model.update(last_ids)
             add_match_bias(log_probs, match_model)
+        self.restrict(log_probs, pieces, may_end=may_end)
+        return log_probs
+
+    def restrict(
+        self, log_probs: np.ndarray, pieces: Sequence[Restricted], *, may_end: bool
+    ) -> None:
+        """Change the log probabilities, float32 [B, V], as all but the sampling settings do."""
         if not may_end:
             log_probs[:, END_ID] = -np.inf
         if self.grammar:
@@ -261,7 +277,6 @@ class Sampler:
                 piece.lineup.adjust_logits(row)
             if piece.ending:
                 piece.ending.adjust_logits(row)
-        return log_probs
 
     def _append(self, piece: _Piece, token_id: int, *, is_first: bool) -> None:
         """Append an id to a piece, unless the id is END or beyond the length and ends the piece."""
