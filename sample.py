@@ -160,14 +160,14 @@ def fill(
     common = metadata.build_metadata(command, config, model, weights, [])
     n_bars = config.count * sum(bar.is_drawn for bar in source.bars)
     with tqdm(total=n_bars, delay=0.5, unit="bar", leave=False, disable=None) as bar:
-        for one in (replace(config, seed=seed + index) for index in range(config.count)):
-            filler = Filler(sampler, source, one.seed or 0)
-            tokens = filler.draw(bar.update)
-            batch = metadata.rng_batch(one.seed or 0, range(one.seed or 0, seed + config.count))
-            body = {**common, "seed": one.seed, "rng_batch": batch, **source.to_json()}
+        for one_seed in range(seed, seed + config.count):
+            tokens = Filler(sampler, source, one_seed).draw(bar.update)
+            batch = {"seed": one_seed, "count": 1}
+            body = {**common, "seed": one_seed, "rng_batch": batch, **source.to_json()}
             body |= {"tokens": tokens, "n_invalid_tokens": 0}
             content = source.to_midi(tokens, config, model.vocabulary.encoding)
             with exclusive_lock(config.output_dir, timeout=60):
+                one = replace(config, seed=one_seed)
                 path = metadata.write_files(one, model, body, content)
             tqdm.write(printable(f"Wrote {path}"))
     print_hint(config)

@@ -98,3 +98,14 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     assert [part["program"] for part in entry["parts"]] == [0, -1]
     assert entry["parts"][0]["notes"] == [0, 0.5, 60, 80, 1, 2, 62, 80]
     assert page_data(timed(A4))["copy"] is None
+
+
+def test_bars_that_were_drawn_and_instruments_that_were_kept_are_marked(
+    timed: Read, tmp_path: Path
+) -> None:
+    body = {"drawn_bars": [1, 2, 4, 99, "x"], "kept_instruments": ["Acoustic Grand Piano", "Flute"]}
+    (tmp_path / "x.json").write_text(json.dumps(body))
+    entry = page_data(timed(smf(notes((0, 16, 69)))))
+    assert (entry["drawn"], entry["kept"]) == ([[0, 4], [6, 8]], ["Acoustic Grand Piano"])
+    (tmp_path / "x.json").write_text(json.dumps({"drawn_bars": 7, "kept_instruments": None}))
+    assert page_data(timed(A4))["drawn"] == page_data(timed(A4))["kept"] == []

@@ -1,0 +1,83 @@
+"""`--fill` and `--keep` on the command line: files, JSON, and the same bytes again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fill_bands import random_band, vocabulary
+from sample_runs import midi_bytes, refusal, run
+
+import model
+from midilstm import midi
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
+from midilstm.model_dir import save_settings
+from midilstm.run_settings import DatasetSummary, RunSettings
+
+
+@pytest.fixture
+def band_model(tmp_path: Path) -> str:
+    """Write a model of random weights that knows bars, and song.mid; return its flag."""
+    folder, known = tmp_path / "band", vocabulary(20)
+    folder.mkdir()
+    config = ModelConfig(embedding_size=4, units=6, layers=1, dropout=0, input_dropout=0)
+    known.save(folder / "vocabulary.json")
+    summary = DatasetSummary(vocabulary_size=len(known))
+    data = DataConfig(encoding="remi")
+    save_settings(
+        folder, RunSettings(model=config, data=data, train=TrainConfig(), dataset=summary)
+    )
+    network = model.build_model(config, len(known), batch_size=1, sequence_length=1)
+    network.save(folder / "epoch-0001.keras")
+    (tmp_path / "song.mid").write_bytes(midi.to_bytes(random_band(np.random.default_rng(3))))
+    return f"--model-dir={folder}"
+
+
+def test_a_piece_that_was_written_into_is_reproduced_without_its_primer(band_model: str) -> None:
+    flags = [band_model, "--primer=song.mid", "--candidates=2", "--seed=4"]
+    pieces = run(*flags, "--fill=2,4-5", "--count=2", "--bpm=90")
+    pieces += run(*flags, "--keep=flute, bass", "--bars=4", "--stems")
+    assert [piece["drawn_bars"] for piece in pieces] == [[2, 4, 5], [2, 4, 5], [1, 2, 3, 4]]
+    assert pieces[2]["kept_instruments"] == ["Electric Bass (finger)", "Flute"]
+    Path("song.mid").unlink()
+    for piece in pieces:
+        assert piece["rng_batch"] == {"seed": piece["seed"], "count": 1}
+        (again,) = run(band_model, f"--reproduce={piece['path']}", "--output-dir=again")
+        assert midi_bytes(again) == midi_bytes(piece)
+        assert set(again) == set(piece)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"notes": ["0 480 60 90 0 0"]},
+        {"notes": ["0 480 128 90 0 0 0"]},
+        {"notes": ["9999999999 1 60 90 0 0 0"]},
+        {"notes": []},
+        {"ticks_per_quarter": 0},
+        {"tempos": [[0, 0]]},
+        {"time_signatures": [[0, 3, 5]]},
+        {"tempos": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_source_is_refused(
+    band_model: str, damage: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (piece,) = run(band_model, "--primer=song.mid", "--fill=2", "--candidates=1")
+    body = {key: value for key, value in piece.items() if key != "path"}
+    body["source_score"] |= damage
+    Path("broken.json").write_text(json.dumps(body))
+    capsys.readouterr()
+    error = refusal(capsys, band_model, "--reproduce=broken.json")
+    assert "broken.json does not describe a piece (" in error
+
+
+def test_a_primer_and_a_model_with_bars_are_needed(
+    band_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "need a --primer" in refusal(capsys, band_model, "--keep=flute")
+    assert "which notes does not have" in refusal(capsys, "--primer=song.mid", "--fill=2")
+    assert "cannot be used with --fill" in refusal(
+        capsys, band_model, "--primer=song.mid", "--fill=2", "--chars=100"
+    )
