@@ -6,12 +6,12 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midilstm import cli
-from midilstm.config import PLAIN, DataConfig, ModelConfig, TrainConfig, WorkerConfig
+from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
 from midilstm.schema import add_arguments, from_flags
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> RunConfig:
         action="store_true",
         help="other defaults, which overfit: three layers, one key, one order, no averaged weights",
     )
-    given = parser.parse_args(argv)
-    model = from_flags(ModelConfig, vars(given))
-    if given.classic or not model.is_equivariant(given.encoding):
-        parser.set_defaults(**asdict(PLAIN))
-    if given.classic:
+    if parser.parse_args(argv).classic:
         parser.set_defaults(layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
         parser.set_defaults(transpose=False, shuffle=False, ema=0.0)
     arguments = parser.parse_args(argv)

@@ -72,7 +72,7 @@ def train_or_load(
     They are kept in the folder; a network that it already has is not trained again.
     """
     vocabulary, best, facts_path = dataset.vocabulary, folder / "best.keras", folder / "facts.json"
-    recipe = recipes.recipe_for(vocabulary.encoding_name)
+    recipe = recipes.RECIPE
     if not facts_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         network = recipes.build_network(recipe, vocabulary, seed)

@@ -3,11 +3,11 @@
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from midilstm.config import PLAIN, DataConfig, ModelConfig, TrainConfig
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.data.dataset import Dataset, load_dataset
 from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
 
@@ -16,7 +16,7 @@ BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is built and trained; the defaults are those of train.py for `notes`."""
+    """How a network is built and trained; the defaults are those of train.py."""
 
     embedding_size: int = ModelConfig.embedding_size
     layers: int = ModelConfig.layers
@@ -62,8 +62,8 @@ class Recipe:
         return rate * (1 + math.cos(math.pi * step / steps)) / 2 if self.has_decay else rate
 
 
-EQUIVARIANT = Recipe()
-RECIPE = replace(EQUIVARIANT, **asdict(PLAIN))  # what train.py does for other encodings
+RECIPE = Recipe()
+EQUIVARIANT = replace(RECIPE, embedding_size=516, units=252, dropout=0.5, input_dropout=0.5)
 # The usual recipe of programs of this kind, as train.py --classic has it.
 CLASSIC = replace(RECIPE, layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
 CLASSIC = replace(CLASSIC, ema=0.0, transpose=False, shuffle=False)
@@ -99,11 +99,6 @@ RECIPES = {
     "dropout the same at every step": replace(RECIPE, same_dropout=True),
     "512 units, dropout 0.5, longer average": replace(LARGE, ema=0.99),
 }
-
-
-def recipe_for(encoding: str) -> Recipe:
-    """Return what train.py does by default for an encoding."""
-    return EQUIVARIANT if ModelConfig().is_equivariant(encoding) else RECIPE
 
 
 class EpochMetrics(NamedTuple):

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -57,7 +57,7 @@ def make_model(folder: Path, size: int) -> None:
     """Save a network of the default size with random weights, as train.py does."""
     import model
     from midilstm import model_dir
-    from midilstm.config import PLAIN, DataConfig, TrainConfig
+    from midilstm.config import DataConfig, ModelConfig, TrainConfig
     from midilstm.run_settings import DatasetSummary, RunSettings
     from midilstm.tokenizers.vocabulary import END, Vocabulary
 
@@ -65,7 +65,7 @@ def make_model(folder: Path, size: int) -> None:
     names = (f"{step}{octave}" for octave in range(9) for step in "CDEFGAB")
     tokens = [END, *names, *chords][:size]
     Vocabulary(tuple(tokens)).save(folder / model_dir.VOCABULARY)
-    config = replace(PLAIN, layers=3, dropout=0.2, input_dropout=0)
+    config = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
     network = model.build_model(config, len(tokens), batch_size=1, sequence_length=1)
     network.save(folder / "epoch-0001.keras")
     dataset = DatasetSummary(vocabulary_size=len(tokens))

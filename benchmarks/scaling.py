@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,13 +50,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def time_steps(job: dict[str, Any]) -> dict[str, Any]:
     """Train random batches, alone or as one of several workers; return medians in milliseconds."""
     import model
-    from midilstm.config import PLAIN, WorkerConfig
+    from midilstm.config import ModelConfig, WorkerConfig
     from midilstm.training import distributed
 
     config = WorkerConfig(workers=tuple(job["workers"]), worker=job["worker"], worker_timeout=60)
     add = distributed.connect(config) if job["workers"] else None
     network = model.build_model(
-        replace(PLAIN, units=job["units"], layers=job["layers"]),
+        ModelConfig(units=job["units"], layers=job["layers"]),
         VOCABULARY,
         batch_size=job["rows"],
         sequence_length=LENGTH,

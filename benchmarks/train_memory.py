@@ -11,7 +11,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,14 +39,14 @@ def measure_training(tokens: int, vocabulary: int, layers: int, steps: int) -> d
 
     sys.path.insert(0, str(ROOT))
     import model
-    from midilstm.config import PLAIN
+    from midilstm.config import ModelConfig
     from midilstm.data import batches
 
     rng = np.random.default_rng(0)
     pieces = [rng.integers(1, vocabulary, 1000).astype(np.int32) for _ in range(tokens // 1000)]
     keys = np.tile(np.arange(vocabulary, dtype=np.int32), (12, 1))
     network = model.build_model(
-        replace(PLAIN, layers=layers), vocabulary, batch_size=16, sequence_length=64
+        ModelConfig(layers=layers), vocabulary, batch_size=16, sequence_length=64
     )
     model.compile_for_training(network, 1e-3)
     stream = batches.epoch_stream(pieces, rng, shuffle=True, transpositions=keys)

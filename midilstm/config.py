@@ -83,25 +83,15 @@ class ModelConfig(Config):
     transposition, see training/equivariance.py.
     """
 
-    embedding_size: int = network(516, "size of a token's embedding (tsd, remi: 512)", **SIZE)
-    units: int = network(
-        252,
-        "units per LSTM layer (tsd, remi: 256; in notes best a multiple of 12)",
-        **SIZE,
-    )
+    embedding_size: int = network(512, "size of a token's embedding", **SIZE)
+    units: int = network(256, "units per LSTM layer", **SIZE)
     layers: int = network(2, "stacked LSTM layers", low=1, high=64)
-    dropout: float = network(0.5, "dropout after each layer (0 = off; tsd, remi: 0.3)", **FRACTION)
-    input_dropout: float = network(
-        0.5, "dropout of the embedding (0 = off; tsd, remi: 0.3)", **FRACTION
-    )
+    dropout: float = network(0.3, "dropout after each layer (0 = off)", **FRACTION)
+    input_dropout: float = network(0.3, "dropout of the embedding (0 = off)", **FRACTION)
 
     def is_equivariant(self, encoding: str) -> bool:
         """Tell whether the network is equivariant under transposition."""
         return encoding in EQUIVARIANT and self.embedding_size % 12 == self.units % 12 == 0
-
-
-# The defaults where the network is not equivariant.
-PLAIN = ModelConfig(embedding_size=512, units=256, dropout=0.3, input_dropout=0.3)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +17,7 @@ import preprocess
 import sample
 import train
 from midilstm import cli
-from midilstm.config import PLAIN, ModelConfig
+from midilstm.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -153,25 +152,22 @@ def test_wrong_workers_are_refused(
 
 def test_classic_changes_the_defaults_and_no_flag() -> None:
     classic = train.parse_args(["--classic", "--layers=1", "--transpose"])
-    assert classic.model == replace(PLAIN, layers=1, dropout=0.2, input_dropout=0)
+    assert classic.model == ModelConfig(layers=1, dropout=0.2, input_dropout=0)
     assert (classic.train.learning_rate, classic.train.shuffle, classic.train.ema) == (1e-3, 0, 0)
     assert classic.data.transpose
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("flags", "is_equivariant"),
     [
-        ("", ModelConfig()),
-        ("--units=240", ModelConfig(units=240)),
-        ("--units=128", replace(PLAIN, units=128)),
-        ("--encoding=tsd --layers=1", replace(PLAIN, layers=1)),
-        ("--encoding=remi --dropout=0.4", replace(PLAIN, dropout=0.4)),
+        ("", False),
+        ("--units=240 --embedding-size=516", True),
+        ("--units=240", False),
+        ("--units=240 --embedding-size=516 --encoding=tsd", False),
     ],
 )
-def test_a_network_that_is_not_equivariant_has_other_defaults(
-    flags: str, expected: ModelConfig
+def test_sizes_of_multiples_of_twelve_make_notes_equivariant(
+    flags: str, is_equivariant: bool
 ) -> None:
     config = train.parse_args(flags.split())
-    assert config.model == expected
-    is_equivariant = config.model.is_equivariant(config.data.encoding)
-    assert is_equivariant == (flags in ("", "--units=240"))
+    assert config.model.is_equivariant(config.data.encoding) == is_equivariant

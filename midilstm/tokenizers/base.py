@@ -116,12 +116,9 @@ class Encoding(ABC):
         """Tell whether programs that may play next may not do so right after a token."""
         return True
 
-    def shape(self, token: str) -> tuple[int, tuple[int, ...], int]:
-        """Return octave (-1: a chord), pitch classes above the root, and root of a token.
-
-        Only of an encoding whose tokens are notes and chords alone.
-        """
-        raise NotImplementedError
+    def chord(self, token: str) -> tuple[int, tuple[int, ...]] | None:
+        """Return the root and the pitch classes above it of a chord of no register; else None."""
+        return None
 
     def count_inexact(self, score: midi.Score) -> int:
         """Return how many tempos and time signatures of a score its tokens only approximate."""

@@ -74,10 +74,10 @@ class Notes(Encoding):
     def content(self, token: str) -> TokenContent:
         return TokenContent(frozenset(pitch % 12 for pitch in _pitches(token)), has_notes=True)
 
-    def shape(self, token: str) -> tuple[int, tuple[int, ...], int]:
-        pitches = _pitches(token)
-        root, octave = pitches[0] % 12, PITCHES[token] // 12 if token in PITCHES else -1
-        return octave, tuple(sorted({(pitch - root) % 12 for pitch in pitches})), root
+    def chord(self, token: str) -> tuple[int, tuple[int, ...]] | None:
+        root, *_ = pitches = _pitches(token)
+        classes = tuple(sorted({(pitch - root) % 12 for pitch in pitches}))
+        return None if token in PITCHES else (root % 12, classes)
 
     def bars(self, _: str) -> float:
         """Return an eighth: half a quarter note in bars of four."""

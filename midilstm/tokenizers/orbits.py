@@ -10,17 +10,16 @@ import numpy as np
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 CLASSES = 12
-CHORD, END = -1, -2  # in place of an octave
 
 
 @dataclass(frozen=True)
 class TokenOrbits:
     """Tokens as rotations of the profiles [12, C] of N types.
 
-    A type is a note of an octave, a chord up to transposition, or END. Its profile is `mixing`
-    times three of F arrays [12, C], its `parts`: one of its own, the first N of the F; and, of
-    chords, one of all chords of that size and one of all chords, whose rotations by the pitch
-    classes are added up.
+    A type is a chord up to transposition, END, or one note: transposition takes notes from octave
+    to octave, so that each has a row of its own. A profile is `mixing` times three of F arrays
+    [12, C], its `parts`: one of its own, the first N of the F; and, of chords, one of all chords
+    of that size and one of all chords, whose rotations by the pitch classes are added up.
     """
 
     types: np.ndarray  # int32 [V]
@@ -31,11 +30,12 @@ class TokenOrbits:
 
 def token_orbits(vocabulary: Vocabulary) -> TokenOrbits:
     """Return the types of a vocabulary's tokens, and what their profiles share."""
-    by_token: list[tuple[int, tuple[int, ...]]] = [(END, ())]
+    by_token: list[tuple[int, tuple[int, ...]]] = [(0, ())]  # END
     roots = [0]
-    for token in vocabulary.tokens[1:]:
-        octave, shape, root = vocabulary.encoding.shape(token)
-        by_token.append((octave, shape))
+    for note, token in enumerate(vocabulary.tokens[1:], 1):
+        chord = vocabulary.encoding.chord(token)
+        root, shape = chord or (0, (0,))
+        by_token.append((0 if chord else note, shape))
         roots.append(root)
     types = sorted(set(by_token))
     count, indices = len(types), np.array([types.index(x) for x in by_token], np.int32)
@@ -49,13 +49,13 @@ def token_orbits(vocabulary: Vocabulary) -> TokenOrbits:
     )
 
 
-def _mixing(octave: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a type's matrix [12, 36]."""
+def _mixing(note: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the matrix [12, 36] of a note's type or, where that is 0, of a chord's or of END."""
     # A chord that some transposition leaves as it is needs a profile that it leaves as it is.
     symmetries = [k for k in range(CLASSES) if {(x + k) % CLASSES for x in shape} == {*shape}]
     matrix = np.zeros((CLASSES, 3, CLASSES))
     matrix[:, 0] = _rotations(symmetries) / len(symmetries)
-    if octave == CHORD:
+    if shape and not note:
         matrix[:, 1] = matrix[:, 0]
         matrix[:, 2] = _rotations(shape) / np.sqrt(len(shape))
     return matrix.reshape(CLASSES, -1)

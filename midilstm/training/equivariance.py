@@ -1,11 +1,12 @@
-"""Train a network whose predictions move with the music when it is transposed.
+"""Train a network whose predictions of chords move with the music when it is transposed.
 
 The numbers of an embedding and the units of a layer stand in twelve groups, one per pitch class.
 Transposing what came before by k semitones rotates the groups of all layers by k places, and with
 them the predictions, if
 
 - the weights from group p to group q depend on q - p alone: a kernel is circulant, and
-- the rows of tokens of one type, in the embedding and in the output, are rotations of its profile.
+- the rows of a chord and its transpositions, in the embedding and in the output, are rotations of
+  one profile. A note has a free row, because its register breaks the symmetry of the classes.
 
 So all arrays are linear functions of far fewer numbers, the factors. The layers, which are Keras's
 own, have the arrays. The optimizer has the factors: it takes gradients by the arrays to gradients

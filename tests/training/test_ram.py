@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from midilstm.config import PLAIN, DataConfig, ModelConfig, TrainConfig
+from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.fileio import InputError
 from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.training import ram
@@ -13,7 +13,7 @@ from midilstm.training import ram
 
 def settings(*, vocabulary_size: int = 400, units: int = 256, seq_length: int = 64) -> RunSettings:
     return RunSettings(
-        model=replace(PLAIN, units=units),
+        model=ModelConfig(units=units),
         data=DataConfig(),
         train=TrainConfig(seq_length=seq_length),
         dataset=DatasetSummary(vocabulary_size=vocabulary_size),
