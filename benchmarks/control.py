@@ -7,9 +7,7 @@ over pieces of the share of notes in the key, of notes on a beat in the chord, o
 its scale, and of the instruments that play; MGEval's mean overlap with the reference pieces shows
 the cost. Rows are JSON lines; those already in the file are not run again. `--table` prints them.
 
-`--bars=16` draws bands of so many bars instead, with line-ups, charts and endings, and prints how
-many bars each instrument plays in, how often the bass plays a chord's root, and how pieces end,
-beside the training pieces.
+`--bars=16` draws bands of so many bars instead, with line-ups, charts and endings.
 """
 
 from __future__ import annotations
@@ -176,10 +174,7 @@ def measure_band(score: midi.Score, constraints: Constraints | None, key: str) -
 
 
 def measure_end(score: midi.Score, bar: float, key: str) -> dict[str, Any]:
-    """Return whether the tonic is the lowest last note in the bar that begins at a tick.
-
-    And how many quarter notes the last notes of the pitched instruments last.
-    """
+    """Return whether the lowest of the last notes since a tick is the tonic, and their length."""
     pitched = [n for n in score.notes if n.start >= bar and n.program != midi.DRUMS]
     last = {n.program: n.start for n in pitched}
     held = [n for n in pitched if last[n.program] == n.start]
@@ -238,18 +233,23 @@ def measure_bands(path: Path, model_name: str, folders: Sequence[str], bars: int
         append_row(path, {"model": model_name, "band": name, "pieces": rows})
 
 
+MEASURES = {
+    **{"bars": "bars", "share 0": "1st instrument", "share 1": "2nd", "share 2": "3rd"},
+    **{"missing": "below its share", "others": "others", "on": "in chord on beats"},
+    **{"roots": "bass on roots", "tonic": "tonic", "held": "quarters held"},
+}
+
+
 def format_bands(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table: the mean over the pieces, and the least and the greatest."""
-    names = ("bars", *(f"{x} {i}" for x in ("share", "missing") for i in range(3)), "others")
-    names = (*names, "on", "roots", "tonic", "held")
-    lines = markdown_head(["", *names])
+    """Return a Markdown table: the mean over the pieces, and the least to the greatest."""
+    lines = markdown_head(["", *MEASURES.values()])
     for row in rows:
         cells = []
-        for name in names:
-            values = [x[name] for x in row["pieces"] if x.get(name) is not None] or [np.nan]
-            mean, least, greatest = fmean(values), min(values), max(values)
-            cells.append(f"{mean:.2f} ({least:.2f} to {greatest:.2f})")
-        lines.append(markdown_row([f"{row['model']}: {row['band']}", *cells]).replace("nan", "–"))
+        for name in MEASURES:
+            named = [x for piece in row["pieces"] for x in piece.items() if x[0].startswith(name)]
+            values = [value for _, value in named if value is not None] or [np.nan]
+            cells.append(f"{fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+        lines.append(markdown_row([row["band"], *cells]).replace("nan (nan to nan)", "–"))
     return "\n".join(lines)
 
 

@@ -210,15 +210,25 @@ def test_each_named_instrument_plays_in_its_share_of_bars(vocabulary: Vocabulary
         assert len(bars[program]) > 40 * share - 1
 
 
-def test_an_instrument_does_not_take_its_turn_in_the_next_bar() -> None:
-    state = constraints_of(MERGED, instruments="bass, drums").begin()
-    drums = ("Program_-1", "Position_0", "PitchDrum_36", *BODY[:2])
-    for token in (*HEADER, *drums, *("Bar_None", *drums) * 3):
+def log_probs_after(vocabulary: Vocabulary, tokens: Sequence[str]) -> dict[str, float]:
+    """Return the log probabilities after tokens of a bass, a saxophone and drums."""
+    state = constraints_of(vocabulary, instruments="bass, sax, drums").begin()
+    for token in tokens:
         state.add_token(token)
-    row = np.zeros(len(MERGED), np.float32)
+    row = np.zeros(len(vocabulary), np.float32)
     state.adjust_logits(row)
-    log_probs = dict(zip(MERGED.tokens, row.tolist(), strict=True))
+    return dict(zip(vocabulary.tokens, row.tolist(), strict=True))
+
+
+def test_a_merged_token_does_not_take_the_turn_of_an_instrument() -> None:
+    note = ("Position_0", "Pitch_60", *BODY[:2])
+    drums = ("Program_-1", "Position_0", "PitchDrum_36", *BODY[:2])
+    bars = [*HEADER, *drums, *("Bar_None", *drums) * 3]
+    log_probs = log_probs_after(MERGED, bars)
     assert log_probs["Program_33"] > log_probs["Duration_0.6.12 Bar_None Program_33"] + 20
+    vocabulary = replace(MERGED, tokens=(*MERGED.tokens, "Bar_None Program_65"))
+    log_probs = log_probs_after(vocabulary, [*bars, "Program_33", *note, "Program_65", *note])
+    assert log_probs["Bar_None"] > log_probs["Bar_None Program_65"] + 20  # the bass is due again
 
 
 @BANDS
