@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from io import BytesIO
 from itertools import groupby
@@ -9,7 +10,7 @@ from operator import attrgetter, itemgetter
 
 import mido
 
-from midilstm.midi.score import DEFAULT_BPM, DRUMS, Score, instrument_name
+from midilstm.midi.score import DEFAULT_BPM, DRUMS, Note, Score, instrument_name
 
 DRUM_CHANNEL = 9
 CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
@@ -56,28 +57,56 @@ def to_bytes(score: Score, end: int = 0) -> bytes:
     file.tracks.append(_track(meta, end))
     by_program = attrgetter("program")
     groups = groupby(sorted(score.notes, key=by_program), by_program)
-    for index, (program, notes) in enumerate(groups):
+    layers = [(program, _layers(notes)) for program, notes in groups]
+    spare = iter(CHANNELS[len(layers) :])
+    for index, (program, lists) in enumerate(layers):
         channel = DRUM_CHANNEL if program == DRUMS else CHANNELS[index % len(CHANNELS)]
-        change = mido.Message("program_change", channel=channel, program=max(0, program))
-        name = mido.MetaMessage("track_name", name=instrument_name(program))
-        messages: list[tuple[int, int, mido.Message]] = [(0, 0, name), (0, 0, change)]
-        for note in notes:
-            # A note is in range, and checking it again takes a fifth of the time of writing.
-            key = {"channel": channel, "note": note.pitch, "velocity": note.velocity}
-            key["skip_checks"] = True
-            messages.append((note.start, 1, mido.Message("note_on", **key)))
-            # At one tick, other notes end before the next ones begin.
-            order, tick = 0 if note.length else 1, note.start + note.length
-            messages.append((tick, order, mido.Message("note_off", **key)))
-        last = max(tick for tick, *_ in messages)
-        file.tracks.append(_track(messages, end or last + 1))
-    content = BytesIO()
-    file.save(file=content)
-    return content.getvalue()
+        for number, notes in enumerate(lists):
+            own = next(spare, channel) if number and program != DRUMS else channel
+            messages = _messages(program, notes, own)
+            last = max(tick for tick, *_ in messages)
+            file.tracks.append(_track(messages, end or last + 1))
+    return _saved(file)
+
+
+def _layers(notes: Iterable[Note]) -> list[list[Note]]:
+    """Return notes, given by start, in lists in which none begins while its pitch sounds.
+
+    There is one list, unless a score was read from several tracks of one instrument.
+    """
+    layers: list[list[Note]] = []
+    ends: list[dict[int, int]] = []  # of each list, by pitch
+    for note in notes:
+        free = (i for i, x in enumerate(ends) if x.get(note.pitch, 0) <= note.start)
+        index = next(free, len(layers))
+        if index == len(layers):
+            layers.append([])
+            ends.append({})
+        layers[index].append(note)
+        ends[index][note.pitch] = note.start + note.length
+    return layers
+
+
+def _messages(
+    program: int, notes: Iterable[Note], channel: int
+) -> list[tuple[int, int, mido.Message]]:
+    """Return the messages of a track as (tick, order at that tick, message)."""
+    change = mido.Message("program_change", channel=channel, program=max(0, program))
+    name = mido.MetaMessage("track_name", name=instrument_name(program))
+    messages: list[tuple[int, int, mido.Message]] = [(0, 0, name), (0, 0, change)]
+    for note in notes:
+        # A note is in range, and checking it again takes a fifth of the time of writing.
+        key = {"channel": channel, "note": note.pitch, "velocity": note.velocity}
+        key["skip_checks"] = True
+        messages.append((note.start, 1, mido.Message("note_on", **key)))
+        # At one tick, other notes end before the next ones begin.
+        order, tick = 0 if note.length else 1, note.start + note.length
+        messages.append((tick, order, mido.Message("note_off", **key)))
+    return messages
 
 
 def split_stems(content: bytes) -> dict[str, bytes]:
-    """Return by the name of its instrument a file for each track of a file of `to_bytes`.
+    """Return by the name of its instrument a file for its tracks of a file of `to_bytes`.
 
     All have the tempos and time signatures of that file, and its length.
     """
@@ -85,13 +114,17 @@ def split_stems(content: bytes) -> dict[str, bytes]:
     end = max(sum(message.time for message in track) for track in file.tracks)
     for track in file.tracks:
         track[-1].time += end - sum(message.time for message in track)
-    stems = {}
+    stems: dict[str, mido.MidiFile] = {}
     for track in file.tracks[1:]:
-        stem = mido.MidiFile(ticks_per_beat=file.ticks_per_beat)
-        stem.tracks += [file.tracks[0], track]
-        stem.save(file=(buffer := BytesIO()))
-        stems[track.name] = buffer.getvalue()
-    return stems
+        stem = stems.setdefault(track.name, mido.MidiFile(ticks_per_beat=file.ticks_per_beat))
+        stem.tracks += [track] if stem.tracks else [file.tracks[0], track]
+    return {name: _saved(stem) for name, stem in stems.items()}
+
+
+def _saved(file: mido.MidiFile) -> bytes:
+    content = BytesIO()
+    file.save(file=content)
+    return content.getvalue()
 
 
 def _track(messages: list[tuple[int, int, mido.Message]], end: int) -> mido.MidiTrack:

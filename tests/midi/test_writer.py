@@ -1,6 +1,7 @@
 """Scores written as MIDI files, read back and by other readers, and names of General MIDI."""
 
 import io
+from collections import Counter
 
 import mido
 import music21
@@ -113,3 +114,16 @@ def test_a_program_replaces_all_but_drums_and_a_tempo_all_others() -> None:
 
 def test_instruments_have_names() -> None:
     assert SCORE.instruments == ("Acoustic Grand Piano", "Percussion", "Violin")
+
+
+def test_notes_of_one_key_that_overlap_keep_their_lengths() -> None:
+    notes = [(0, 960, 60, 70), (240, 100, 60, 80), (240, 800, 60, 90), (960, 10, 60, 50)]
+    score = midi.Score(
+        480,
+        tuple(Note(*note, program=program) for note in sorted(notes) for program in (-1, 40, 73)),
+    )
+    content = midi.to_bytes(score)
+    written = [note[:5] for note in midi.read(content).notes]
+    assert Counter(written) == Counter(note[:5] for note in score.notes)
+    stems = midi.split_stems(content)
+    assert [len(midi.read(stem).notes) for stem in stems.values()] == [4, 4, 4]
