@@ -78,7 +78,7 @@ class Filler:
         grammar, weights = sampler.grammar, sampler.match_weights
         bars = bars_per_token(self.vocabulary)
         history = History(bars, weights.min_lag_bars) if weights else None
-        state = grammar and grammar.state_after(())
+        state = grammar and grammar.state_after([END_ID])  # that of a primer
         self.particles = [Particle([END_ID], state, self._constraints(seed), history)]
 
     def _constraints(self, seed: int) -> PieceState | None:
