@@ -18,6 +18,7 @@ from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, warn
 from midilstm.generation.harmony import AUTO, Chord, chords_of, estimate_key, key_profile
 from midilstm.generation.opening import Opening, mean_shares
+from midilstm.generation.turns import take_turn, turns_of
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -73,35 +74,11 @@ class Constraints:
         self.others = cache(
             lambda allowed: table(lambda content: not allowed.issuperset(content.programs))
         )
-        # A merged token may begin the next bar before it names the program.
-        self.names = cache(
-            lambda program: (
-                table(lambda x: program in x.programs).astype(bool) & ~self.skips(program)
-            )
-        )
-        self.skips = cache(
-            lambda program: np.array(
-                [True, *(self.encoding.skips(x, (program,)) for x in vocabulary.tokens[1:])]
-            )
-        )
-        self.next_skips = cache(
-            lambda program: np.array(
-                [False, *(self._skips_next_bar(x, program) for x in vocabulary.tokens[1:])]
-            )
-        )
-        bars = [0.0, *map(self.encoding.bars, vocabulary.tokens[1:])]
-        self.begins_bar = np.array(bars) > 0
+        self.turns = cache(lambda program: turns_of(vocabulary, program))
         self.weights = cache(self._weights)
         self.is_other_pitch = cache(
             lambda pitch_class: table(lambda x: bool(x.pitch_classes - {pitch_class}))
         )
-
-    def _skips_next_bar(self, token: str, program: int) -> bool:
-        """Tell whether a merged token begins a bar and goes past a program's place in it."""
-        parts = token.split(" ")
-        starts = [i for i, part in enumerate(parts) if self.encoding.bars(part) > 0]
-        rest = parts[starts[-1] + 1 :] if starts and self.encoding.keeps_meter else []
-        return bool(rest) and self.encoding.skips(" ".join(rest), (program,))
 
     def chord_at(self, bars: float) -> Chord | None:
         """Return the chord at a place in bars, which the chords of a bar share equally, if any."""
@@ -207,11 +184,10 @@ class PieceState:
             if self.program not in allowed:
                 log_probs -= NEVER * constraints.plays_on
         for program in self.programs:
-            names, skips = constraints.names(program), constraints.skips(program)
-            self._prefer(log_probs, program, int(bars + 1e-6), names, skips)
-            if (next_skips := constraints.next_skips(program)).any():
-                names = constraints.begins_bar & ~next_skips
-                self._prefer(log_probs, program, int(bars + 1e-6) + 1, names, next_skips)
+            for bar, turn in enumerate(constraints.turns(program), int(bars + 1e-6)):
+                if (missing := self._missing_bars(program, bar)) > 0:
+                    nats = MUST if missing >= 1 else missing * RETURN * constraints.strength
+                    take_turn(log_probs, turn, nats)
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
 
@@ -221,14 +197,6 @@ class PieceState:
         place = round(bars * 2**10)  # whatever the order of the instruments in a bar
         is_drawn = np.random.default_rng([self.seed, 2, place]).random() < ROOT_SHARE
         return chord if is_drawn else None
-
-    def _prefer(
-        self, log_probs: np.ndarray, program: int, bar: int, names: np.ndarray, skips: np.ndarray
-    ) -> None:
-        """Prefer ids that let a program play in a bar to those that skip it, if it must play."""
-        if (missing := self._missing_bars(program, bar)) > 0:
-            nats = MUST if missing >= 1 else missing * RETURN * self.constraints.strength
-            prefer(log_probs, names, skips, nats)
 
     def _missing_bars(self, program: int, bar: int) -> float:
         """Return by how many bars an instrument misses its share if it rests in this bar."""
@@ -269,19 +237,6 @@ class PieceState:
         if silent := [name for program, name in self.programs.items() if program not in self.bars]:
             report["silent"] = ", ".join(silent)
         return report
-
-
-def prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats: float) -> None:
-    """Make the ids that name an instrument more likely, at the cost of those that skip it.
-
-    In `remi` the instruments of a bar have an order: what comes before it stays as likely.
-    """
-    named, either = log_probs[is_named], is_named | skips
-    if np.isneginf(named).all():
-        return  # its place in the bar is over
-    total = np.logaddexp.reduce(log_probs[either])
-    log_probs[is_named] = named + np.float32(nats)
-    log_probs[either] += total - np.logaddexp.reduce(log_probs[either])
 
 
 def parse_constraints(

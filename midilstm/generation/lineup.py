@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from midilstm.generation.constraints import prefer
 from midilstm.generation.opening import NEVER, Opening
+from midilstm.generation.turns import prefer
 from midilstm.tokenizers.base import Clock, TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
 

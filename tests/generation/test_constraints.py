@@ -231,6 +231,21 @@ def test_a_merged_token_does_not_take_the_turn_of_an_instrument() -> None:
     assert log_probs["Bar_None"] > log_probs["Bar_None Program_65"] + 20  # the bass is due again
 
 
+def test_no_merged_token_ends_a_note_and_skips_an_instrument() -> None:
+    drums = ("Program_-1", "Position_0", "PitchDrum_36", *BODY[:2])
+    skipping = "Velocity_63 Duration_0.6.12 Bar_None"
+    vocabulary = replace(MERGED, tokens=(*MERGED.tokens, skipping))
+    named = np.array(["Program" in token for token in vocabulary.tokens])
+    state = constraints_of(vocabulary, instruments="bass, drums").begin()
+    for token in (*HEADER, *drums, *("Bar_None", *drums) * 3)[:-2]:
+        state.add_token(token)
+    row = np.where(named, -np.inf, 0).astype(np.float32)  # a pitch awaits its velocity
+    state.adjust_logits(row)
+    log_probs = dict(zip(vocabulary.tokens, row.tolist(), strict=True))
+    assert log_probs["Velocity_63"] > log_probs[skipping] + 20
+    assert log_probs["Bar_None"] == pytest.approx(log_probs["Velocity_63"])
+
+
 @BANDS
 def test_the_last_instrument_of_a_primer_does_not_play_on(vocabulary: Vocabulary) -> None:
     header = HEADER if vocabulary.encoding_name == "remi" else ()

@@ -1,0 +1,69 @@
+"""The turn of an instrument in a bar: which ids take it, and which leave it out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from midilstm.tokenizers.vocabulary import Vocabulary
+
+
+class Turn(NamedTuple):
+    """Ids, bool [V] each, that name an instrument in a bar or leave it out there.
+
+    Those that are `late` are merged and do so after something else, such as the end of a note.
+    """
+
+    names: np.ndarray
+    skips: np.ndarray
+    late: np.ndarray
+
+
+def turns_of(vocabulary: Vocabulary, program: int) -> tuple[Turn, Turn]:
+    """Return the turn of a program in the bar of the next token, and in the bar after it."""
+    encoding, tokens = vocabulary.encoding, vocabulary.tokens[1:]
+
+    def skip(texts: list[str], *, end: bool) -> np.ndarray:
+        return np.array([end, *(bool(x) and encoding.skips(x, (program,)) for x in texts)])
+
+    first_parts = [token.split(" ")[0] for token in tokens]
+    skips = skip([*tokens], end=True)
+    # A merged token may begin the next bar before it names the program.
+    is_named = [program in encoding.content(token).programs for token in tokens]
+    names = np.array([False, *is_named]) & ~skips
+    this_bar = Turn(names, skips, skips & ~skip(first_parts, end=True))
+    begins_bar = np.array([False, *(encoding.bars(token) > 0 for token in tokens)])
+    next_skips = skip([_in_next_bar(vocabulary, token) for token in tokens], end=False)
+    return this_bar, Turn(begins_bar & ~next_skips, next_skips, next_skips)
+
+
+def _in_next_bar(vocabulary: Vocabulary, token: str) -> str:
+    """Return the parts of a merged token after the beginning of a bar, if any."""
+    encoding, parts = vocabulary.encoding, token.split(" ")
+    starts = [i for i, part in enumerate(parts) if encoding.bars(part) > 0]
+    return " ".join(parts[starts[-1] + 1 :]) if starts and encoding.keeps_meter else ""
+
+
+def take_turn(log_probs: np.ndarray, turn: Turn, nats: float) -> None:
+    """Make the ids that name an instrument more likely, at the cost of those that skip it.
+
+    Inside a note, which names none, only late ids skip it, and others end the note.
+    """
+    if np.isneginf(log_probs[turn.names]).all():
+        log_probs -= np.float32(nats) * turn.late
+    else:
+        prefer(log_probs, turn.names, turn.skips, nats)
+
+
+def prefer(log_probs: np.ndarray, is_named: np.ndarray, skips: np.ndarray, nats: float) -> None:
+    """Make some ids more likely by some nats, at the cost of others alone.
+
+    In `remi` the instruments of a bar have an order: what comes before one stays as likely.
+    """
+    named, either = log_probs[is_named], is_named | skips
+    if np.isneginf(named).all():
+        return
+    total = np.logaddexp.reduce(log_probs[either])
+    log_probs[is_named] = named + np.float32(nats)
+    log_probs[either] += total - np.logaddexp.reduce(log_probs[either])
