@@ -70,6 +70,7 @@ class Ending:
     constraints: PieceState | None
     program: int | None = None
     bar: int = -1  # the bar of the last note
+    is_pitched: bool = False  # whether any note so far is
     last_notes: dict[int | None, tuple[float, int]] = field(default_factory=dict)  # of that bar
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
@@ -84,14 +85,16 @@ class Ending:
         if is_last:
             log_probs -= NEVER * tables.is_late
         is_empty = self.bar < n_bars - 1
-        lowest = min((pitch for _, pitch in self.last_notes.values()), default=NO_PITCH)
+        last_notes = {} if is_empty else self.last_notes
+        lowest = min((pitch for _, pitch in last_notes.values()), default=NO_PITCH)
         if is_last and tonic:
-            classes, lowest_here = tables.pitches % 12, NO_PITCH if is_empty else lowest
-            is_in_chord = np.isin(classes, tonic) & (tables.pitches > lowest_here)
+            classes = tables.pitches % 12
+            is_in_chord = np.isin(classes, tonic) & (tables.pitches > lowest)
             is_other = (tables.pitches >= 0) & (classes != tonic[0]) & ~is_in_chord
             log_probs -= NEVER / 10 * is_other
         is_home = not tonic or (lowest < NO_PITCH and lowest % 12 == tonic[0])
-        if is_empty:  # no bar is empty now, so that each can be the last one
+        needs_chord = is_last and self.is_pitched and lowest == NO_PITCH
+        if is_empty or needs_chord:  # no bar is empty now, so that each can be the last one
             log_probs -= NEVER * tables.begins_bar
             log_probs[END_ID] = -np.inf
         elif is_last or is_home:
@@ -108,6 +111,7 @@ class Ending:
         if int(bars + 1e-6) != self.bar and (content.has_notes or content.programs):
             self.bar = int(bars + 1e-6)
             self.last_notes.clear()
+        self.is_pitched |= bool(content.pitches)
         for pitch in content.pitches:
             start, lowest = self.last_notes.get(self.program, (-1.0, pitch))
             lowest = min(lowest, pitch) if start == self.clock.quarter else pitch
