@@ -139,7 +139,7 @@ def keep_row(
 
 def summary(rows: Sequence[dict[str, float]]) -> list[str]:
     """Return the mean of each column, and the difference from the first, with 95 % intervals."""
-    names, rng = [*rows[0]], np.random.default_rng(0)
+    names, rng = [*max(rows, key=len)], np.random.default_rng(0)
     table = np.array([[row[name] for name in names] for row in rows if len(row) == len(names)])
     means = table[rng.integers(len(table), size=(2000, len(table)))].mean(axis=1)
     lines = []
