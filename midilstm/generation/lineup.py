@@ -50,6 +50,10 @@ class Lineup:
     bars: dict[int, set[int]] = field(default_factory=dict)  # program → bars in which it plays
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Find the ids that concern each instrument."""
+        self.choices = {x: _choice(self.vocabulary, x) for x in self.opening.parts}
+
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
         is_sounding = self.onset == (self.program, self.clock.quarter)
@@ -67,7 +71,7 @@ class Lineup:
             missed = part.share_of_bars * (bar + 1) - len(played) - REST
             if missed > 0 and bar not in played:
                 nats = min(missed * RETURN, MAX_RETURN)
-                prefer(log_probs, *_choice(self.vocabulary, program), nats)
+                prefer(log_probs, *self.choices[program], nats)
 
     def _penalties(self, is_sounding: bool) -> np.ndarray:
         """Return the nats, float32 [V], of ids that the program may not play now."""

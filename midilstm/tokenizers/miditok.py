@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from itertools import groupby
 from math import inf
@@ -220,15 +220,7 @@ class MidiTokEncoding(Encoding):
         return shifts / 4 + sum(kind == "Bar" for kind, _ in pairs)
 
     def content(self, token: str) -> TokenContent:
-        pairs = [parts(part) for part in token.split(" ")]
-        programs = tuple(int(value) for kind, value in pairs if kind == "Program")
-        pitches = tuple(int(value) for kind, value in pairs if kind == "Pitch")
-        classes = frozenset(pitch % 12 for pitch in pitches)
-        first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
-        begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
-        has_notes, plays_on = first in PITCH_KINDS, begin in PLAYS_ON
-        meters = tuple(value for kind, value in pairs if kind == "TimeSig")
-        return TokenContent(classes, programs, has_notes, plays_on, pitches, meters)
+        return _content(token)
 
     def skips(self, token: str, programs: Collection[int]) -> bool:
         """Tell whether programs lose their place, in `remi` in the bar, through a token."""
@@ -252,6 +244,19 @@ class MidiTokEncoding(Encoding):
             return None if is_drum else _program_distance(int(other_value), int(value))
         distance = abs(float(other_value) - float(value))
         return (distance % 12 != 0, distance) if kind == "Pitch" else (distance,)
+
+
+@lru_cache(maxsize=2**14)
+def _content(token: str) -> TokenContent:
+    pairs = [parts(part) for part in token.split(" ")]
+    programs = tuple(int(value) for kind, value in pairs if kind == "Program")
+    pitches = tuple(int(value) for kind, value in pairs if kind == "Pitch")
+    classes = frozenset(pitch % 12 for pitch in pitches)
+    first = next((kind for kind, _ in pairs if kind in ("Program", *PITCH_KINDS)), "")
+    begin = next((kind for kind, _ in pairs if kind in ("Program", "Bar", *PLAYS_ON)), "")
+    has_notes, plays_on = first in PITCH_KINDS, begin in PLAYS_ON
+    meters = tuple(value for kind, value in pairs if kind == "TimeSig")
+    return TokenContent(classes, programs, has_notes, plays_on, pitches, meters)
 
 
 def _signatures(tokens: Iterable[str]) -> list[Signature]:
