@@ -1,16 +1,12 @@
 """Define the stacked stateful LSTM network, and compile it for training."""
 
-from functools import partial
-
 from midilstm.config import ModelConfig
-from midilstm.tokenizers.orbits import TokenOrbits
 from midilstm.training import suppress_stderr
 
 with suppress_stderr():
     import keras
     import tensorflow as tf
 
-    from midilstm.training.equivariance import EquivariantAdam
     from midilstm.training.lstm import LSTM
 
 
@@ -37,22 +33,15 @@ def build_model(
 
 
 def compile_for_training(
-    network: keras.Model,
-    learning_rate: float,
-    orbits: TokenOrbits | None = None,
-    *,
-    ema: float = 0.0,
-    jit: bool = False,
+    network: keras.Model, learning_rate: float, *, ema: float = 0.0, jit: bool = False
 ) -> None:
     """Give the network its loss, its accuracy and an Adam with all its variables made.
 
-    With `orbits` the weights are drawn again, and kept, so that the network is equivariant.
     With `ema` Adam also keeps averages of the weights, with that momentum.
     `jit` compiles the whole step with XLA, without a GPU; otherwise only the LSTMs' recurrence is.
     """
-    adam = partial(EquivariantAdam, orbits=orbits) if orbits else keras.optimizers.Adam
     network.compile(
-        optimizer=adam(learning_rate, use_ema=ema > 0, ema_momentum=ema),
+        optimizer=keras.optimizers.Adam(learning_rate, use_ema=ema > 0, ema_momentum=ema),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=jit and not tf.config.list_physical_devices("GPU"),  # XLA cannot call cuDNN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -176,7 +175,6 @@ def build_network(
     """Build the network with the weights of `epoch`, of another model, or random ones."""
     import model
     from midilstm.model_dir import VOCABULARY, checkpoint_path
-    from midilstm.tokenizers.orbits import token_orbits
     from midilstm.tokenizers.vocabulary import Vocabulary
     from midilstm.training import weights
 
@@ -185,12 +183,8 @@ def build_network(
     shape = {"batch_size": rows, "sequence_length": config.seq_length}
     weights.set_seed(settings.data.seed)
     network = model.build_model(settings.model, len(vocabulary), **shape)
-    is_equivariant = settings.model.is_equivariant(settings.data.encoding)
-    orbits = token_orbits(vocabulary) if is_equivariant else None
-    model.compile_for_training(
-        network, config.learning_rate, orbits, ema=config.ema, jit=config.jit
-    )
-    print(f"{sum(math.prod(v.shape) for v in weights.trained_variables(network)):,} parameters")
+    model.compile_for_training(network, config.learning_rate, ema=config.ema, jit=config.jit)
+    print(f"{network.count_params():,} parameters")
     if epoch:
         print(f"Going on from {checkpoint_path(config.model_dir, epoch)}")
         weights.load(network, checkpoint_path(config.model_dir, epoch))

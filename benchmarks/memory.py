@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import recipes
 from benchmarks.results import append_row, markdown_head, markdown_row, read_rows, split_pair
-from midilstm.config import DataConfig, SamplingConfig
+from midilstm.config import DataConfig, ModelConfig, SamplingConfig
 from midilstm.data.dataset import Dataset
 from midilstm.evaluation import baseline, copying, piece_sets, similarity
 from midilstm.evaluation.repetition_stats import compare_repetition
@@ -71,11 +71,11 @@ def train_or_load(
 
     They are kept in the folder; a network that it already has is not trained again.
     """
-    vocabulary, best, facts_path = dataset.vocabulary, folder / "best.keras", folder / "facts.json"
+    size, best, facts_path = len(dataset.vocabulary), folder / "best.keras", folder / "facts.json"
     recipe = recipes.RECIPE
     if not facts_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        network = recipes.build_network(recipe, vocabulary, seed)
+        network = recipes.build_network(recipe, size, seed)
 
         def save_best(curve: list[recipes.EpochMetrics]) -> None:
             if recipes.best_epoch(curve) == len(curve) - 1:
@@ -85,8 +85,8 @@ def train_or_load(
         epoch = recipes.best_epoch(curve)
         facts = {"keras_nats": curve[epoch].val_loss, "epoch": epoch + 1}
         write_atomically(facts_path, json.dumps(facts) + "\n")
-    network = networks.load(best, recipe.model_config(), len(vocabulary))
-    return network, json.loads(facts_path.read_text(encoding="utf-8"))
+    config = ModelConfig(layers=recipe.layers, units=recipe.units)
+    return networks.load(best, config, size), json.loads(facts_path.read_text(encoding="utf-8"))
 
 
 def draw_and_compare(

@@ -58,7 +58,7 @@ def best_ngram(dataset: Dataset) -> dict[str, Any]:
 def train_recipe(dataset: Dataset, name: str, seed: int, steps: int) -> dict[str, Any]:
     """Train a recipe; return its lowest held-out nats per token, the epoch and the curve."""
     recipe = recipes.RECIPES[name]
-    network = recipes.build_network(recipe, dataset.vocabulary, seed)
+    network = recipes.build_network(recipe, len(dataset.vocabulary), seed)
     curve = recipes.train_network(network, dataset, recipe, seed, steps)
     best = recipes.best_epoch(curve)
     return {"best": curve[best].val_loss, "epoch": best + 1, "curve": curve}

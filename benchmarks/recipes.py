@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from midilstm.config import DataConfig, ModelConfig, TrainConfig
 from midilstm.data.dataset import Dataset, load_dataset
-from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
+from midilstm.tokenizers.vocabulary import KEYS
 
 BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 
@@ -18,7 +18,6 @@ BATCH_SIZE, SEQUENCE_LENGTH = 16, 64
 class Recipe:
     """How a network is built and trained; the defaults are those of train.py."""
 
-    embedding_size: int = ModelConfig.embedding_size
     layers: int = ModelConfig.layers
     units: int = ModelConfig.units
     dropout: float = ModelConfig.dropout
@@ -46,16 +45,6 @@ class Recipe:
         names = ("small_embeddings", "layer_norm", "residual", "tied", "same_dropout")
         return self.forget_bias is not None or any(getattr(self, name) for name in names)
 
-    def model_config(self) -> ModelConfig:
-        """Return the sizes and the dropout."""
-        return ModelConfig(
-            embedding_size=self.embedding_size,
-            layers=self.layers,
-            units=self.units,
-            dropout=self.dropout,
-            input_dropout=self.input_dropout,
-        )
-
     def rate_at(self, step: int, steps: int) -> float:
         """Return the learning rate of a step, counted from 0."""
         rate = self.learning_rate * min(1.0, (step + 1) / self.warm_up)
@@ -63,15 +52,12 @@ class Recipe:
 
 
 RECIPE = Recipe()
-EQUIVARIANT = replace(RECIPE, embedding_size=516, units=252, dropout=0.5, input_dropout=0.5)
 # The usual recipe of programs of this kind, as train.py --classic has it.
 CLASSIC = replace(RECIPE, layers=3, dropout=0.2, input_dropout=0.0, learning_rate=1e-3)
 CLASSIC = replace(CLASSIC, ema=0.0, transpose=False, shuffle=False)
 LARGE = replace(RECIPE, units=512, dropout=0.5, input_dropout=0.5)
 RECIPES = {
     "recipe": RECIPE,
-    "equivariant": EQUIVARIANT,
-    "equivariant, dropout 0.3": replace(EQUIVARIANT, dropout=0.3, input_dropout=0.3),
     "classic, as it was": replace(CLASSIC, small_embeddings=True),
     "classic, embeddings spread": CLASSIC,
     "Keras's small embeddings": replace(RECIPE, small_embeddings=True),
@@ -130,7 +116,7 @@ def build_variant(recipe: Recipe, vocabulary_size: int) -> Any:
     from midilstm.training import lstm
 
     units = recipe.units
-    size = units if recipe.tied else recipe.embedding_size
+    size = units if recipe.tied else ModelConfig.embedding_size
     spread = "uniform" if recipe.small_embeddings else keras.initializers.RandomNormal(stddev=1.0)
     inputs = keras.Input(batch_shape=(BATCH_SIZE, SEQUENCE_LENGTH), dtype="int32")
     embedding = keras.layers.Embedding(vocabulary_size, size, embeddings_initializer=spread)
@@ -158,24 +144,26 @@ def build_variant(recipe: Recipe, vocabulary_size: int) -> Any:
     return keras.Model(inputs, keras.layers.Dense(vocabulary_size, activation="softmax")(x))
 
 
-def build_network(recipe: Recipe, vocabulary: Vocabulary, seed: int) -> Any:
+def build_network(recipe: Recipe, vocabulary_size: int, seed: int) -> Any:
     """Build and compile a recipe's network."""
     import keras
 
     import model
-    from midilstm.tokenizers.orbits import token_orbits
     from midilstm.training import weights
 
     weights.set_seed(seed)
-    config, orbits = recipe.model_config(), None
     if recipe.is_variant:
-        network = build_variant(recipe, len(vocabulary))
+        network = build_variant(recipe, vocabulary_size)
     else:
+        config = ModelConfig(
+            layers=recipe.layers,
+            units=recipe.units,
+            dropout=recipe.dropout,
+            input_dropout=recipe.input_dropout,
+        )
         shape = {"batch_size": BATCH_SIZE, "sequence_length": SEQUENCE_LENGTH}
-        network = model.build_model(config, len(vocabulary), **shape)
-        is_equivariant = config.is_equivariant(vocabulary.encoding_name)
-        orbits = token_orbits(vocabulary) if is_equivariant else None
-    model.compile_for_training(network, recipe.learning_rate, orbits, ema=recipe.ema)
+        network = model.build_model(config, vocabulary_size, **shape)
+    model.compile_for_training(network, recipe.learning_rate, ema=recipe.ema)
     network.optimizer.clipnorm = recipe.clip or None
     network.optimizer.weight_decay = recipe.weight_decay
     if recipe.label_smoothing:  # Keras ignores changes to a loss after compile

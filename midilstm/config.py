@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from midilstm.schema import Config, setting
-from midilstm.tokenizers import ENCODINGS, EQUIVARIANT
+from midilstm.tokenizers import ENCODINGS
 
 MAX_TOKENS = 1_000_000  # of a piece
 DEFAULT_CHARS = 100
@@ -77,21 +77,13 @@ class DataConfig(ReadingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
-    """The network's sizes and its dropout.
-
-    In `notes`, sizes that are multiples of twelve give a network that is equivariant under
-    transposition, see training/equivariance.py.
-    """
+    """The network's sizes and its dropout."""
 
     embedding_size: int = network(512, "size of a token's embedding", **SIZE)
     units: int = network(256, "units per LSTM layer", **SIZE)
     layers: int = network(2, "stacked LSTM layers", low=1, high=64)
     dropout: float = network(0.3, "dropout after each layer (0 = off)", **FRACTION)
     input_dropout: float = network(0.3, "dropout of the embedding (0 = off)", **FRACTION)
-
-    def is_equivariant(self, encoding: str) -> bool:
-        """Tell whether the network is equivariant under transposition."""
-        return encoding in EQUIVARIANT and self.embedding_size % 12 == self.units % 12 == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,16 @@
 import numpy as np
 
 import model
-import train
 from midilstm.config import ModelConfig
 from midilstm.data import batches
 from midilstm.training import weights
 
 SIZES = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0, input_dropout=0)
+CLASSIC = ModelConfig(layers=3, dropout=0.2, input_dropout=0)
 
 
 def test_the_classic_network_has_its_published_size() -> None:
-    classic = train.parse_args(["--classic"]).model
-    network = model.build_model(classic, 400, batch_size=16, sequence_length=64)
+    network = model.build_model(CLASSIC, 400, batch_size=16, sequence_length=64)
     assert network.input_shape == (16, 64)
     assert network.output_shape == (16, 64, 400)
     assert network.count_params() == 1_838_080 + 769 * 400

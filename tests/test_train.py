@@ -20,11 +20,10 @@ import preprocess
 import train
 from midilstm.fileio import exclusive_lock
 from midilstm.model_dir import checkpoint_path, load_settings, metrics, numbered_checkpoints
-from midilstm.training import weights
 from midilstm.training.heldout import HeldOutEvaluator
 from midilstm.training.log import LogRow, TrainingLog
 
-SMALL = ["--embedding-size=12", "--units=12", "--layers=1", "--batch-size=4", "--seq-length=8"]
+SMALL = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
 MODEL, LOGS, LAST = Path("model"), Path("logs"), "epoch-0006.keras"
 
 
@@ -141,7 +140,7 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
         (["--data-dir=fewer"], ["other music: piece5.mid removed or no longer readable"]),
         (["--seq-length=500"], ["305 tokens", "2,004", "--seq-length"]),
         (["--units=65536", "--layers=64", "--fresh"], ["of memory", "--units", "--force"]),
-        (["--units=7", "--model-dir=new", "--start-from=model"], ["12 units", "7 units"]),
+        (["--units=7", "--model-dir=new", "--start-from=model"], ["6 units", "7 units"]),
     ],
 )
 def test_a_refused_run_names_the_reason_in_one_line_and_changes_nothing(
@@ -227,8 +226,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing_of_it(
     def broken_evaluate(self: HeldOutEvaluator, pieces: Any) -> tuple[float, float]:
         loss, accuracy = evaluate(self, pieces)
         if is_broken("the weights"):
-            variable = weights.trained_variables(self.network)[0]
-            variable.assign(variable * np.nan)
+            self.network.trainable_variables[0].assign(self.network.weights[0] * np.nan)
         return (np.nan if is_broken("the held-out loss") else loss), accuracy
 
     monkeypatch.setattr(keras.Model, "train_on_batch", broken_step)

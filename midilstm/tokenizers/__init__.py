@@ -22,7 +22,6 @@ ENCODINGS = {
     "tsd": ("miditok", "rhythm, too"),
     "remi": ("miditok", "bars, tempo and the whole band, too"),
 }
-EQUIVARIANT = {"notes"}  # encodings whose tokens are notes and chords alone, see orbits.py
 
 
 def get(name: str) -> Encoding:

@@ -116,10 +116,6 @@ class Encoding(ABC):
         """Tell whether programs that may play next may not do so right after a token."""
         return True
 
-    def chord(self, token: str) -> tuple[int, tuple[int, ...]] | None:
-        """Return the root and the pitch classes above it of a chord of no register; else None."""
-        return None
-
     def count_inexact(self, score: midi.Score) -> int:
         """Return how many tempos and time signatures of a score its tokens only approximate."""
         return 0

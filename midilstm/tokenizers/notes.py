@@ -74,11 +74,6 @@ class Notes(Encoding):
     def content(self, token: str) -> TokenContent:
         return TokenContent(frozenset(pitch % 12 for pitch in _pitches(token)), has_notes=True)
 
-    def chord(self, token: str) -> tuple[int, tuple[int, ...]] | None:
-        root, *_ = pitches = _pitches(token)
-        classes = tuple(sorted({(pitch - root) % 12 for pitch in pitches}))
-        return None if token in PITCHES else (root % 12, classes)
-
     def bars(self, _: str) -> float:
         """Return an eighth: half a quarter note in bars of four."""
         return 1 / 8

@@ -14,7 +14,6 @@ from midilstm import model_dir
 from midilstm.checkpoint import METRICS, CheckpointError, open_checkpoint
 from midilstm.fileio import InputError, atomic_path
 from midilstm.tokenizers.vocabulary import Vocabulary
-from midilstm.training.equivariance import EquivariantAdam
 
 
 def set_seed(seed: int) -> None:
@@ -51,19 +50,10 @@ def ema_weights(network: keras.Model) -> Iterator[None]:
 def _swap_averages(network: keras.Model) -> None:
     if network.compiled and network.optimizer.use_ema:
         averages = [v for v in network.optimizer.variables if v.path.endswith("_average")]
-        for weight, average in zip(trained_variables(network), averages, strict=True):
+        for weight, average in zip(network.trainable_variables, averages, strict=True):
             value = weight.numpy().copy()
             weight.assign(average)
             average.assign(value)
-        if isinstance(network.optimizer, EquivariantAdam):
-            network.optimizer.write_arrays(network.trainable_variables)
-
-
-def trained_variables(network: keras.Model) -> list[keras.Variable]:
-    """Return the variables that the optimizer of a compiled network changes."""
-    optimizer = network.optimizer
-    is_equivariant = isinstance(optimizer, EquivariantAdam)
-    return list(optimizer.factors if is_equivariant else network.trainable_variables)
 
 
 def save(network: keras.Model, path: Path, metrics: Mapping[str, float] | None = None) -> None:
@@ -131,8 +121,6 @@ def copy_shared_tokens(
             else:
                 values = other_values
             variable.assign(values)
-    if isinstance(network.optimizer, EquivariantAdam):
-        network.optimizer.read_arrays(network.trainable_variables)
     return len(shared)
 
 
