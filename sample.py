@@ -75,10 +75,9 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
         primer = read_primer(config.primer, model)
     if config.include_primer and not primer:
         raise InputError("--include-primer needs a --primer")
-    openings = model.openings
-    sampler = Sampler(model.network, model.vocabulary, config, weights, primer, openings)
+    network, vocabulary = model.network, model.vocabulary
+    sampler = Sampler(network, vocabulary, config, weights, primer, model.openings)
     config = sampler.config
-
     seeds = batch = range(first_seed, first_seed + config.count)
     if recorded and (first_seed, config.count) == (recorded.config.seed, 1):
         batch = recorded.rng_batch
@@ -87,18 +86,27 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     rankings = rank({seed: drawn[seed] for seed in seeds}) if rank else {}
     command = shlex.join(["python", "sample.py", *argv])
     common = metadata.build_metadata(command, config, model, weights, primer)
-    bodies = {}
-    for seed in rankings or seeds:
-        bodies[seed] = {**common, "seed": seed, "rng_batch": metadata.rng_batch(seed, batch)}
-        if rankings:
-            bodies[seed]["ranking"] = rankings[seed].to_json()
-        if drawn[seed].constraint_report is not None:
-            bodies[seed]["constraint_report"] = drawn[seed].constraint_report
-        opening = drawn[seed].opening
-        if opening:
-            bodies[seed]["opening_of"] = {"piece": opening.piece, "semitones": opening.semitones}
+    bodies = {
+        seed: {
+            **common,
+            **{"seed": seed, "rng_batch": metadata.rng_batch(seed, batch)},
+            **describe_piece(drawn[seed], rankings.get(seed)),
+        }
+        for seed in rankings or seeds
+    }
     write_pieces(config, model, sampler.length, bodies, drawn)
     print_hint(config)
+
+
+def describe_piece(piece: GeneratedPiece, ranking: Ranking | None) -> dict[str, Any]:
+    """Return what the JSON of a piece has of its own, where there is something."""
+    values: dict[str, Any] = {"ranking": ranking.to_json()} if ranking else {}
+    if piece.constraint_report is not None:
+        values["constraint_report"] = piece.constraint_report
+    if piece.opening:
+        opening = piece.opening
+        values["opening_of"] = {"piece": opening.piece, "semitones": opening.semitones}
+    return values
 
 
 def print_hint(config: SamplingConfig) -> None:

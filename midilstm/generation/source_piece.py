@@ -160,8 +160,8 @@ def open_source(score: Score, config: SamplingConfig, vocabulary: Vocabulary) ->
     encoding = vocabulary.encoding
     if not encoding.keeps_meter:
         raise InputError(
-            f"--fill needs a model with bars, which {encoding.name} does not have: train one with "
-            "python train.py --encoding=remi"
+            f"--fill and --keep need a model with bars, which {encoding.name} does not have: train "
+            "one with python train.py --encoding=remi"
         )
     bars, ticks = _measure(score, encoding, config.bars)
     filled = parse_bars(config.fill, len(bars)) if config.fill else frozenset(range(len(bars)))

@@ -97,7 +97,7 @@ def program_of(text: str) -> int:
 def parse_instruments(text: str, known: set[int]) -> dict[str, Choice]:
     """Return by name the programs, of those known, that names such as "piano, 2 sax" stand for.
 
-    Raise InputError for a name that fits none, or fewer than are asked for.
+    Raise InputError for a name that fits none, or for too few programs.
     """
     choices = {}
     for name in (word.strip().lower() for word in text.split(",")):
