@@ -25,6 +25,7 @@ from midilstm.fileio import InputError
 from midilstm.generation import loaded_model, metadata, network
 from midilstm.generation.loaded_model import FittedOn
 from midilstm.generation.opening import read_openings
+from midilstm.generation.source_json import score_to_json
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.schema import to_json
@@ -47,6 +48,8 @@ METADATA = to_json(SamplingConfig(chars=9, seed=1)) | {
     **{"rng_batch": {"seed": 1, "count": 1}, "weights_sha256": "ab"},
     **{"primer_tokens": ["C4"], "memory_weights": WEIGHTS},
 }
+SCORE = midi.Score(480, (midi.Note(0, 480, 60, 80, 0),), {0: 120.0}, {0: (3, 4)})
+FILLED = METADATA | {"source_score": score_to_json(SCORE)}
 FITTED_ON = FittedOn(checkpoint="best", weights_sha256="0", pieces=1, tokens=2, seed=0)
 OPENINGS = [["waltz.mid", [1, 99, 5], {"33": [40, 44, False], "-1": [36, 36, True]}]]
 MATCH_MODEL = {"weights": WEIGHTS, "fitted_on": to_json(FITTED_ON)}
@@ -246,7 +249,7 @@ TARGETS = {
     "midi": Target(read_midi, "input.mid", midi_seeds),
     "vocabulary": json_target(read_vocabulary, model_dir.VOCABULARY, *VOCABULARIES),
     "settings": json_target(read_settings, model_dir.SETTINGS, SETTINGS),
-    "metadata": json_target(metadata.read_metadata, "piece.json", METADATA),
+    "metadata": json_target(metadata.read_metadata, "piece.json", METADATA, FILLED),
     "match-model": json_target(loaded_model.read_match_model, model_dir.MATCH_MODEL, MATCH_MODEL),
     "copies": json_target(read_copies, copies.FILE, COPIES),
     "openings": json_target(
