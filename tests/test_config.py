@@ -24,6 +24,7 @@ from midilstm.schema import (
     specs,
     to_json,
 )
+from midilstm.tokenizers import get
 
 ALL = (DataConfig, ModelConfig, TrainConfig, SamplingConfig, EvaluationConfig, RenderConfig)
 
@@ -104,3 +105,9 @@ def test_a_flag_out_of_range_ends_the_script_with_status_2(
     with pytest.raises(SystemExit, match="2"):
         parse(SamplingConfig, *flags)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_help_of_top_p_states_the_default_of_each_encoding() -> None:
+    (spec, _, _) = specs(SamplingConfig)["top_p"]
+    assert f"none = {get('remi').default_top_p:g} with remi, 1.0 otherwise" in spec.help
+    assert get("notes").default_top_p == get("tsd").default_top_p == 1

@@ -33,7 +33,7 @@ class EvaluationResult(PredictionStats):
     other_corpus: bool
     seed: int
     temperature: float
-    top_p: float | None
+    top_p: float
     memory: MatchWeights | None
     warnings: tuple[str, ...]
     generated: Mapping[str, float | None] | None = None
@@ -67,7 +67,7 @@ def evaluate_model(config: EvaluationConfig) -> EvaluationResult:
         other_corpus=config.other_corpus,
         seed=config.seed,
         temperature=config.temperature,
-        top_p=config.top_p,
+        top_p=config.top_p or model.vocabulary.encoding.default_top_p,
         memory=model.match_weights,
         warnings=tuple(warnings),
         **vars(prediction),

@@ -18,7 +18,7 @@ from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, warn
 from midilstm.generation.harmony import AUTO, Chord, chords_of, estimate_key, key_profile
 from midilstm.generation.opening import Opening, mean_shares
-from midilstm.generation.turns import take_turn, turns_of
+from midilstm.generation.turns import NEVER, take_turn, turns_of
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -27,7 +27,6 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 # scale; in the key, times its distance from the tonic; and outside a chord on the beat.
 FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
 KEY_NOTES = 32  # pitch classes after which the key of a piece is estimated
-NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
 # Nats for each bar that an instrument plays less than its share, and for a whole bar less.
 RETURN, MUST = 4.0, 100.0
 # How often the bass plays the lowest note where a chord begins, and nats to exclude its others:

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
-from midilstm.generation.opening import NEVER, Opening
-from midilstm.generation.turns import prefer
+from midilstm.generation.opening import Opening
+from midilstm.generation.turns import NEVER, prefer
 from midilstm.tokenizers.base import Clock, TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -62,9 +62,9 @@ class Lineup:
             self.rows[key] = self._penalties(is_sounding)
         log_probs -= self.rows[key]
         if self.is_closed:
-            self._call_in(log_probs, int(self.clock.position()[0] + 1e-6))
+            self._prefer_rested(log_probs, int(self.clock.position()[0] + 1e-6))
 
-    def _call_in(self, log_probs: np.ndarray, bar: int) -> None:
+    def _prefer_rested(self, log_probs: np.ndarray, bar: int) -> None:
         """Make the instruments more likely that play in fewer bars than in the opening's piece."""
         for program, part in self.opening.parts.items():
             played = self.bars.get(program, ())
@@ -77,12 +77,12 @@ class Lineup:
         """Return the nats, float32 [V], of ids that the program may not play now."""
         contents = _contents(self.vocabulary)
         opened = chain.from_iterable(contents[token_id].meters for token_id in self.opening.ids)
-        meters, part = frozenset(opened), self.opening.parts.get(self.program or 0)
+        meters, parts = frozenset(opened), self.opening.parts
+        part = None if self.program is None else parts.get(self.program)
         pitches = np.array([content.pitches[0] if content.pitches else -1 for content in contents])
         is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
         if self.is_closed:
-            programs = self.opening.parts.keys()
-            is_excluded |= [not programs >= set(content.programs) for content in contents]
+            is_excluded |= [not parts.keys() >= set(content.programs) for content in contents]
         if part:
             outside = (pitches < part.lowest) | (pitches > part.highest)
             is_excluded |= (pitches >= 0) & (outside | (is_sounding and not part.is_polyphonic))

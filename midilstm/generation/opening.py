@@ -23,7 +23,6 @@ from midilstm.tokenizers.vocabulary import END_ID, KEYS, Vocabulary
 
 MAX_OPENINGS, MAX_IDS, MAX_BYTES = 256, 4096, 2**24
 MIN_NOTES = 16  # an instrument with fewer in its piece is left out
-NEVER = 1e4  # nats: practically impossible, and yet finite
 
 
 class Part(NamedTuple):
@@ -159,7 +158,7 @@ def _parse_opening(entry: object, vocabulary_size: int) -> Opening:
 
 def _parse_part(part: object) -> Part:
     """Return a part of the JSON; raise ValueError where it is not one."""
-    match [*part, 0.5] if isinstance(part, list) and len(part) == 3 else part:
+    match part:
         case [int(lowest), int(highest), bool(is_polyphonic), int() | float() as share] if (
             0 <= lowest <= highest < 128 and 0 <= share <= 1
         ):

@@ -221,8 +221,9 @@ class Sampler:
         weights = constraints.pitch_weights() if constraints else None
         opening = choose_opening(self.openings, vocabulary, rng, groups, weights)
         tokens = split(vocabulary.tokens[token_id] for token_id in opening.ids)
-        header = vocabulary.apply_merges(vocabulary.encoding.header(tokens))
-        piece.opening, piece.header = opening, [vocabulary.token_ids[token] for token in header]
+        header = vocabulary.ids_of(vocabulary.apply_merges(vocabulary.encoding.header(tokens)))
+        # A vocabulary that train.py did not write may lack one of these tokens.
+        piece.opening, piece.header = opening, header.tolist() if (header >= 0).all() else []
         clock = vocabulary.encoding.clock()
         piece.lineup = Lineup(vocabulary, opening, is_closed=not groups, clock=clock)
         if piece.constraints:

@@ -8,6 +8,8 @@ import numpy as np
 
 from midilstm.tokenizers.vocabulary import Vocabulary
 
+NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
+
 
 class Turn(NamedTuple):
     """Ids, bool [V] each, that name an instrument in a bar or leave it out there.

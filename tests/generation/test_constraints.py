@@ -21,7 +21,8 @@ from made_pieces import Uniform
 
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.constraints import NEVER, PieceState, parse_constraints
+from midilstm.generation.constraints import PieceState, parse_constraints
+from midilstm.generation.turns import NEVER
 from midilstm.tokenizers.base import TimedNote
 from midilstm.tokenizers.vocabulary import Vocabulary
 

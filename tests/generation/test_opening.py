@@ -202,13 +202,13 @@ def test_openings_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": [1, 2, True]}]]),
-        *([["a", [0], {"0": [1, 2, True]}]], [["a", [10**6], {"0": [1, 2, True]}]]),
-        *([["a", [1.0], {"0": [1, 2, True]}]], [["a", [True], {"0": [1, 2, True]}]]),
-        *([["a", [1], {"200": [1, 2, True]}]], [["a", [1], {"x": [1, 2, True]}]]),
-        *([["a", [1], {"0": [3, 2, True]}]], [["a", [1], {"0": [1, 2, 3]}]]),
+        *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": [1, 2, True, 1]}]]),
+        *([["a", [0], {"0": [1, 2, True, 1]}]], [["a", [10**6], {"0": [1, 2, True, 1]}]]),
+        *([["a", [1.0], {"0": [1, 2, True, 1]}]], [["a", [True], {"0": [1, 2, True, 1]}]]),
+        *([["a", [1], {"200": [1, 2, True, 1]}]], [["a", [1], {"x": [1, 2, True, 1]}]]),
+        *([["a", [1], {"0": [3, 2, True, 1]}]], [["a", [1], {"0": [1, 2, 3, 1]}]]),
         *([["a", [1], {"0": [1, 2, True, 2]}]], [["a", [1], {"0": [1, 2, True, 0.5, 0.5]}]]),
-        [["a", [1], {"0": [1, 2, True]}]] * 1000,
+        [["a", [1], {"0": [1, 2, True, 1]}]] * 1000,
     ],
 )
 def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, body: object) -> None:
@@ -216,3 +216,21 @@ def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, body: object) 
     path.write_text(json.dumps(body))
     with pytest.raises(InputError, match=r"does not hold the openings.*writes it again"):
         read_openings(path, len(VOCABULARY))
+
+
+def test_a_piece_begins_freely_where_the_vocabulary_lacks_the_header() -> None:
+    class Smaller(CountingNetwork):
+        def initial_state(self, rows: int = 1) -> CountingNetwork:
+            return Smaller(rows)
+
+        def step(self, ids: np.ndarray) -> np.ndarray:
+            return super().step(ids)[:, 1:]
+
+    tokens = tuple(token for token in VOCABULARY.tokens if token != "Position_0")
+    vocabulary = Vocabulary(tokens, "remi")
+    ids = vocabulary.ids_of(token for token in TOKENS[:60] if token != "Position_0")
+    opening = Opening("waltz.mid", tuple(ids.tolist()), OPENING.parts)
+    config = SamplingConfig(chars=5, strict_grammar=False)
+    sampler = Sampler(cast(Any, Smaller()), vocabulary, config, openings=[opening])
+    (piece,) = sampler.draw([1])
+    assert piece.opening and len(piece.ids) == 5
