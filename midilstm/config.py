@@ -280,3 +280,13 @@ class RenderConfig(Config):
         None, "sounds for --audio (none = the soundfont that comes with pretty_midi)"
     )
     output_dir: Path = setting(Path("output"), "folder of the page and its pieces")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig(Config):
+    """Where serve.py listens, which model it offers first, and where pieces are."""
+
+    open: bool = setting(False, "open the page in the browser")
+    port: int = setting(8765, "port on 127.0.0.1 (0 = any that is free)", low=0, high=65_535)
+    model_dir: Path = setting(Path("model"), "model folder that the page offers first")
+    output_dir: Path = setting(Path("output"), "folder of the pieces")

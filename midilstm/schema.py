@@ -166,3 +166,15 @@ def _reader(spec: Setting, kind: type) -> Callable[[str], Any]:
 def from_flags(config_class: type[C], flags: Mapping[str, object]) -> C:
     """Return the config of a parsed command line, name → value, which has all its flags."""
     return config_class(**{x.name: flags[x.name] for x in fields(config_class) if x.name in flags})
+
+
+def to_flags(config: Config) -> list[str]:
+    """Return the flags of all settings that are not the default; the mirror of `from_flags`."""
+    flags = []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if specs(type(config))[item.name][0].is_flag and value != item.default:
+            name = item.name.replace("_", "-")
+            is_bool = isinstance(value, bool)
+            flags.append(f"--{'' if value else 'no-'}{name}" if is_bool else f"--{name}={value}")
+    return flags

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "midilstm"
-SCRIPTS = ("evaluate", "model", "preprocess", "render", "sample", "train")
+SCRIPTS = ("evaluate", "model", "preprocess", "render", "sample", "serve", "train")
 HEAVY = {
     *("dask", "distributed", "h5py", "keras", "matplotlib", "miditok", "music21", "numpy"),
     *("symusic", "tokenizers", "tensorflow"),
@@ -34,6 +34,7 @@ DEPENDENCIES = {
     "evaluation": "fileio schema config copies run_settings model_dir midi tokenizers data "
     "repetition generation",
     "rendering": "fileio copies midi",
+    "web": "fileio schema config model_dir midi data training generation rendering",
 }
 
 
@@ -64,7 +65,7 @@ def test_the_root_holds_only_the_scripts() -> None:
     assert sorted(path.stem for path in ROOT.glob("*.py")) == sorted(SCRIPTS)
 
 
-@pytest.mark.parametrize("script", ["evaluate", "preprocess", "render", "sample", "train"])
+@pytest.mark.parametrize("script", ["evaluate", "preprocess", "render", "sample", "serve", "train"])
 def test_parsing_arguments_imports_no_heavy_library(script: str) -> None:
     code = f"import sys, {script}; {script}.parse_args([]); print(*sys.modules)"
     loaded = subprocess.run(

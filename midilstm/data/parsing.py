@@ -84,7 +84,7 @@ def parse_bytes(data: bytes, encoding_name: str, pedal: bool) -> ParseResult:
 def process_pool(jobs: int) -> Iterator[ProcessPool]:
     """Provide `jobs` processes, which are started when they are needed; stop them at the end."""
     # A fork of a process that holds TensorFlow's threads may hang.
-    pool = ProcessPool(jobs, initializer=_limit_memory, context=get_context("spawn"))
+    pool = ProcessPool(jobs, initializer=limit_memory, context=get_context("spawn"))
     try:
         yield pool
     finally:
@@ -138,7 +138,7 @@ def _wait(pool: ProcessPool, future: Any, seconds: float) -> ParseResult:
     return future
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
     """Limit this process's memory, so that a file that needs more fails alone."""
     with suppress(ImportError):  # Windows
         import resource

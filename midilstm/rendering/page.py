@@ -1,4 +1,8 @@
-"""Build a web page that shows and plays pieces offline; page.html is its layout and script."""
+"""Build a web page that shows and plays pieces offline.
+
+Its layout is page.html, its style page.css and its script page.js, which the page of serve.py
+shares.
+"""
 
 import hashlib
 import json
@@ -18,7 +22,27 @@ from midilstm.rendering import MARK
 from midilstm.rendering.repeats import repeated_spans
 from midilstm.rendering.timeline import TimedPiece
 
-LAYOUT = Path(__file__).with_suffix(".html")
+LAYOUT, *_files = (Path(__file__).with_suffix(suffix) for suffix in (".html", ".css", ".js"))
+ASSETS = {path.name: path for path in _files}
+# The page loads nothing but sound files beside it.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "media-src 'self' file: blob:; img-src data:"
+)
+HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<style>
+{{{{style}}}}</style>"""
+END = """<script type="application/json" id="data">{{data}}</script>
+<script>
+{{script}}</script>"""
+
+
+def fill_layout(**parts: str) -> str:
+    """Return the layout with each {{name}} replaced, in this order."""
+    text = LAYOUT.read_text(encoding="utf-8")
+    for name, part in {"mark": MARK, **parts}.items():
+        text = text.replace(f"{{{{{name}}}}}", part)
+    return text
 
 
 def build_page(pieces: Sequence[TimedPiece], folder: Path) -> bytes:
@@ -32,8 +56,8 @@ def build_page(pieces: Sequence[TimedPiece], folder: Path) -> bytes:
     data = json.dumps({"title": folder.resolve().name, "pieces": entries})
     # A file name must not be able to close the script element that holds it.
     data = data.replace("<", "\\u003c")
-    layout = LAYOUT.read_text(encoding="utf-8")
-    return layout.replace("{{mark}}", MARK).replace("{{data}}", data).encode()
+    style, script = (path.read_text(encoding="utf-8") for path in ASSETS.values())
+    return fill_layout(head=HEAD, form="", end=END, style=style, script=script, data=data).encode()
 
 
 def page_entry(piece: TimedPiece, copy: Copy | None) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from matplotlib.figure import Figure  # the object interface: no display is looked for
-
 from midilstm.fileio import atomic_path, open_regular, warn, write_atomically
 from midilstm.model_dir import archive_run
 
@@ -51,6 +49,8 @@ class TrainingLog:
 
     def draw(self) -> None:
         """Draw loss and accuracy against epochs into training.png."""
+        from matplotlib.figure import Figure  # slow to import; it looks for no display
+
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         rows, epochs = self.rows, [row.epoch for row in self.rows]
         panels = [

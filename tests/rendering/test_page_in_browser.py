@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -11,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import find, needs_browser, open_browser, texts, wait_until
 from midi_bytes import notes, smf
 
 import render
 from midilstm.copies import Copy, CopyReport, NoteSpan
 
-webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.keys import Keys  # noqa: E402 (after the skip)
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMEDRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="Chromium or its chromedriver is not installed"
-)
+pytestmark = needs_browser
+TAB, SPACE, ENTER, HOME, RIGHT, SHIFT = "\ue004", "\ue00d", "\ue007", "\ue011", "\ue014", "\ue008"
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>.mid".replace("/", "\u2215")
 A4 = smf(notes((0, 8, 69)))
 AUDIO = "document.querySelector('audio')"
@@ -34,15 +27,9 @@ Show = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Start one Chromium with an empty profile, in which sound needs a real click."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1200,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
+    """Start one Chromium for all tests."""
+    with open_browser() as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -65,31 +52,18 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Show]:
     assert browser.get_log("browser") == []
 
 
-def wait_until(browser: Any, script: str) -> None:
-    """Wait until a JavaScript expression is true; fail after 10 seconds."""
-    WebDriverWait(browser, 10).until(lambda page: page.execute_script(f"return {script}"), script)
-
-
-def find(page: Any, selector: str) -> Any:
-    return page.find_element("css selector", selector)
-
-
-def texts(page: Any, selector: str) -> list[str]:
-    return [element.text for element in page.find_elements("css selector", selector)]
-
-
 def test_pieces_are_listed_newest_first_and_play_one_at_a_time(
     show: Show, band: bytes, repeating: bytes
 ) -> None:
     page = show(("new.mid", band), ("old.mid", repeating))
     assert texts(page, "h2") == ["new.mid", "old.mid"]
     instruments = ["Acoustic Grand Piano", "Acoustic Bass", "Percussion"]
-    assert texts(page, "article:first-child .legend li") == instruments
+    assert texts(page, "article:first-child .legend li span") == instruments
     assert len(texts(page, "article:first-child path.notes")) == 3
     fills = [span.get_attribute("fill") for span in page.find_elements("css selector", ".repeat")]
     assert (len(fills), len(set(fills))) == (2, 1)
     assert "repeats" in texts(page, "article:last-child .legend li")[-1]
-    first, second = page.find_elements("css selector", "button")
+    first, second = page.find_elements("css selector", ".play")
     first.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
     second.click()
@@ -99,14 +73,14 @@ def test_pieces_are_listed_newest_first_and_play_one_at_a_time(
 
 def test_clicks_play_pause_and_seek(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
-    button, start = find(page, "button"), find(page, ".cursor").rect["x"]
+    button, start = find(page, ".play"), find(page, ".cursor").rect["x"]
     button.click()
     wait_until(page, f"{AUDIO}.currentTime > 0.5")
     assert find(page, ".cursor").rect["x"] > start + 50
     assert button.accessible_name == "Pause band.mid"
     button.click()
     # The audio pauses before the button changes.
-    wait_until(page, "document.querySelector('button').textContent === 'Play'")
+    wait_until(page, "document.querySelector('.play').textContent === 'Play'")
     assert page.execute_script(f"return {AUDIO}.paused")
     # Selenium clicks the middle of an element: half of four seconds.
     find(page, ".sheet").click()
@@ -119,7 +93,7 @@ def zero_crossings(page: Any, start: float, end: float) -> int:
         """const create = URL.createObjectURL;
         URL.createObjectURL = (blob) => create.call(URL, window.sound = blob);"""
     )
-    find(page, "button").click()
+    find(page, ".play").click()
     wait_until(page, f"{AUDIO}.duration > 0")
     samples = page.execute_async_script(
         """const done = arguments[0];
@@ -137,20 +111,20 @@ def test_synthesised_sound_has_the_piece_s_length_and_a4_at_440_hz(show: Show) -
 
 def test_the_page_can_be_used_by_keyboard(show: Show, band: bytes) -> None:
     page = show(("band.mid", band))
-    find(page, "body").send_keys(Keys.TAB)
+    find(page, "body").send_keys(TAB)
     assert page.switch_to.active_element.accessible_name.startswith("Piano roll: 0:04 long, 2 bars")
-    page.switch_to.active_element.send_keys(Keys.TAB)
+    page.switch_to.active_element.send_keys(TAB)
     button = page.switch_to.active_element
     assert button.accessible_name == "Play band.mid"
     assert button.value_of_css_property("outline-style") == "solid"
-    button.send_keys(Keys.SPACE)
+    button.send_keys(SPACE)
     wait_until(page, f"{AUDIO}.currentTime > 0.1")
-    button.send_keys(Keys.ENTER)
+    button.send_keys(ENTER)
     wait_until(page, f"{AUDIO}.paused")
-    button.send_keys(Keys.TAB)
+    button.send_keys(TAB)
     seek = page.switch_to.active_element
     assert seek.accessible_name == "Position in band.mid"
-    seek.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    seek.send_keys(HOME, RIGHT, RIGHT)
     wait_until(page, f"{AUDIO}.currentTime === 2")
     assert seek.get_attribute("aria-valuetext") == "2 s of 4 s"
 
@@ -173,7 +147,7 @@ def test_a_wav_file_is_played_and_replaced_by_synthesis_when_it_is_missing(
         file.writeframes(bytes(16_000))
     page = show((path.name, A4))
     for source in ("file:", "blob:"):
-        find(page, "button").click()
+        find(page, ".play").click()
         wait_until(page, f"{AUDIO}.currentTime > 0.1")
         assert page.execute_script(f"return {AUDIO}.src").startswith(source)
         path.with_suffix(".wav").unlink(missing_ok=True)
@@ -195,10 +169,29 @@ def test_a_copied_passage_can_be_played_in_both_pieces(
     assert "16 tokens from 0:02 to 0:04 also occur in" in text
     assert "2 semitones lower" in text
     assert find(page, "p.quiet:not(#summary)").text.endswith(" · score 0.35")
-    buttons = page.find_elements("css selector", "button")
+    buttons = page.find_elements("css selector", ".play")
     assert buttons[1].accessible_name == "Play In this piece"
     for index in (1, 2):
         buttons[index].click()
         wait_until(page, f"{AUDIOS}[{index}].currentTime > 0.1")
     lengths = page.execute_script(f"return [{AUDIOS}[1].duration, {AUDIOS}[2].duration]")
     assert lengths == pytest.approx([3, 2], abs=0.01)  # with a second of release
+
+
+def test_parts_are_muted_and_bars_loop(show: Show, band: bytes) -> None:
+    page = show(("band.mid", band))
+    find(page, ".play").click()
+    wait_until(page, f"{AUDIO}.currentTime > 0.1")
+    source = page.execute_script(f"return {AUDIO}.src")
+    mute, solo = page.find_elements("css selector", ".legend li:first-child button")
+    for button, name in ((mute, "Mute"), (solo, "Solo")):
+        button.click()
+        assert button.accessible_name == f"{name} Acoustic Grand Piano"
+        assert button.get_attribute("aria-pressed") == "true"
+        wait_until(page, f"{AUDIO}.src !== {source!r} && {AUDIO}.currentTime > 0.1")
+        source = page.execute_script(f"return {AUDIO}.src")
+    find(page, ".window").send_keys(RIGHT, SHIFT + RIGHT)
+    assert find(page, ".bars-field").get_attribute("value") == "2"
+    page.find_elements("css selector", ".player button")[1].click()  # Loop
+    wait_until(page, f"{AUDIO}.currentTime > 3.5")
+    wait_until(page, f"{AUDIO}.currentTime < 3 && {AUDIO}.currentTime >= 2 && !{AUDIO}.paused")

@@ -5,32 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fill_bands import random_band, vocabulary
+from fill_bands import random_band
+from model_files import write_band_model
 from sample_runs import midi_bytes, refusal, run
 
-import model
 from midilstm import midi
-from midilstm.config import DataConfig, ModelConfig, TrainConfig
-from midilstm.model_dir import save_settings
-from midilstm.run_settings import DatasetSummary, RunSettings
 
 
 @pytest.fixture
 def band_model(tmp_path: Path) -> str:
     """Write a model of random weights that knows bars, and song.mid; return its flag."""
-    folder, known = tmp_path / "band", vocabulary(20)
-    folder.mkdir()
-    config = ModelConfig(embedding_size=4, units=6, layers=1, dropout=0, input_dropout=0)
-    known.save(folder / "vocabulary.json")
-    summary = DatasetSummary(vocabulary_size=len(known))
-    data = DataConfig(encoding="remi")
-    save_settings(
-        folder, RunSettings(model=config, data=data, train=TrainConfig(), dataset=summary)
-    )
-    network = model.build_model(config, len(known), batch_size=1, sequence_length=1)
-    network.save(folder / "epoch-0001.keras")
+    write_band_model(tmp_path / "band")
     (tmp_path / "song.mid").write_bytes(midi.to_bytes(random_band(np.random.default_rng(3))))
-    return f"--model-dir={folder}"
+    return f"--model-dir={tmp_path / 'band'}"
 
 
 def test_a_piece_that_was_written_into_is_reproduced_without_its_primer(band_model: str) -> None:
