@@ -50,7 +50,7 @@ def serve(config: ServerConfig) -> None:
         webbrowser.open(address)
     settings = uvicorn.Config(
         build_app(config, token, port),
-        log_level="warning",
+        log_level="error",
         limit_concurrency=128,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=2,

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midilstm import cli
-from midilstm.config import DataConfig, ModelConfig, TrainConfig, WorkerConfig
-from midilstm.schema import add_arguments, from_flags
+from midilstm.config import DataConfig, ModelConfig, SamplingConfig, TrainConfig, WorkerConfig
+from midilstm.fileio import InputError, warn
+from midilstm.schema import add_arguments, from_flags, to_flags
 
 if TYPE_CHECKING:
     import keras
@@ -163,10 +164,37 @@ def train_network(
     add = distributed.connect(worker) if worker.workers else None
     network = build_network(settings, worker, dataset, epoch)
     training = loop.TrainingLoop(settings, network, dataset, training_log, done, best)
+    if settings.train.sample:
+        training.on_checkpoint = lambda saved: draw_samples(settings, saved)
     if add:
         distributed.train_together(training, worker, add)
     else:
         training.train()
+
+
+def draw_samples(settings: RunSettings, epoch: int) -> None:
+    """Draw the pieces of --sample with the checkpoint of an epoch, the same seeds at each."""
+    from tqdm import tqdm
+
+    from midilstm import tokenizers
+    from midilstm.generation.generate import generate
+    from midilstm.generation.loaded_model import open_model
+
+    has_bars = tokenizers.get(settings.data.encoding).keeps_meter
+    config = SamplingConfig(
+        bars=16 if has_bars else None,
+        seed=settings.data.seed,
+        count=settings.train.sample,
+        checkpoint=str(epoch),
+        model_dir=settings.train.model_dir,
+    )
+    command = shlex.join(["python", "sample.py", *to_flags(config)])
+    with tqdm.external_write_mode():
+        try:
+            model = open_model(config.model_dir, config.checkpoint)
+            generate(config, model, command, progress=lambda *_: None)
+        except InputError as error:  # training goes on
+            warn(str(error))
 
 
 def build_network(

@@ -107,6 +107,9 @@ class TrainConfig(BatchConfig):
     freq: int = run(10, "epochs between checkpoints", **POSITIVE)
     keep_checkpoints: int = run(0, "numbered checkpoints to keep (0 = all)", **COUNT)
     patience: int = run(0, "epochs to wait for a better held-out loss (0 = for ever)", **COUNT)
+    sample: int = run(
+        0, "pieces to draw at each numbered checkpoint, into output/", low=0, high=100
+    )
     memory: bool = run(True, "fit the match model, which lets new pieces repeat themselves")
     demo: str | None = run(
         None,

@@ -1,5 +1,7 @@
 """Write model folders of random weights, for tests of what samples from them."""
 
+import json
+import zipfile
 from pathlib import Path
 
 from fill_bands import vocabulary
@@ -22,7 +24,10 @@ def write_model(folder: Path, known: Vocabulary) -> None:
         folder, RunSettings(model=config, data=data, train=TrainConfig(), dataset=summary)
     )
     network = model.build_model(config, len(known), batch_size=1, sequence_length=1)
-    network.save(folder / "epoch-0001.keras")
+    path = folder / "epoch-0001.keras"
+    network.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metrics.json", json.dumps({"epoch": 1, "loss": 3.5, "val_loss": 3.25}))
 
 
 def write_band_model(folder: Path) -> None:

@@ -4,7 +4,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,7 @@ class TrainingLoop:
     log: TrainingLog | None  # None where another process writes the log and the checkpoints
     done: int
     best: Mapping[str, float]  # metrics of the best checkpoint; {} where there is none
+    on_checkpoint: Callable[[int], object] = lambda _: None  # called with its epoch
 
     def __post_init__(self) -> None:
         """Prepare what all epochs share."""
@@ -88,6 +89,8 @@ class TrainingLoop:
             with tqdm(**counts, unit="batch", leave=False, disable=None) as bar:
                 while self.done < config.epochs and not self._is_patience_over():
                     tqdm.write(self._end_epoch(self._train_epoch(self.done + 1, bar)))
+                    if self.log and self._path(self.done).exists():
+                        self.on_checkpoint(self.done)
         except KeyboardInterrupt:
             print(f"\n{self.save_last()} The same command goes on from there.", file=sys.stderr)
             raise

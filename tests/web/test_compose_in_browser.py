@@ -181,6 +181,23 @@ def test_two_tabs_show_the_same_pieces(page: Any, server: Server) -> None:
     page.switch_to.window(first)
 
 
+def test_a_model_that_is_being_trained_shows_its_curve_and_is_heard(
+    page: Any, server: Server
+) -> None:
+    begin = "epoch,loss,accuracy,val_loss,val_accuracy,seconds\n1,3.5,0.1,3.25,0.1,1\n"
+    (server.folder / "logs").mkdir()
+    log = server.folder / "logs" / "training.csv"
+    log.write_text(begin)
+    wait_until(page, "!document.querySelector('#training').hidden", 20)
+    log.write_text(f"{begin}2,3.1,0.2,2.75,0.2,1\n")
+    wait_until(page, "document.querySelector('#curve').textContent.includes('Epoch 2')", 20)
+    assert "held-out loss 2.750" in find(page, "#curve").text
+    before = page.execute_script("return document.querySelector('article h2')?.textContent ?? ''")
+    press(page, "Listen to the newest checkpoint", "form")
+    assert "epoch-0001" in wait_for_other(page, before)
+    log.unlink()
+
+
 def test_a_server_that_is_gone_is_reported(start: Callable[[], Server], browser: Any) -> None:
     other = start()
     browser.get(other.address)

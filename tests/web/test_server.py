@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from fill_bands import random_band
 from midi_bytes import notes, smf
+from model_files import write_band_model
 from web_server import Server
 
 import sample
 from midilstm import midi
 from midilstm.web.library import Library
+from midilstm.web.models import open_folder
 
 pytest.importorskip("starlette", reason="requirements-web.txt is not installed")
 A4 = smf(notes((0, 8, 69)))
@@ -206,11 +208,18 @@ def test_a_name_that_is_taken_is_never_overwritten(tmp_path: Path) -> None:
     }
 
 
-def test_a_training_run_is_shown(server: Server) -> None:
-    rows = "epoch,loss,accuracy,val_loss,val_accuracy,seconds\n1,3.5,0.1,nan,nan,1.0\n"
-    (server.folder / "logs").mkdir()
-    (server.folder / "logs" / "training.csv").write_text(rows)
-    assert all(model["curve"] == [] for model in server.get("state")["models"])
+def test_the_log_of_a_model_is_found_by_what_its_checkpoints_hold(tmp_path: Path) -> None:
+    write_band_model(tmp_path / "band")
+    begin = "epoch,loss,accuracy,val_loss,val_accuracy,seconds\n"
+    for name, rows in (("a", "1,3.4,0.1,3.2,0.1,1\n"), ("b", "1,3.5,0.1,nan,0.1,1\n2,3,0,1,0,1\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.csv").write_text(begin + rows)
+    logs = sorted(tmp_path.glob("*/training.csv"))
+    found = open_folder(tmp_path / "band", logs)
+    assert found
+    assert found.log == tmp_path / "b" / "training.csv"
+    assert found.to_json()["curve"] == [[1, 3.5, None], [2, 3.0, 1.0]]
+    assert open_folder(tmp_path / "a", logs) is None
 
 
 def test_a_killed_server_leaves_no_process_and_loses_nothing(start: Callable[[], Server]) -> None:
