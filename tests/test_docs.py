@@ -66,11 +66,12 @@ def test_all_other_commands_run_and_their_json_keys_are_defined(
 
 
 def test_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    for script in (*QUICK, "benchmarks.fuzz", "benchmarks.soak"):
+    for script in (*QUICK, "serve", "benchmarks.fuzz", "benchmarks.soak"):
         with pytest.raises(SystemExit):
             importlib.import_module(script).parse_args(["--help"])
     flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
-    for page in (README, *DOCS, ROOT / "docs" / "robustness.md"):
+    more = [ROOT / "docs" / f"{name}.md" for name in ("robustness", "composing-page")]
+    for page in (README, *DOCS, *more):
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", read(page))) <= flags
 
 
