@@ -16,7 +16,7 @@ from midilstm.data.parsing import ParsedPiece
 from midilstm.data.reading import read_files
 from midilstm.fileio import InputError
 from midilstm.tokenizers.base import Encoding
-from midilstm.tokenizers.bpe import Merges, learn
+from midilstm.tokenizers.bpe import learn
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 
@@ -56,12 +56,13 @@ class Dataset:
 
 
 def load_dataset(
-    config: DataConfig, *, merges: Merges | None = None, skip: Container[str] = ()
+    config: DataConfig, *, like: Vocabulary | None = None, skip: Container[str] = ()
 ) -> Dataset:
     """Parse all MIDI files of a folder and split them; raise InputError if none is usable.
 
-    Without `merges`, up to `config.bpe` merges are learned from the training pieces. Files whose
-    names are in `skip` are not parsed.
+    Tokens are abbreviated and merged as in the vocabulary `like`. Without one, they are abbreviated
+    if each piece has a single instrument, and up to `config.bpe` merges are learned from the
+    training pieces. Files whose names are in `skip` are not parsed.
     """
     encoding = tokenizers.get(config.encoding)
     if config.bpe and type(encoding).is_mergeable is Encoding.is_mergeable:
@@ -75,10 +76,13 @@ def load_dataset(
     hashes = {name: piece.music_hash for name, piece in pieces.items()}
     held_out = select_held_out(hashes, config.validation, config.seed, groups)
     tokens = {name: piece.tokens for name, piece in pieces.items()}
-    if merges is None:
-        training = [piece for name, piece in tokens.items() if name not in held_out]
-        merges = learn(training, config.bpe, encoding.is_mergeable) if config.bpe else ()
-    unmerged = Vocabulary((END,), config.encoding, merges)
+    if like is None:
+        is_solo = bool(encoding.solo) and all(len(x.instruments) == 1 for x in pieces.values())
+        like = Vocabulary((END,), config.encoding, is_solo=is_solo)
+        if config.bpe:
+            training = [like.apply_merges(tokens[name]) for name in tokens if name not in held_out]
+            like = replace(like, merges=learn(training, config.bpe, encoding.is_mergeable))
+    unmerged = replace(like, tokens=(END,))
     vocabulary, ids = _to_ids(tokens, unmerged, transpose=config.transpose)
     return Dataset(
         vocabulary,

@@ -42,12 +42,11 @@ def load_music(
     Raise InputError where the files that `config` names are not those of the run. Without settings
     all pieces are held out, in this vocabulary.
     """
-    merges = vocabulary.merges
     if settings is None:
         other = replace(config, validation=0, transpose=False)
-        return convert_to_vocabulary(load_dataset(other, merges=merges), vocabulary)
+        return convert_to_vocabulary(load_dataset(other, like=vocabulary), vocabulary)
     config = replace(settings.data, **reading_flags(config))
-    dataset = load_dataset(config, merges=merges, skip=settings.dataset.skipped)
+    dataset = load_dataset(config, like=vocabulary, skip=settings.dataset.skipped)
     if dataset.fingerprint() == settings.dataset.sha256:
         return dataset, []
     raise InputError(
@@ -78,7 +77,7 @@ def read_folder(
 ) -> tuple[Pieces, Vocabulary]:
     """Read a folder's pieces, without ends, and extend the vocabulary by their new tokens."""
     config = replace(config, data_dir=folder, validation=0, transpose=False)
-    dataset = load_dataset(config, merges=vocabulary.merges)
+    dataset = load_dataset(config, like=vocabulary)
     new = [token for token in dataset.vocabulary.tokens if token not in vocabulary.token_ids]
     extended = replace(vocabulary, tokens=(*vocabulary.tokens, *new))
     table = extended.ids_of(dataset.vocabulary.tokens)

@@ -73,7 +73,9 @@ class Constraints:
         self.others = cache(
             lambda allowed: table(lambda content: not allowed.issuperset(content.programs))
         )
-        self.turns = cache(lambda program: turns_of(vocabulary, program))
+        self.turns = cache(
+            lambda program, is_playing: turns_of(vocabulary, program, is_playing=is_playing)
+        )
         self.weights = cache(self._weights)
         self.is_other_pitch = cache(
             lambda pitch_class: table(lambda x: bool(x.pitch_classes - {pitch_class}))
@@ -183,7 +185,8 @@ class PieceState:
             if self.program not in allowed:
                 log_probs -= NEVER * constraints.plays_on
         for program in self.programs:
-            for bar, turn in enumerate(constraints.turns(program), int(bars + 1e-6)):
+            turns = constraints.turns(program, program == self.program)
+            for bar, turn in enumerate(turns, int(bars + 1e-6)):
                 if (missing := self._missing_bars(program, bar)) > 0:
                     nats = MUST if missing >= 1 else missing * RETURN * constraints.strength
                     take_turn(log_probs, turn, nats)

@@ -48,6 +48,7 @@ class Particle:
     slot: int = 0
     is_fresh: bool = True  # whether nothing is drawn in the slot yet
     n_drawn: int = 0  # ids in the bar
+    program: int | None = None  # that played last
     lineup: Lineup | None = None
     ending: Ending | None = None
 
@@ -137,6 +138,9 @@ class Filler:
 
     def _force(self, particle: Particle, tokens: Sequence[str]) -> None:
         """Append tokens to those that the network is to read next."""
+        name = f"Program_{particle.program}"
+        tokens = self.vocabulary.encoding.abbreviate([name, *tokens])[1:]
+        particle.program = _last_program(tokens, particle.program)
         ids = [
             self.vocabulary.token_ids[token]
             for token in self.vocabulary.apply_merges([*particle.prefix, *tokens])
@@ -194,7 +198,8 @@ class Filler:
         logits = log_probs.copy()
         self.sampler.restrict(logits, particles, may_end=True)
         options = [
-            self.options(*slots[x.slot][1:], x.prefix, is_fresh=x.is_fresh) for x in particles
+            self.options(*slots[x.slot][1:], x.prefix, is_fresh=self._must_name(x, slots[x.slot]))
+            for x in particles
         ]
         for row, option in zip(logits, options, strict=True):
             row[option.groups == EXCLUDED] = -np.inf
@@ -228,13 +233,13 @@ class Filler:
         particle.log_weight += _log_sum(log_probs[groups != EXCLUDED])
         if group == INSIDE:
             new = self.parts[token_id][len(prefix) :]
-            particle.drawn += new
+            self._add_drawn(particle, new)
             particle.is_fresh &= not new
             particle.prefix = ()
             particle.n_drawn += 1
             self._append(particle, token_id)
             return
-        particle.drawn += options.kept[group]
+        self._add_drawn(particle, options.kept[group])
         particle.prefix = *prefix, *options.kept[group]
         particle.slot += 1
         is_bar_over = particle.slot == len(slots)
@@ -242,6 +247,18 @@ class Filler:
             particle.log_weight -= _log_sum(log_probs[groups == group])
         if not is_bar_over:
             self._force(particle, slots[particle.slot].forced)
+
+    def _must_name(self, particle: Particle, slot: Slot) -> bool:
+        """Tell whether a particle must name a program before it plays in a slot."""
+        goes_on = self.vocabulary.is_solo and particle.program in slot.programs
+        return particle.is_fresh and not goes_on
+
+    def _add_drawn(self, particle: Particle, new: Sequence[str]) -> None:
+        """Add drawn tokens, with the name of a program that goes on in another slot."""
+        if new and particle.is_fresh and not new[0].startswith("Program_"):
+            particle.drawn.append(f"Program_{particle.program}")
+        particle.drawn += new
+        particle.program = _last_program(new, particle.program)
 
     def _weights(self) -> np.ndarray:
         """Return the normalised weights of the particles, float64 [N]."""
@@ -266,6 +283,12 @@ class Filler:
         for particle in self.particles:
             particle.log_weight = 0.0
         self.state = self.state.select_rows(rows)
+
+
+def _last_program(tokens: Sequence[str], program: int | None) -> int | None:
+    """Return the program that plays after unmerged tokens."""
+    named = [token for token in tokens if token.startswith("Program_")]
+    return int(named[-1].partition("_")[2]) if named else program
 
 
 def _log_sum(log_probs: np.ndarray) -> float:

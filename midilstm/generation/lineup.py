@@ -25,9 +25,15 @@ def _contents(vocabulary: Vocabulary) -> list[TokenContent]:
 
 
 @cache
-def _choice(vocabulary: Vocabulary, program: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which ids name a program, and which skip its place in the bar, bool [V] each."""
-    names = np.array([program in content.programs for content in _contents(vocabulary)])
+def _choice(
+    vocabulary: Vocabulary, program: int, *, is_playing: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which ids name a program, and which skip its place in the bar, bool [V] each.
+
+    A program that `is_playing` plays on without its name where the vocabulary is solo.
+    """
+    contents, goes_on = _contents(vocabulary), is_playing and vocabulary.is_solo
+    names = np.array([program in x.programs or (goes_on and x.plays_on) for x in contents])
     skips = [vocabulary.encoding.skips(token, (program,)) for token in vocabulary.tokens[1:]]
     return names, np.array([True, *skips])
 
@@ -50,10 +56,6 @@ class Lineup:
     bars: dict[int, set[int]] = field(default_factory=dict)  # program → bars in which it plays
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Find the ids that concern each instrument."""
-        self.choices = {x: _choice(self.vocabulary, x) for x in self.opening.parts}
-
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
         is_sounding = self.onset == (self.program, self.clock.quarter)
@@ -71,7 +73,9 @@ class Lineup:
             missed = part.share_of_bars * (bar + 1) - len(played) - REST
             if missed > 0 and bar not in played:
                 nats = min(missed * RETURN, MAX_RETURN)
-                prefer(log_probs, *self.choices[program], nats)
+                is_playing = program == self.program
+                choice = _choice(self.vocabulary, program, is_playing=is_playing)
+                prefer(log_probs, *choice, nats)
 
     def _penalties(self, is_sounding: bool) -> np.ndarray:
         """Return the nats, float32 [V], of ids that the program may not play now."""
@@ -96,5 +100,7 @@ class Lineup:
         for program in content.programs:
             self.program = program
             self.bars.setdefault(program, set()).add(bar)
+        if content.has_notes and self.program is not None and self.vocabulary.is_solo:
+            self.bars.setdefault(self.program, set()).add(bar)
         if content.pitches:
             self.onset = self.program, self.clock.quarter

@@ -103,10 +103,11 @@ def collect_parts(notes: Iterable[TimedNote]) -> dict[int, Part]:
 
 def shares_of_bars(tokens: Sequence[str], encoding: Encoding) -> dict[int, float]:
     """Return by program the share of a piece's bars in which it plays."""
-    bar, played, content = 0.0, dict[int, set[float]](), cache(encoding.content)
+    bar, played, playing = 0.0, dict[int, set[float]](), tuple[int, ...]()
     for token in split(tokens):
-        bar += encoding.bars(token)
-        for program in content(token).programs:
+        bar, content = bar + encoding.bars(token), encoding.content(token)
+        playing = content.programs or playing
+        for program in playing if content.has_notes else ():
             played.setdefault(program, set()).add(bar)
     return {program: round(len(bars) / bar, 3) for program, bars in played.items()}
 

@@ -100,8 +100,8 @@ class Sampler:
         self.network, self.vocabulary, self.config = network, vocabulary, config
         self.match_weights = match_weights if config.memory else None
         self.primer_ids = encode_primer(primer, vocabulary)
-        encoded = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
-        self.constraints = parse_constraints(vocabulary, config, encoded, openings)
+        self.primer = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
+        self.constraints = parse_constraints(vocabulary, config, self.primer, openings)
         self.openings = openings if config.opening and not self.primer_ids else ()
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
@@ -148,7 +148,9 @@ class Sampler:
         return [
             GeneratedPiece(
                 tuple(piece.ids[start:]),
-                piece.tokens,
+                self.vocabulary.encoding.name_program(piece.tokens, self.primer)
+                if self.primer
+                else piece.tokens,
                 piece.constraints.report() if piece.constraints else None,
                 None
                 if piece.is_ended and not self.length.has_ending

@@ -22,8 +22,13 @@ class Turn(NamedTuple):
     late: np.ndarray
 
 
-def turns_of(vocabulary: Vocabulary, program: int) -> tuple[Turn, Turn]:
-    """Return the turn of a program in the bar of the next token, and in the bar after it."""
+def turns_of(
+    vocabulary: Vocabulary, program: int, *, is_playing: bool = False
+) -> tuple[Turn, Turn]:
+    """Return the turn of a program in the bar of the next token, and in the bar after it.
+
+    A program that `is_playing` plays on without its name where the vocabulary is solo.
+    """
     encoding, tokens = vocabulary.encoding, vocabulary.tokens[1:]
 
     def skip(texts: list[str], *, end: bool) -> np.ndarray:
@@ -32,7 +37,8 @@ def turns_of(vocabulary: Vocabulary, program: int) -> tuple[Turn, Turn]:
     first_parts = [token.split(" ")[0] for token in tokens]
     skips = skip([*tokens], end=True)
     # A merged token may begin the next bar before it names the program.
-    is_named = [program in encoding.content(token).programs for token in tokens]
+    contents, goes_on = map(encoding.content, tokens), is_playing and vocabulary.is_solo
+    is_named = [program in x.programs or (goes_on and x.plays_on) for x in contents]
     names = np.array([False, *is_named]) & ~skips
     this_bar = Turn(names, skips, skips & ~skip(first_parts, end=True))
     begins_bar = np.array([False, *(encoding.bars(token) > 0 for token in tokens)])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from midilstm.fileio import InputError
 from midilstm.midi.score import DRUMS, instrument_name
 
+PITCHED_CHANNELS = 15
 FAMILIES = (  # of General MIDI, eight programs each
     *("piano", "chromatic percussion", "organ", "guitar", "bass", "strings", "ensemble", "brass"),
     *("reed", "pipe", "synth lead", "synth pad", "synth effects", "ethnic", "percussive"),
@@ -127,3 +128,21 @@ def choose_programs(
         ordered = sorted(programs, key=lambda x: (x in chosen, x not in preferred))
         chosen |= {program: chosen.get(program, name) for program in ordered[:number]}
     return chosen
+
+
+def programs_of_channels(counts: Mapping[int, int]) -> dict[int, int]:
+    """Return the program that plays the notes of each program, given notes per program.
+
+    MIDI has fifteen channels for pitched instruments. If there are more programs, the notes of
+    the rarest are played by the most similar program that remains.
+    """
+    kept = sorted((p for p in counts if p != DRUMS), key=lambda p: -counts[p])[:PITCHED_CHANNELS]
+    return {
+        p: p if p in (DRUMS, *kept) else min(kept, key=lambda other: program_distance(other, p))
+        for p in counts
+    }
+
+
+def program_distance(program: int, other: int) -> tuple[bool, int]:
+    """Return whether programs differ in General MIDI family, and how far apart they are."""
+    return program // 8 != other // 8, abs(program - other)

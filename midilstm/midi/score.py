@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from pretty_midi import program_to_instrument_name
@@ -60,6 +61,19 @@ class Score:
     def instruments(self) -> tuple[str, ...]:
         """Return the sorted General MIDI names of the programs; drums are Percussion."""
         return tuple(sorted({instrument_name(note.program) for note in self.notes}))
+
+
+def cut_at_next_onset(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return the notes by start; each ends at the next onset of its key, as a file requires."""
+    cut: list[Note] = []
+    onsets: dict[tuple[int, int], tuple[float, float]] = {}  # key → its two earliest onsets so far
+    for note in sorted(notes, reverse=True):
+        key = note.program, note.pitch
+        first, following = onsets.get(key, (inf, inf))
+        if note.start < first:
+            first, following = onsets[key] = note.start, first
+        cut.append(note._replace(length=int(min(note.length, following - note.start))))
+    return tuple(sorted(cut))
 
 
 def quantised(tick: int, quarter: int) -> int:

@@ -74,6 +74,7 @@ class Encoding(ABC):
     default_top_p = 1.0  # of sampling
     start_state: Any = None  # the grammar's first state; None if any token may follow any
     body_state: Any = None  # the state before a primer; None if it is `start_state`
+    solo: Encoding | None = None  # the variant for pieces of a single instrument each
 
     @abstractmethod
     def encode(self, score: midi.Score) -> list[str]:
@@ -122,6 +123,17 @@ class Encoding(ABC):
 
     def in_order(self, tokens: Sequence[str]) -> list[str]:
         """Return unmerged tokens in the order that `encode` gives them, if it has one."""
+        return list(tokens)
+
+    def abbreviate(self, tokens: Sequence[str]) -> list[str]:
+        """Return unmerged tokens as a model reads them, without what it can do without."""
+        return list(tokens)
+
+    def name_program(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
+        """Return tokens that continue a primer and state the program of their first note.
+
+        The primer is given as the model reads it: the file may have other programs.
+        """
         return list(tokens)
 
     def drop_invalid(self, tokens: Sequence[str]) -> list[str]:

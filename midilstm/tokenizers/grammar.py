@@ -27,7 +27,8 @@ ANY, ANY_PROGRAM, UNNAMED, DEFAULT = "any", -2, -3, -4
 class State(NamedTuple):
     """The kind of a piece's last token, its program, and in `remi` its position and pitch.
 
-    Where the next position or pitch may be the first one, they are -1.
+    Where the next position or pitch may be the first one, they are -1. `carried` is the program of
+    the notes before the bar, which go on without their program's name, or None where they may not.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class State(NamedTuple):
     position: int = -1
     room: float = POSITIONS * COMMON_TIME[0]  # positions in a bar
     pitch: int = -1
+    carried: int | None = None
 
 
 # The kinds of token that may follow each kind. "" is the end; a piece begins as if after the name
@@ -99,27 +101,30 @@ def _after_in_tsd(state: State, kind: str, value: str) -> State | None:
 
 def _after_in_remi(state: State, kind: str, value: str) -> State | None:
     """Return the same; the order of programs, positions and pitches is `order.by_instrument`'s."""
-    _, program, position, room, pitch = state
+    _, program, position, room, pitch, carried = state
+    is_solo = carried is not None
     if kind == "Bar":
+        carried = program if is_solo and program != UNNAMED else carried
         program = UNNAMED
-    if kind in ("Bar", "Program"):
-        position = -1
+    if kind in ("Bar", "Program") or (is_solo and kind == "Tempo"):
+        position = -1  # of notes, which come after all tempos
     if kind in ("Bar", "Program", "Position"):
         pitch = -1
     if kind == "Program":
         program = int(value)
-        is_allowed = program_rank(program) > program_rank(state.program)
+        is_allowed = is_solo or program_rank(program) > program_rank(state.program)
     elif kind == "Position":
         position = int(value)
         is_allowed = state.position < position < room
     elif kind in ("Pitch", "PitchDrum"):
         pitch = int(value)
+        program = carried if carried is not None and program == UNNAMED else program
         is_allowed = pitch > state.pitch and _can_play(program, kind)
     else:
         is_allowed = kind != "Tempo" or program < DRUMS  # tempos stand before all programs
     if kind == "TimeSig":
         room = POSITIONS * to_miditok_meter(parse_signature(value))[0]
-    return State(kind, program, position, room, pitch) if is_allowed else None
+    return State(kind, program, position, room, pitch, carried) if is_allowed else None
 
 
 def _can_play(program: int, kind: str) -> bool:
@@ -131,11 +136,13 @@ def _can_play(program: int, kind: str) -> bool:
 
 def state_factors(state: State) -> tuple[State, ...]:
     """Return states of kind, program, position or pitch alone: each rule needs one of them."""
+    carried = None if state.carried is None else ANY_PROGRAM
+    free = State(ANY, ANY_PROGRAM, room=inf, carried=carried)
     return (
-        State(state.kind, ANY_PROGRAM, room=inf),
-        State(ANY, state.program, room=inf),
-        State(ANY, ANY_PROGRAM, state.position, state.room),
-        State(ANY, ANY_PROGRAM, room=inf, pitch=state.pitch),
+        free._replace(kind=state.kind),
+        free._replace(program=state.program, carried=state.carried),
+        free._replace(position=state.position, room=state.room),
+        free._replace(pitch=state.pitch),
     )
 
 

@@ -7,12 +7,11 @@ gives each bar instrument by instrument (order.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from itertools import groupby
-from math import inf
 
 import miditok
 import symusic
@@ -24,13 +23,12 @@ from midilstm.tokenizers.base import Encoding, TokenContent, split
 from midilstm.tokenizers.grammar import INCOMPLETE, UNNAMED, State
 from midilstm.tokenizers.meter import POSITIONS, Clock, Signature, beats_of, parse_signature, parts
 from midilstm.tokenizers.notes import nearest_pitch
-from midilstm.tokenizers.order import by_instrument, program_rank
+from midilstm.tokenizers.order import by_instrument, omit_programs, program_rank
 
 # Notes up to 8 beats long keep that grid; longer ones, nearly all held chords, have whole beats.
 RESOLUTIONS = {(0, 8): POSITIONS, (8, 128): 1}
 VELOCITIES = 16
 SLOWEST, FASTEST = 16, 300  # quarter notes per minute; each integer between them has a token
-CHANNELS = 15  # for pitched instruments
 PITCH_KINDS = ("Pitch", "PitchDrum")
 PLAYS_ON = (*PITCH_KINDS, "Position")
 
@@ -38,14 +36,17 @@ PLAYS_ON = (*PITCH_KINDS, "Position")
 class MidiTokEncoding(Encoding):
     """One of MidiTok's encodings; see this file's docstring."""
 
-    def __init__(self, name: str) -> None:
-        """Set up the encoding of this name, `tsd` or `remi`."""
-        self.name, self.body_state = name, State(name)
-        self.keeps_meter = name == "remi"
+    def __init__(self, name: str, *, is_solo: bool = False) -> None:
+        """Set up the encoding of this name, `tsd` or `remi`, or the variant `solo` of `remi`."""
+        carried = UNNAMED if is_solo else None
+        self.name, self.body_state = name, State(name, carried=carried)
+        self.keeps_meter, self.is_solo = name == "remi", is_solo
         if name == "remi":
             self.opening_bars, self.default_top_p = 8, 0.96  # benchmarks/bands.md
-        self.start_state = State("new remi" if name == "remi" else name, UNNAMED)
-        self.order = 2 if name == "remi" else 1
+            self.order = 3 if is_solo else 2
+            self.solo = None if is_solo else MidiTokEncoding(name, is_solo=True)
+        start = "new remi" if name == "remi" else name
+        self.start_state = State(start, UNNAMED, carried=carried)
         self.version = f"5-miditok-{version('miditok')}"
 
     @cached_property
@@ -95,7 +96,9 @@ class MidiTokEncoding(Encoding):
         score = self.tokenizer.decode(miditok.TokSequence(tokens=tokens))
         quarter = score.ticks_per_quarter
         tracks = {DRUMS if track.is_drum else track.program: track.notes for track in score.tracks}
-        programs = _channels({program: len(notes) for program, notes in tracks.items()})
+        programs = midi.programs_of_channels(
+            {program: len(notes) for program, notes in tracks.items()}
+        )
         notes = [
             midi.Note(n.time, n.duration, n.pitch, n.velocity, programs[program], index)
             for index, program in enumerate(tracks)
@@ -103,7 +106,7 @@ class MidiTokEncoding(Encoding):
         ]
         return midi.Score(
             quarter,
-            _cut_at_next_onset(notes),
+            midi.cut_at_next_onset(notes),
             {tempo.time: tempo.qpm for tempo in score.tempos} if self.name == "remi" else {},
             {round(start * quarter): signature for start, signature in signatures.items()},
         )
@@ -132,6 +135,9 @@ class MidiTokEncoding(Encoding):
 
     def in_order(self, tokens: Sequence[str]) -> list[str]:
         return by_instrument(tokens) if self.name == "remi" else list(tokens)
+
+    def abbreviate(self, tokens: Sequence[str]) -> list[str]:
+        return omit_programs(tokens) if self.is_solo else list(tokens)
 
     def next_state(self, state: State, token: str) -> State | None:
         return grammar.next_state(state, token, self.name)
@@ -165,9 +171,18 @@ class MidiTokEncoding(Encoding):
         meter, tempo, position and instrument that hold there.
         """
         tokens = split(tokens)
-        pitches = (i for i, token in enumerate(tokens) if parts(token)[0] in PITCH_KINDS)
-        first = next(pitches, len(tokens))
+        first = _first_pitch(tokens)
         return [*self._header([*split(primer), *tokens[:first]]), *tokens[first:]]
+
+    def name_program(self, tokens: Sequence[str], primer: Sequence[str]) -> list[str]:
+        if not self.is_solo:
+            return list(tokens)
+        tokens = split(tokens)
+        start = first = _first_pitch(tokens)
+        place = self._header([*split(primer), *tokens[:first]])[-2:] if tokens[first:] else ()
+        while start and parts(tokens[start - 1])[0] in ("Program", "Position"):
+            start -= 1
+        return [*tokens[:start], *place, *tokens[first:]]
 
     def _header(self, tokens: Sequence[str]) -> list[str]:
         """Return the tokens that begin a piece with the meter, tempo and program after `tokens`."""
@@ -175,23 +190,27 @@ class MidiTokEncoding(Encoding):
         for token in tokens:
             if not (after := self.next_state(state, token)):
                 continue
-            state, kind = after, parts(token)[0]
+            kind = parts(token)[0]
             if kind == "Bar":
                 tempos = {0: [*tempos.values()][-1]} if tempos else {}
             elif kind == "TimeSig":
                 signature = [token]
             elif kind == "Tempo":
                 tempos[state.position] = token
+            state = after
         header = ["Bar_None", *signature] if self.name == "remi" else []
         header += [part for x, tempo in sorted(tempos.items()) for part in (f"Position_{x}", tempo)]
-        header += [f"Program_{state.program}"] if state.program >= DRUMS else []
+        is_carried = state.program == UNNAMED and state.carried is not None
+        program = state.carried if is_carried else state.program
+        header += [f"Program_{program}"] if program is not None and program >= DRUMS else []
         return [*header, *([f"Position_{state.position}"] if state.position >= 0 else [])]
 
     def header(self, tokens: Sequence[str]) -> list[str]:
         last = {parts(token)[0]: token for token in tokens}
         if not {"TimeSig", "Tempo"} <= last.keys():
             return []
-        return ["Bar_None", last["TimeSig"], "Position_0", last["Tempo"]]
+        program = [last["Program"]] if self.is_solo and "Program" in last else []
+        return ["Bar_None", last["TimeSig"], "Position_0", last["Tempo"], *program]
 
     def change_meter(self, tokens: Sequence[str], known: Collection[str]) -> list[str]:
         """Return the same notes in the known meter that is nearest to the first unknown one.
@@ -241,7 +260,7 @@ class MidiTokEncoding(Encoding):
             return (abs(beats_of(other_value) - beats_of(value)),)
         if kind == "Program":
             is_drum = str(DRUMS) in (value, other_value)
-            return None if is_drum else _program_distance(int(other_value), int(value))
+            return None if is_drum else midi.program_distance(int(other_value), int(value))
         distance = abs(float(other_value) - float(value))
         return (distance % 12 != 0, distance) if kind == "Pitch" else (distance,)
 
@@ -259,40 +278,15 @@ def _content(token: str) -> TokenContent:
     return TokenContent(classes, programs, has_notes, plays_on, pitches, meters)
 
 
+def _first_pitch(tokens: Sequence[str]) -> int:
+    """Return the index of the first note in unmerged tokens, or their number."""
+    pitches = (i for i, token in enumerate(tokens) if parts(token)[0] in PITCH_KINDS)
+    return next(pitches, len(tokens))
+
+
 def _signatures(tokens: Iterable[str]) -> list[Signature]:
     """Return the time signatures of unmerged tokens."""
     return [parse_signature(value) for kind, value in map(parts, tokens) if kind == "TimeSig"]
-
-
-def _channels(counts: Mapping[int, int]) -> dict[int, int]:
-    """Return the program that plays the notes of each program, given notes per program.
-
-    MIDI has fifteen channels for pitched instruments. If there are more programs, the notes of
-    the rarest are played by the most similar program that remains.
-    """
-    kept = sorted((p for p in counts if p != DRUMS), key=lambda p: -counts[p])[:CHANNELS]
-    return {
-        p: p if p in (DRUMS, *kept) else min(kept, key=lambda other: _program_distance(other, p))
-        for p in counts
-    }
-
-
-def _program_distance(program: int, other: int) -> tuple[bool, int]:
-    """Return whether programs differ in General MIDI family, and how far apart they are."""
-    return program // 8 != other // 8, abs(program - other)
-
-
-def _cut_at_next_onset(notes: list[midi.Note]) -> tuple[midi.Note, ...]:
-    """Return the notes by start; each ends at the next onset of its key, as a file requires."""
-    cut: list[midi.Note] = []
-    onsets: dict[tuple[int, int], tuple[float, float]] = {}  # key → its two earliest onsets so far
-    for note in sorted(notes, reverse=True):
-        key = note.program, note.pitch
-        first, following = onsets.get(key, (inf, inf))
-        if note.start < first:
-            first, following = onsets[key] = note.start, first
-        cut.append(note._replace(length=int(min(note.length, following - note.start))))
-    return tuple(sorted(cut))
 
 
 ENCODINGS = {name: MidiTokEncoding(name) for name in ("tsd", "remi")}

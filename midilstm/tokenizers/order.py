@@ -53,6 +53,17 @@ def by_instrument(tokens: Iterable[str]) -> list[str]:
     return ordered
 
 
+def omit_programs(tokens: Iterable[str]) -> list[str]:
+    """Return tokens in that order with each program's name only where another one played before."""
+    program, kept = "", list[str]()
+    for token in tokens:
+        if token != program:
+            kept.append(token)
+        if parts(token)[0] == "Program":
+            program = token
+    return kept
+
+
 def _length(note: list[str]) -> float:
     return beats_of(parts(note[2])[1])
 

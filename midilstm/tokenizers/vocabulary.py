@@ -32,11 +32,13 @@ class Vocabulary:
     tokens: tuple[str, ...]
     encoding_name: str = "notes"
     merges: Merges = ()  # of byte-pair encoding
+    is_solo: bool = False  # whether the encoding is the variant for pieces of one instrument each
 
     @property
     def encoding(self) -> Encoding:
         """Return the encoding of the tokens."""
-        return encodings.get(self.encoding_name)
+        encoding = encodings.get(self.encoding_name)
+        return encoding.solo if self.is_solo and encoding.solo else encoding
 
     @cached_property
     def token_ids(self) -> dict[str, int]:
@@ -90,7 +92,8 @@ class Vocabulary:
             body = read_json(path, MAX_BYTES)
             tokens, name = tuple(body["tokens"]), body["encoding"]
             merges = tuple((first, second) for first, second in body.get("merges", ()))
-            is_token = encodings.get(name).is_token
+            encoding, order = encodings.get(name), body.get("order", 1)
+            is_token, solo = encoding.is_token, encoding.solo
             if not isinstance(body["tokens"], list):
                 raise ValueError("its tokens are no list")
             if len(tokens) > MAX_TOKENS:
@@ -103,11 +106,12 @@ class Vocabulary:
                 raise ValueError(f"{invalid[0][:100]!a} is not a token of {name}")
             if unknown := {*chain(*merges), *map(" ".join, merges)}.difference(tokens):
                 raise ValueError(f"it merges what is no token, {min(unknown)[:100]!a}")
-            if body.get("order", 1) != encodings.get(name).order:
+            is_solo = solo is not None and order == solo.order
+            if order != encoding.order and not is_solo:
                 raise ValueError(f"{name} has another order of tokens now: train again")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is not a readable vocabulary ({error})") from error
-        return Vocabulary(tokens, name, merges)
+        return Vocabulary(tokens, name, merges, is_solo)
 
     @staticmethod
     def load_for(path: Path, vocabulary_size: int) -> Vocabulary:
@@ -121,5 +125,6 @@ class Vocabulary:
         return vocabulary
 
     def apply_merges(self, tokens: Sequence[str]) -> list[str]:
-        """Return an encoding's tokens with the vocabulary's merges made."""
-        return bpe.apply(tokens, self.merges, self.encoding.is_mergeable)
+        """Return an encoding's tokens as a model reads them, with the vocabulary's merges made."""
+        encoding = self.encoding
+        return bpe.apply(encoding.abbreviate(tokens), self.merges, encoding.is_mergeable)

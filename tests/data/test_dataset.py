@@ -94,7 +94,7 @@ def test_merges_are_learned_from_training_and_applied_to_all(encoding: str, band
     training = [pieces[name] for name in merged.training]
     assert vocabulary.merges == learn(training, 20, vocabulary.encoding.is_mergeable)
     config = DataConfig(data_dir=bands, jobs=1, encoding=encoding, validation=0)
-    given = load_dataset(config, merges=vocabulary.merges)
+    given = load_dataset(config, like=vocabulary)
     assert given.vocabulary.merges == vocabulary.merges
 
 
