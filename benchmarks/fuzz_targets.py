@@ -68,6 +68,7 @@ VOCABULARIES = [
         **{"encoding": "remi", "order": 2, "merges": [MERGE]},
         "tokens": ["<end>", *REMI_TOKENS, " ".join(MERGE)],
     },
+    {"encoding": "remi", "order": 3, "merges": [], "tokens": ["<end>", *REMI_TOKENS]},
 ]
 VALUES = (None, True, False, -1, 0, "", "notes", "remi", *REMI_TOKENS, "<end>", *NOTES_TOKENS)
 

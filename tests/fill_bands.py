@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 
@@ -18,7 +19,9 @@ PROGRAMS = (midi.DRUMS, 33, 0, 73)
 REMI = tokenizers.get("remi")
 
 
-def random_band(rng: np.random.Generator, n_bars: int = 6) -> Score:
+def random_band(
+    rng: np.random.Generator, n_bars: int = 6, programs: tuple[int, ...] = PROGRAMS
+) -> Score:
     """Return a piece that changes its meter and tempo, with notes on and off the grid."""
     quarter, signatures, tick = 480, dict[int, tuple[int, int]](), 0
     for bar in range(n_bars):
@@ -26,10 +29,13 @@ def random_band(rng: np.random.Generator, n_bars: int = 6) -> Score:
             beats, unit = METERS[rng.integers(len(METERS))]
             signatures[tick] = beats, unit
         tick += quarter * 4 * beats // unit
-    notes, ends = [Note(tick - 240, 240, 60, 70, 0)], dict[tuple[int, int], int]()
+    notes, ends = (
+        [Note(tick - 240, 240, 60, 70, programs[len(programs) // 2])],
+        dict[tuple[int, int], int](),
+    )
     for start in sorted(rng.integers(0, tick - 240, 25 * n_bars).tolist()):
         start = start // 120 * 120 + int(rng.choice([0, 0, 0, -3, 7])) * (start >= 120)
-        key = int(rng.choice(PROGRAMS)), int(rng.integers(48, 56))
+        key = int(rng.choice(programs)), int(rng.integers(48, 56))
         if start >= ends.get(key, 0):
             length = min(int(rng.choice([1, 60, 120, 240, 960])), tick - start)
             ends[key] = start + length + 1
@@ -40,13 +46,15 @@ def random_band(rng: np.random.Generator, n_bars: int = 6) -> Score:
 
 
 @cache
-def vocabulary(n_merges: int) -> Vocabulary:
-    """Return a vocabulary that knows most tokens of random bands."""
-    pieces = [REMI.encode(random_band(np.random.default_rng(seed))) for seed in range(30)]
+def vocabulary(n_merges: int, programs: tuple[int, ...] = PROGRAMS) -> Vocabulary:
+    """Return a vocabulary that knows most tokens of random bands; a solo one of one program."""
+    plain = Vocabulary((END,), "remi", is_solo=len(programs) == 1)
+    bands = (random_band(np.random.default_rng(seed), programs=programs) for seed in range(30))
+    pieces = [plain.apply_merges(REMI.encode(score)) for score in bands]
     merges = bpe.learn(pieces, n_merges, REMI.is_mergeable)
     merged = (name for pair in merges for name in (*pair, " ".join(pair)))
     tokens = sorted({*chain(*pieces), *merged})
-    return Vocabulary((END, *tokens), "remi", merges)
+    return replace(plain, tokens=(END, *tokens), merges=merges)
 
 
 def random_network(seed: int, size: int, units: int = 8) -> Network:
