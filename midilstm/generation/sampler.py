@@ -144,21 +144,20 @@ class Sampler:
                 stopped.set()
                 raise
         self._warn_of_cut_pieces(drawn)
-        start = 1 + len(self.primer_ids)
-        return [
-            GeneratedPiece(
-                tuple(piece.ids[start:]),
-                self.vocabulary.encoding.name_program(piece.tokens, self.primer)
-                if self.primer
-                else piece.tokens,
-                piece.constraints.report() if piece.constraints else None,
-                None
-                if piece.is_ended and not self.length.has_ending
-                else self.length.rest(piece.tokens),
-                piece.opening,
-            )
-            for piece in drawn
-        ]
+        return [self._generated(piece) for piece in drawn]
+
+    def _generated(self, piece: _Piece) -> GeneratedPiece:
+        """Return what was drawn of a piece."""
+        tokens, keeps_rest = piece.tokens, not piece.is_ended or self.length.has_ending
+        if self.primer:
+            tokens = self.vocabulary.encoding.name_program(tokens, self.primer)
+        return GeneratedPiece(
+            tuple(piece.ids[1 + len(self.primer_ids) :]),
+            tokens,
+            piece.constraints.report() if piece.constraints else None,
+            self.length.rest(tokens) if keeps_rest else None,
+            piece.opening,
+        )
 
     def _warn_of_cut_pieces(self, drawn: Sequence[_Piece]) -> None:
         n_cut = 0 if self.length.is_exact else sum(not piece.is_over for piece in drawn)
