@@ -1,6 +1,6 @@
 // Show and play pieces, on the page of render.py and on that of serve.py.
 
-const RATE = 22050; // Hz of the synthesised sound: enough for these tones, and half the memory of 44100
+const RATE = 22050; // Hz: enough for these tones
 const PIXELS_PER_SECOND = 16; // a long piece scrolls instead of shrinking below this
 const BLACK_KEYS = new Set([1, 3, 6, 8, 10]);
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -138,6 +139,7 @@ class Site:
                     "models": [model.to_json() for model in self.models.list()],
                     "jobs": self.jobs.to_json(),
                     "pieces": self.library.to_json(),
+                    "has_audio": find_spec("midirenderer") is not None,
                 }
             )
         )
@@ -260,7 +262,7 @@ def answer_error(_request: Request, error: Exception) -> Response:
     """Answer with a sentence that says what is wrong."""
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code)
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError | OSError):  # of an id, or of a file that was moved meanwhile
         return JSONResponse({"error": "that is not there any more"}, 404)
     return JSONResponse({"error": str(error)}, 400)
 
@@ -281,7 +283,7 @@ def build_app(config: ServerConfig, token: str, port: int) -> ASGIApp:
         ("POST", "/jobs", site.add_job),
         ("POST", "/jobs/{id}/stop", site.stop),
     ]
-    handlers = dict.fromkeys((HTTPException, InputError, KeyError, ValueError), answer_error)
+    handlers = dict.fromkeys((HTTPException, KeyError, OSError, ValueError), answer_error)
     app = Starlette(
         routes=[
             Route(f"/{token}{path}", endpoint, methods=[verb]) for verb, path, endpoint in routes

@@ -32,7 +32,7 @@ async function attempt(work) {
 		await work();
 	} catch (problem) {
 		const isGone = problem instanceof TypeError && problem.message.includes("fetch");
-		report(isGone ? "The server does not answer. Start python serve.py again, and open the address that it prints." : problem.message);
+		report(isGone ? "The server does not answer. Start serve.py again, and open the address that it prints." : problem.message);
 	}
 }
 
@@ -105,7 +105,7 @@ function actions(item, bars) {
 		nodes.push(button("Keep", decide("keep"), "keep"));
 		nodes.push(button("Throw away", decide("throw-away")));
 	}
-	const kinds = { mid: "MIDI", stems: "stems", wav: "WAV", musicxml: "MusicXML", json: "JSON" };
+	const kinds = { mid: "MIDI", stems: "stems", ...(state.has_audio && { wav: "WAV" }), musicxml: "MusicXML", json: "JSON" };
 	const links = Object.entries(kinds).map(([kind, text]) => element("a", { href: `pieces/${item.id}/${kind}`, download: "" }, text));
 	return [element("div", { class: "actions" }, ...nodes), element("p", { class: "quiet links" }, "Download: ", ...links)];
 }
@@ -195,9 +195,9 @@ function showJobs() {
 function playNew() {
 	for (const id of unheard) {
 		const job = state.jobs[id];
-		if (job && isOpen(job)) continue;
+		if (!job || isOpen(job)) continue; // it may be newer than the state
 		unheard.delete(id);
-		const item = state.pieces.find(({ name }) => name === job?.names?.[0]);
+		const item = state.pieces.find(({ name }) => name === job.names?.[0]);
 		if (item) cards.get(`${item.id} ${item.version}`)?.sound?.start();
 	}
 }
@@ -273,7 +273,7 @@ async function refresh() {
 
 async function poll() {
 	await refresh();
-	setTimeout(poll, Object.values(state.jobs).some(isOpen) ? 400 : 2500);
+	setTimeout(poll, Object.values(state.jobs).some(isOpen) ? 250 : 2500);
 }
 
 function start() {

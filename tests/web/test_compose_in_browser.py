@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,15 +199,28 @@ def test_a_model_that_is_being_trained_shows_its_curve_and_is_heard(
     log.unlink()
 
 
-def test_a_server_that_is_gone_is_reported(start: Callable[[], Server], browser: Any) -> None:
+def test_a_server_that_was_killed_is_reported_and_its_pieces_are_there_again(
+    start: Callable[[], Server], browser: Any
+) -> None:
     other = start()
     browser.get(other.address)
     wait_until(browser, "document.querySelectorAll('[name=model] option').length === 2")
-    other.end()
-    wait_until(
-        browser, "document.querySelector('#summary').textContent.includes('does not answer')"
-    )
+    choose_model(browser, "notes")
+    name = generate(browser)
+    other.end(signal.SIGKILL)
+    wait_until(browser, f"{SUMMARY}.includes('does not answer')")
+    browser.get(start().address)
+    wait_until(browser, f"document.querySelector('main').textContent.includes({json.dumps(name)})")
     browser.get_log("browser")
+
+
+def test_the_name_of_a_file_is_shown_as_text(page: Any, server: Server) -> None:
+    path = server.output / f"{HOSTILE}.mid"
+    path.write_bytes(midi.to_bytes(random_band(np.random.default_rng(5))))
+    wait_until(page, f"document.querySelector('main').textContent.includes({json.dumps(HOSTILE)})")
+    assert (texts(page, "main img"), texts(page, "article h2")[0]) == ([], path.name)
+    press(page, "Throw away")
+    wait_until(page, "document.querySelector('#thrown').textContent.includes('<img')")
 
 
 @pytest.mark.slow
