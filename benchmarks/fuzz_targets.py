@@ -25,7 +25,7 @@ from midilstm.fileio import InputError
 from midilstm.generation import loaded_model, metadata, network
 from midilstm.generation.loaded_model import FittedOn
 from midilstm.generation.opening import read_openings
-from midilstm.generation.source_json import score_to_json
+from midilstm.midi.score_json import score_to_json
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.run_settings import DatasetSummary, RunSettings
 from midilstm.schema import to_json

@@ -19,7 +19,7 @@ from midilstm.fileio import InputError, atomic_path, read_json, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
-from midilstm.generation.source_json import score_from_json
+from midilstm.midi.score_json import score_from_json
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import from_json, specs, to_json
 

@@ -13,10 +13,10 @@ from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
 from midilstm.generation.primer import nearest_tokens
-from midilstm.generation.source_json import score_to_json
 from midilstm.midi import MAX_QUARTERS, Note, Score, instrument_name
 from midilstm.midi.bars import EARLY
 from midilstm.midi.instruments import find_programs
+from midilstm.midi.score_json import score_to_json
 from midilstm.tokenizers.base import Encoding
 from midilstm.tokenizers.order import Bar, split_bars
 from midilstm.tokenizers.vocabulary import Vocabulary

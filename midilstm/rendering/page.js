@@ -67,7 +67,7 @@ function drawNotes(piece, parts, rows, count, height, className) {
 			const top = count - rows.get(pitch) - 0.5 - thick / 2;
 			boxes += `M${start} ${top.toFixed(2)}h${width.toFixed(3)}v${thick}h${(-width).toFixed(3)}z`;
 		});
-		drawing.append(shape("path", { class: "notes", fill: part.colour, d: boxes }));
+		drawing.append(shape("path", { class: part.style, color: part.colour, fill: part.colour, d: boxes }));
 	}
 	return drawing;
 }
@@ -168,7 +168,7 @@ function plural(count, word) {
 /** Name the instruments, each with buttons to mute it or to hear it alone; extra(part) adds others. */
 function legend(piece, onChange, extra) {
 	const toggle = (part, property, text) => {
-		const button = element("button", { type: "button", class: "small", "aria-pressed": "false", "aria-label": `${text} ${part.name}` }, text);
+		const button = element("button", { type: "button", class: "small", "aria-pressed": "false", "aria-label": `${text} ${part.label}` }, text);
 		on(button, "click", () => {
 			part[property] = !part[property];
 			button.setAttribute("aria-pressed", part[property]);
@@ -177,14 +177,13 @@ function legend(piece, onChange, extra) {
 		return button;
 	};
 	const items = piece.parts.map((part) => {
-		const swatch = element("i", { "aria-hidden": "true" });
+		const swatch = element("i", { class: part.style });
 		swatch.style.background = part.colour;
 		const toggles = [toggle(part, "muted", "Mute"), toggle(part, "solo", "Solo")];
-		return element("li", {}, swatch, element("span", {}, part.name), ...toggles, ...extra(part));
+		return element("li", {}, swatch, element("span", {}, part.label), ...toggles, ...extra(part));
 	});
 	if (piece.repeats.length) items.push(element("li", {}, "Tinted: repeats, one tint per passage"));
 	if (piece.drawn.length) items.push(element("li", {}, "Dashed: bars that were drawn into the piece"));
-	if (piece.kept.length) items.push(element("li", {}, `Kept there: ${piece.kept.join(", ")}`));
 	return element("ul", { class: "legend", "aria-label": "Instruments" }, ...items);
 }
 

@@ -16,8 +16,7 @@ from urllib.parse import quote
 import numpy as np
 
 from midilstm.copies import Copy, CopyReport, NoteSpan
-from midilstm.fileio import InputError, read_json, warn
-from midilstm.midi import MAX_BYTES
+from midilstm.fileio import InputError, warn
 from midilstm.rendering import MARK
 from midilstm.rendering.repeats import repeated_spans
 from midilstm.rendering.timeline import TimedPiece
@@ -65,7 +64,6 @@ def page_entry(piece: TimedPiece, copy: Copy | None) -> dict[str, Any]:
     path, modified = piece.path, piece.path.stat().st_mtime
     wav = path.with_suffix(".wav")
     # Path.is_file() raises an error for a name that is too long; os.access does not.
-    body = read_body(path.with_suffix(".json"))
     has_sound = os.access(wav, os.R_OK) and wav.is_file() and wav.stat().st_mtime >= modified
     return {
         "name": path.name,
@@ -76,10 +74,17 @@ def page_entry(piece: TimedPiece, copy: Copy | None) -> dict[str, Any]:
         # The bytes of the name as a link, since a name may not be valid text.
         "sound": quote(os.fsencode(wav.name)) if has_sound else None,
         "copy": copy_entry(piece, copy) if copy else None,
-        "drawn": drawn_spans(piece, body.get("drawn_bars")),
-        "kept": [part.name for part in piece.parts if part.name in kept_names(body)],
-        "settings": {key: format_value(value) for key, value in body.items()},
-        "parts": [vars(part) | {"notes": flatten(part.notes)} for part in piece.parts],
+        "drawn": drawn_spans(piece, piece.body.get("drawn_bars")),
+        "settings": {key: format_value(value) for key, value in piece.body.items()},
+        "parts": [
+            {
+                **{"name": part.name, "label": part.label, "program": part.program},
+                **{"colour": part.colour, "thickness": part.thickness},
+                "style": "notes kept" if part.is_kept else "notes",
+                "notes": flatten(part.notes),
+            }
+            for part in piece.parts
+        ],
     }
 
 
@@ -109,18 +114,6 @@ def copy_entry(piece: TimedPiece, copy: Copy) -> dict[str, Any] | None:
     }
 
 
-def read_body(path: Path) -> dict[str, Any]:
-    """Return a piece's JSON, empty without a file; warn if it is broken."""
-    try:
-        body = read_json(path, MAX_BYTES) if path.is_file() else {}
-        if not isinstance(body, dict):
-            raise ValueError("expected an object")
-        return body
-    except (OSError, ValueError) as error:
-        warn(f"{path} cannot be read ({error})")
-        return {}
-
-
 def drawn_spans(piece: TimedPiece, numbers: object) -> list[tuple[float, float]]:
     """Return begin and end in seconds of the bars that were drawn into a piece, if it says so."""
     lines, spans = [*piece.bars, piece.seconds], list[tuple[float, float]]()
@@ -131,12 +124,6 @@ def drawn_spans(piece: TimedPiece, numbers: object) -> list[tuple[float, float]]
                 begin = spans.pop()[0]
             spans.append((begin, end))
     return spans
-
-
-def kept_names(body: dict[str, Any]) -> list[object]:
-    """Return the instruments of a piece that were not drawn, if it says so."""
-    names = body.get("kept_instruments")
-    return names if isinstance(names, list) else []
 
 
 def format_value(value: object) -> str:

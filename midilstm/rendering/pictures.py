@@ -74,7 +74,9 @@ def draw_notes(
             low, high = (row_of(note.pitch) + side * part.thickness / 2 for side in (-1, 1))
             boxes.append([(start, low), (start, high), (end, high), (end, low)])
         layer = PolyCollection(boxes, facecolor=part.colour, edgecolor="white", linewidth=0.3)
-        layer.set(zorder=4 - part.thickness, label=part.name)
+        if part.is_kept:
+            layer.set(facecolor=(part.colour, 0.2), edgecolor=part.colour, linewidth=0.7)
+        layer.set(zorder=4 - part.thickness, label=part.label)
         axes.add_collection(layer)
 
 

@@ -1,9 +1,10 @@
 """Read a MIDI file as notes in seconds, one part per instrument, and its bar lines."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pretty_midi import note_number_to_drum_name
@@ -12,6 +13,8 @@ from tqdm import tqdm
 from midilstm import midi
 from midilstm.copies import MAX_SECONDS, NoteSpan
 from midilstm.fileio import InputError, printable
+from midilstm.midi import Note
+from midilstm.rendering.piece_json import kept_notes, read_body
 
 SUFFIXES = {".mid", ".midi"}
 DRUM_COLOUR = "#777c85"
@@ -27,24 +30,37 @@ THICKNESS = (0.94, 0.66, 0.38)
 
 @dataclass(frozen=True)
 class Part:
-    """All notes of one General MIDI program, or of the drums (midi.DRUMS)."""
+    """Notes of one General MIDI program, or of the drums (midi.DRUMS).
+
+    All of them, or in a piece that was written into those that were kept, or those drawn.
+    """
 
     name: str
     program: int
     colour: str
     thickness: float
     notes: tuple[NoteSpan, ...]
+    is_kept: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the name for a legend."""
+        return f"{self.name}, kept" if self.is_kept else self.name
 
 
 @dataclass(frozen=True)
 class TimedPiece:
-    """One MIDI file's music; drums are the last part; bars are the bar lines' times in seconds."""
+    """One MIDI file's music; drums are the last part; bars are the bar lines' times in seconds.
+
+    `body` is the JSON beside it.
+    """
 
     path: Path
     score: midi.Score
     parts: tuple[Part, ...]
     bars: tuple[float, ...]
     seconds: float
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_timed(path: Path) -> TimedPiece:
@@ -58,7 +74,9 @@ def read_timed(path: Path) -> TimedPiece:
     if seconds > MAX_SECONDS:
         raise InputError(f"{path} lasts {seconds:,.0f} seconds; the limit is {MAX_SECONDS:,.0f}.")
     bars = to_seconds(midi.bar_ticks(score))
-    return TimedPiece(path, score, tuple(split_parts(score)), tuple(bars), seconds)
+    body = read_body(path.with_suffix(".json"))
+    parts = tuple(split_parts(score, kept_notes(score, body)))
+    return TimedPiece(path, score, parts, tuple(bars), seconds, body)
 
 
 def readable_pieces(folder: Path) -> Iterator[TimedPiece]:
@@ -81,21 +99,23 @@ def tick_converter(score: midi.Score) -> Callable[[Sequence[float]], list[float]
     return lambda times: np.interp(times, ticks, seconds).tolist()
 
 
-def split_parts(score: midi.Score) -> Iterator[Part]:
-    """Yield one part per program, in the order of the tracks, drums last."""
+def split_parts(score: midi.Score, kept: Set[Note]) -> Iterator[Part]:
+    """Yield a part per program, in the order of the tracks, drums last, and one of kept notes."""
     notes = sorted(score.notes, key=lambda note: (note.program == midi.DRUMS, note.track))
     to_seconds = tick_converter(score)
     starts = to_seconds([note.start for note in notes])
     ends = to_seconds([note.start + note.length for note in notes])
-    spans: dict[int, list[NoteSpan]] = {}
+    spans: dict[int, dict[bool, list[NoteSpan]]] = {}
     for note, start, end in zip(notes, starts, ends, strict=True):
         span = NoteSpan(start, end, note.pitch, note.velocity, note.program)
-        spans.setdefault(note.program, []).append(span)
-    for index, (program, part) in enumerate(spans.items()):
+        spans.setdefault(note.program, {}).setdefault(note in kept, []).append(span)
+    for index, (program, parts) in enumerate(spans.items()):
         colour, thickness = COLOURS[index % len(COLOURS)], THICKNESS[index % len(THICKNESS)]
         if program == midi.DRUMS:
             colour, thickness = DRUM_COLOUR, THICKNESS[0]
-        yield Part(midi.instrument_name(program), program, colour, thickness, tuple(part))
+        name = midi.instrument_name(program)
+        for is_kept, part in parts.items():
+            yield Part(name, program, colour, thickness, tuple(part), is_kept)
 
 
 def drum_name(pitch: int) -> str:

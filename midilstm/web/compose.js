@@ -120,8 +120,8 @@ async function makeCard(item) {
 	}
 	const nameOf = (part) => (part.program < 0 ? "drums" : part.name);
 	const keepPart = (part) => {
-		const others = piece.parts.filter((other) => other !== part);
-		const instruments = () => form.elements.instruments.value || others.map(nameOf).join(", ");
+		const others = piece.parts.filter((other) => other.program !== part.program);
+		const instruments = () => form.elements.instruments.value || [...new Set(others.map(nameOf))].join(", ");
 		const keep = () => rewrite(item, { keep: nameOf(part), instruments: instruments() });
 		return others.length ? [button("Keep this, write the others again", keep, "small", `Keep ${part.name}, write the others again`)] : [];
 	};

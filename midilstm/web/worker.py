@@ -121,7 +121,7 @@ def _with_own_model(
     config: SamplingConfig, piece: Path, model_dirs: tuple[Path, ...]
 ) -> SamplingConfig:
     """Return the settings with the model that drew a piece, if its JSON names one of these."""
-    from midilstm.rendering.page import read_body
+    from midilstm.rendering.piece_json import read_body
 
     saved = read_body(piece.with_suffix(".json")).get("model_dir")
     own = [folder for folder in model_dirs if str(folder) == saved]

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from midi_bytes import notes, smf
 
+from midilstm import midi
 from midilstm.copies import Copy, CopyReport, NoteSpan
+from midilstm.midi.score_json import score_to_json
 from midilstm.rendering.page import build_page
 from midilstm.rendering.timeline import TimedPiece
 
@@ -100,12 +102,22 @@ def test_a_copy_is_shown_in_seconds_unless_the_file_has_changed(
     assert page_data(timed(A4))["copy"] is None
 
 
-def test_bars_that_were_drawn_and_instruments_that_were_kept_are_marked(
+def test_bars_that_were_drawn_and_notes_that_were_kept_are_marked(
     timed: Read, tmp_path: Path
 ) -> None:
-    body = {"drawn_bars": [1, 2, 4, 99, "x"], "kept_instruments": ["Acoustic Grand Piano", "Flute"]}
+    tune = tuple((beat, beat + 2, 60 + beat) for beat in range(0, 16, 2))
+    flute = notes((0, 16, 90), channel=1, start=b"\0\xc1\x49")
+    source = score_to_json(midi.read(smf(notes(*tune), flute)))
+    body = {"source_score": source, "drawn_bars": [2, 4, 99, "x"], "kept_instruments": ["Flute"]}
     (tmp_path / "x.json").write_text(json.dumps(body))
-    entry = page_data(timed(smf(notes((0, 16, 69)))))
-    assert (entry["drawn"], entry["kept"]) == ([[0, 4], [6, 8]], ["Acoustic Grand Piano"])
-    (tmp_path / "x.json").write_text(json.dumps({"drawn_bars": 7, "kept_instruments": None}))
-    assert page_data(timed(A4))["drawn"] == page_data(timed(A4))["kept"] == []
+    # The first note of bar 1 is another one, that of bar 2 was drawn like the one of the source.
+    entry = page_data(timed(smf(notes((0, 2, 50), *tune[1:]), flute)))
+    assert entry["drawn"] == [[2, 4], [6, 8]]
+    assert [(part["label"], part["style"], part["notes"][::4]) for part in entry["parts"]] == [
+        ("Acoustic Grand Piano", "notes", [0, 2, 3, 6, 7]),
+        ("Acoustic Grand Piano, kept", "notes kept", [1, 4, 5]),
+        ("Flute, kept", "notes kept", [0]),
+    ]
+    for key, broken in (("drawn_bars", 7), ("source_score", {}), ("kept_instruments", [[]])):
+        (tmp_path / "x.json").write_text(json.dumps(body | {key: broken}))
+        assert [part["style"] for part in page_data(timed(A4))["parts"]] == ["notes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from midilstm.midi import DRUMS, MAX_QUARTERS, Note, Score
+from midilstm.midi.score import DRUMS, MAX_QUARTERS, Note, Score
 
 MAX_NOTES = 2**18
 MAX_TICKS = 2**15 * MAX_QUARTERS

@@ -1,0 +1,47 @@
+"""Read the JSON file beside a piece, and which notes were kept where it was written into."""
+
+from bisect import bisect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from midilstm import midi
+from midilstm.fileio import read_json, warn
+from midilstm.midi import MAX_BYTES, Note, Score, instrument_name
+from midilstm.midi.bars import EARLY
+from midilstm.midi.score_json import score_from_json
+
+
+def read_body(path: Path) -> dict[str, Any]:
+    """Return a piece's JSON, empty without a file; warn if it is broken."""
+    try:
+        body = read_json(path, MAX_BYTES) if path.is_file() else {}
+        if not isinstance(body, dict):
+            raise ValueError("expected an object")
+        return body
+    except (OSError, ValueError) as error:
+        warn(f"{path} cannot be read ({error})")
+        return {}
+
+
+def kept_notes(score: Score, body: Mapping[str, Any]) -> frozenset[Note]:
+    """Return the notes of a piece that `sample.py` kept of the piece it wrote into, if it did.
+
+    They begin as in that piece, and are in bars that were not drawn or of instruments to keep.
+    """
+    try:
+        source, drawn = score_from_json(body["source_score"]), {*body["drawn_bars"]}
+        instruments = {*body["kept_instruments"]}
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
+    keys = {(note.start, note.pitch, note.program) for note in source.notes}
+    bars, early = midi.bar_ticks(score), score.ticks_per_quarter // EARLY
+    return frozenset(
+        note
+        for note in score.notes
+        if (note.start, note.pitch, note.program) in keys
+        and (
+            bisect(bars, note.start + early) not in drawn
+            or instrument_name(note.program) in instruments
+        )
+    )
