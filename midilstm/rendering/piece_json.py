@@ -1,5 +1,6 @@
 """Read the JSON file beside a piece, and which notes were kept where it was written into."""
 
+import os
 from bisect import bisect
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,9 @@ from midilstm.midi.score_json import score_from_json
 def read_body(path: Path) -> dict[str, Any]:
     """Return a piece's JSON, empty without a file; warn if it is broken."""
     try:
-        body = read_json(path, MAX_BYTES) if path.is_file() else {}
+        # Path.is_file() raises an error for a name that is too long; os.access does not.
+        has_file = os.access(path, os.F_OK) and path.is_file()
+        body = read_json(path, MAX_BYTES) if has_file else {}
         if not isinstance(body, dict):
             raise ValueError("expected an object")
         return body
