@@ -52,8 +52,8 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     if recorded:
         config = parse_args(argv, recorded.config)
     model = open_model(config.model_dir, config.checkpoint)
-    if recorded and recorded.weights_sha256 != model.network.digest:
-        warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
+    if recorded:
+        metadata.check_reproducible(config, model, recorded)
     rank = make_ranker(config, model) if config.best else None
     generate(config, model, shlex.join(["python", "sample.py", *argv]), recorded, rank)
     folder = config.output_dir

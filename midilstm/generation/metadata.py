@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from typing import Any
 
 from midilstm import midi
 from midilstm.config import SamplingConfig
-from midilstm.fileio import InputError, atomic_path, read_json, write_atomically
+from midilstm.fileio import InputError, atomic_path, read_json, warn, write_atomically
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
 from midilstm.midi.score_json import score_from_json
+from midilstm.model_dir import OPENINGS
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.schema import from_json, specs, to_json
 
@@ -49,6 +51,7 @@ class RecordedPiece:
     match_weights: MatchWeights | None
     rng_batch: range
     source: midi.Score | None = None  # that the piece was written into
+    openings_sha256: str | None = None
 
 
 def build_metadata(
@@ -67,6 +70,7 @@ def build_metadata(
         "weights_sha256": model.network.digest,
         "epoch": model.network.metrics.get("epoch"),
         "val_loss": model.network.metrics.get("val_loss"),
+        "openings_sha256": _openings_digest(model),
         "memory_weights": to_json(match_weights) if match_weights else None,
         "encoding": model.vocabulary.encoding_name,
         "versions": {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}},
@@ -95,13 +99,31 @@ def read_metadata(path: Path) -> RecordedPiece:
             raise ValueError("rng_batch does not hold the seed")
         source = score_from_json(body["source_score"]) if "source_score" in body else None
         digest = str(body["weights_sha256"])
-        return RecordedPiece(config, primer, digest, match_weights, batch, source)
+        openings = body.get("openings_sha256")
+        return RecordedPiece(config, primer, digest, match_weights, batch, source, openings)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         is_json = not isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
         raise InputError(
             f"{path} does not describe a piece ({error if is_json else 'it is not JSON'}); "
             "--reproduce takes the .json that sample.py writes beside a piece"
         ) from error
+
+
+def check_reproducible(config: SamplingConfig, model: LoadedModel, recorded: RecordedPiece) -> None:
+    """Warn of other weights; raise InputError for other openings of a piece that needs them."""
+    begins = config.opening and not (config.primer or recorded.primer or recorded.source)
+    if recorded.weights_sha256 != model.network.digest:
+        warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
+    elif (begins or config.instruments) and recorded.openings_sha256 != _openings_digest(model):
+        raise InputError(
+            f"{config.reproduce} was drawn with another {config.model_dir / OPENINGS}, which has "
+            "been removed or changed since, so that the piece cannot be drawn again"
+        )
+
+
+def _openings_digest(model: LoadedModel) -> str | None:
+    path = model.checkpoint_path.with_name(OPENINGS)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if model.openings else None
 
 
 def select_match_weights(

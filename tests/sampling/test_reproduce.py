@@ -9,6 +9,7 @@ from sample_runs import midi_bytes, refusal, run
 from midilstm import tokenizers
 from midilstm.config import LENGTHS
 from midilstm.generation.loaded_model import FittedOn, write_match_model
+from midilstm.generation.opening import Opening, Part, write_openings
 from midilstm.repetition.match_model import MatchWeights
 
 
@@ -83,6 +84,25 @@ def test_other_weights_give_a_warning(model_dir: Path, capsys: pytest.CaptureFix
     (model_dir / "epoch-0002.keras").unlink()
     run(f"--reproduce={piece['path']}", "--checkpoint=1")
     assert "warning: model/epoch-0001.keras has other weights than" in capsys.readouterr().err
+
+
+def test_a_piece_that_began_with_an_opening_needs_the_same_openings(
+    model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, part = model_dir / "openings.json", Part(40, 80, is_polyphonic=True)
+    flags, refused = ["--chars=30", "--seed=9"], "has been removed or changed since"
+    (without,) = run(*flags)
+    write_openings(path, [Opening("a.mid", (1, 2, 3), {0: part})])
+    (piece,), (free,) = run(*flags), run(*flags, "--no-opening")
+    assert refused in refusal(capsys, f"--reproduce={without['path']}")
+    assert run(f"--reproduce={piece['path']}")[0]["tokens"] == piece["tokens"] != free["tokens"]
+    write_openings(path, [Opening("b.mid", (4, 4, 3), {0: part})])
+    assert refused in refusal(capsys, f"--reproduce={piece['path']}")
+    path.unlink()
+    assert refused in refusal(capsys, f"--reproduce={piece['path']}")
+    for body, again in ((free, []), (piece, ["--no-opening"])):
+        (one,) = run(f"--reproduce={body['path']}", *again)
+        assert one["tokens"] == free["tokens"]
 
 
 def test_a_piece_keeps_its_match_model(match_model: MatchWeights, model_dir: Path) -> None:
