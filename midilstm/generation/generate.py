@@ -14,13 +14,14 @@ from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, exclusive_lock, printable, warn
 from midilstm.generation import metadata
 from midilstm.generation.fill import Filler
+from midilstm.generation.harmonize import Harmonizer
 from midilstm.generation.harmony import describe_chords
 from midilstm.generation.length import PieceLength
 from midilstm.generation.loaded_model import LoadedModel
 from midilstm.generation.metadata import RecordedPiece
 from midilstm.generation.primer import read_primer, read_source
 from midilstm.generation.sampler import GeneratedPiece, Sampler
-from midilstm.generation.source_piece import check_flags, open_source
+from midilstm.generation.source_piece import SourcePiece, check_flags, open_source
 from midilstm.midi import instrument_name, program_of
 from midilstm.repetition.match_model import MatchWeights
 from midilstm.tokenizers.base import NoNoteError
@@ -138,22 +139,31 @@ def _fill(
         score = read_source(config.primer, model)
     if score is None:
         raise InputError("--fill and --keep need a --primer, the piece that they write into")
-    source = open_source(score, config, model.vocabulary)
-    length = replace(config, bars=len(source.bars))
-    sampler = Sampler(model.network, model.vocabulary, length, weights, openings=model.openings)
-    config, seed = replace(sampler.config, bars=config.bars), config.seed or 0
+    source: SourcePiece | Harmonizer
+    if model.vocabulary.encoding.keeps_rhythm:
+        source = open_source(score, config, model.vocabulary)
+        n_bars = config.count * sum(bar.is_drawn for bar in source.bars)
+        length = replace(config, bars=len(source.bars))
+        sampler = Sampler(model.network, model.vocabulary, length, weights, openings=model.openings)
+    else:
+        sampler = Sampler(model.network, model.vocabulary, replace(config, chars=1), weights)
+        source, n_bars = Harmonizer(sampler, score), 0
+    config, seed = replace(config, top_p=sampler.config.top_p), config.seed or 0
     print(printable(f"{source.describe()}, from {model.checkpoint_path} with --seed={seed}"))
     common = metadata.build_metadata(command, config, model, weights, [])
-    n_bars = config.count * sum(bar.is_drawn for bar in source.bars)
     hidden, paths = True if progress else None, []
     with tqdm(total=n_bars, delay=0.5, unit="bar", leave=False, disable=hidden) as bar:
         update = (lambda count: progress(count, n_bars)) if progress else bar.update
         for one_seed in range(seed, seed + config.count):
-            tokens = Filler(sampler, source, one_seed).draw(update)
+            if isinstance(source, Harmonizer):
+                tokens = source.draw(one_seed)
+                content = source.to_midi(tokens, config)
+            else:
+                tokens = Filler(sampler, source, one_seed).draw(update)
+                content = source.to_midi(tokens, config, model.vocabulary.encoding)
             batch = {"seed": one_seed, "count": 1}
             body = {**common, "seed": one_seed, "rng_batch": batch, **source.to_json()}
             body |= {"tokens": tokens, "n_invalid_tokens": 0}
-            content = source.to_midi(tokens, config, model.vocabulary.encoding)
             with exclusive_lock(config.output_dir, timeout=60):
                 one = replace(config, seed=one_seed)
                 paths.append(metadata.write_files(one, model, body, content))

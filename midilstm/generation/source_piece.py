@@ -218,7 +218,7 @@ def _choose_instruments(
     """Return the programs of the score that are kept, and those of the model that are drawn."""
     kept: set[int] = set()
     if config.keep:
-        kept = present if config.keep == ALL else _find("--keep", config.keep, present, set())
+        kept = find_kept(config.keep, present)
         drawn = known
     elif config.fill_instruments:
         named = _find("--fill-instruments", config.fill_instruments, present, known)
@@ -230,6 +230,11 @@ def _choose_instruments(
         names = ", ".join(map(instrument_name, sorted(known))) or "none"
         raise InputError(f"no instrument is left to draw: the model knows {names}")
     return frozenset(kept), frozenset(drawn)
+
+
+def find_kept(text: str, present: set[int]) -> set[int]:
+    """Return the programs that --keep names; raise InputError for others."""
+    return present if text == ALL else _find("--keep", text, present, set())
 
 
 def _find(flag: str, text: str, present: set[int], others: set[int]) -> set[int]:

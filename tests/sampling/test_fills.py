@@ -10,6 +10,7 @@ from model_files import write_band_model
 from sample_runs import midi_bytes, refusal, run
 
 from midilstm import midi
+from midilstm.midi import Note, Score
 
 
 @pytest.fixture
@@ -58,6 +59,22 @@ def test_a_damaged_source_is_refused(
     capsys.readouterr()
     error = refusal(capsys, band_model, "--reproduce=broken.json")
     assert "broken.json does not describe a piece (" in error
+
+
+def test_chords_to_a_tune_are_reproduced_without_the_tune(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    score = Score(480, tuple(Note(480 * i, 480, 72 + i % 5, 80, 73) for i in range(16)))
+    Path("tune.mid").write_bytes(midi.to_bytes(score))
+    pieces = run("--primer=tune.mid", "--keep=flute", "--chords=C F", "--count=2", "--seed=4")
+    assert "Drawing chords to Flute, 16 onsets, from model" in capsys.readouterr().out
+    assert [len(piece["tokens"]) for piece in pieces] == [16, 16]
+    assert pieces[0]["tokens"] != pieces[1]["tokens"]
+    Path("tune.mid").unlink()
+    for piece in pieces:
+        (again,) = run(f"--reproduce={piece['path']}", "--output-dir=again")
+        assert midi_bytes(again) == midi_bytes(piece)
+        assert set(again) == set(piece)
 
 
 def test_a_primer_and_a_model_with_bars_are_needed(
