@@ -46,14 +46,14 @@ def sample(config: SamplingConfig, argv: Sequence[str]) -> None:
     cli.use_one_thread()  # before NumPy is imported
     from midilstm.generation.generate import generate
     from midilstm.generation.loaded_model import open_model
-    from midilstm.generation.metadata import read_metadata
+    from midilstm.generation.metadata import check_reproducible, read_metadata
 
     recorded = read_metadata(config.reproduce) if config.reproduce else None
     if recorded:
         config = parse_args(argv, recorded.config)
     model = open_model(config.model_dir, config.checkpoint)
     if recorded:
-        metadata.check_reproducible(config, model, recorded)
+        check_reproducible(config, model, recorded)
     rank = make_ranker(config, model) if config.best else None
     generate(config, model, shlex.join(["python", "sample.py", *argv]), recorded, rank)
     folder = config.output_dir
