@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,40 +22,60 @@ from tqdm import tqdm
 
 from midilstm import tokenizers
 from midilstm.config import SamplingConfig
-from midilstm.generation.fill import MIN_ESS, Filler
+from midilstm.generation.fill import Filler
 from midilstm.generation.loaded_model import LoadedModel, open_model
 from midilstm.generation.primer import nearest_tokens
 from midilstm.generation.sampler import Sampler
-from midilstm.generation.source_piece import FixedBar, SourcePiece
-from midilstm.midi import Score
+from midilstm.generation.source_piece import open_source
 from midilstm.model_dir import load_settings
 from midilstm.repetition.match_model import MatchModel, add_match_bias, bars_per_token
-from midilstm.tokenizers.order import BASS, Bar, split_bars
+from midilstm.tokenizers.base import split
+from midilstm.tokenizers.meter import parts
+from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import END_ID
 
 BEFORE, FILLED, AFTER = 8, 4, 2  # bars
 WINDOW = 8  # bars of a bass part
 
 
-def draw(
-    bars: Sequence[FixedBar],
-    programs: frozenset[int],
-    model: LoadedModel,
-    seed: int,
-    *,
-    candidates: int = 32,
-    min_ess: float = MIN_ESS,
-) -> list[Bar]:
-    """Return the drawn notes of each bar."""
-    config = SamplingConfig(bars=len(bars), candidates=candidates)
-    sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
-    source = SourcePiece(Score(480, ()), bars, (), frozenset(), programs, {})
-    return split_bars(Filler(sampler, source, seed, min_ess=min_ess).draw())
+class Bar(NamedTuple):
+    """A bar's tokens: those before the first program, and by program."""
+
+    header: list[str]
+    blocks: dict[int, list[str]]
+
+
+def split_bars(tokens: Iterable[str]) -> list[Bar]:
+    """Return the bars of a piece's unmerged tokens, which begin with a bar."""
+    bars: list[Bar] = []
+    for token in tokens:
+        kind, value = parts(token)
+        if kind == "Bar":
+            bars.append(Bar([], {}))
+            block = bars[-1].header
+        elif kind == "Program":
+            block = bars[-1].blocks.setdefault(int(value), [])
+        block.append(token)
+    return bars
 
 
 def tokens_of(bars: Sequence[Bar]) -> list[str]:
     """Return the tokens of bars."""
     return [x for bar in bars for part in (bar.header, *bar.blocks.values()) for x in part]
+
+
+def draw(
+    bars: Sequence[Bar], config: SamplingConfig, model: LoadedModel, seed: int, **options: float
+) -> list[Bar]:
+    """Return bars with what is drawn into them; only their instruments play."""
+    config = replace(config, bars=len(bars))
+    score = tokenizers.get("remi").decode(tokens_of(bars))
+    source = open_source(score, config, model.vocabulary)
+    programs = {program for bar in bars for program in bar.blocks}
+    kept = {program for program, _ in source.kept}
+    source = replace(source, drawn=frozenset(programs - kept))
+    sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
+    return split_bars(split(Filler(sampler, source, seed, **options).draw().tokens))
 
 
 def nll_after(before: Sequence[Bar], after: Sequence[Bar], model: LoadedModel) -> float:
@@ -80,17 +101,12 @@ def nll_after(before: Sequence[Bar], after: Sequence[Bar], model: LoadedModel) -
 
 def fill_row(bars: Sequence[Bar], model: LoadedModel, seed: int) -> dict[str, float]:
     """Return the NLL of the last bars given each way to fill the bars before them."""
-    programs = frozenset(program for bar in bars for program in bar.blocks)
-    is_drawn = [BEFORE <= index < BEFORE + FILLED for index in range(len(bars))]
-    fixed = [
-        FixedBar(bar.header, {} if drawn else bar.blocks, drawn)
-        for bar, drawn in zip(bars, is_drawn, strict=True)
-    ]
+    config = SamplingConfig(fill=f"{BEFORE + 1}-{BEFORE + FILLED}")
     ways: dict[str, Callable[[], list[Bar]]] = {
         "true bars": lambda: list(bars),
-        "fill, 32 candidates": lambda: draw(fixed, programs, model, seed),
-        "fill, never resampled": lambda: draw(fixed, programs, model, seed, min_ess=0),
-        "from the left alone": lambda: draw(fixed, programs, model, seed, candidates=1),
+        "fill, 32 candidates": lambda: draw(bars, config, model, seed),
+        "fill, never resampled": lambda: draw(bars, config, model, seed, min_ess=0),
+        "from the left alone": lambda: draw(bars, replace(config, candidates=1), model, seed),
     }
     row = {}
     for name, way in ways.items():
@@ -126,11 +142,12 @@ def keep_row(
             for x in source
         ]
 
-    programs = frozenset(program for bar in bars for program in bar.blocks) - {*BASS}
-    bass = only(bars, is_bass=True)
-    drawn = draw([FixedBar(*bar, is_drawn=True) for bar in bass], programs, model, seed)
+    bass, others = only(bars, is_bass=True), only(bars, is_bass=False)
+    if not any(bar.blocks for bar in bass) or not any(bar.blocks for bar in others):
+        return {}
+    drawn = only(draw(bars, SamplingConfig(keep="bass"), model, seed), is_bass=False)
     shares = {
-        "true": bass_share(bass, only(bars, is_bass=False)),
+        "true": bass_share(bass, others),
         "drawn": bass_share(bass, drawn),
         "another tune's": bass_share(bass, only(other, is_bass=False)),
     }

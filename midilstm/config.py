@@ -198,7 +198,9 @@ class SamplingConfig(Config):
     include_primer: bool = drawing(False, "write the primer before the new music")
     fill: str | None = drawing(None, "bars of the primer to draw anew, as in 5-8,13", high=400)
     fill_instruments: str | None = drawing(None, "draw only these in --fill (none = all)", high=400)
-    keep: str | None = drawing(None, "parts of the primer to draw others around, or all", high=400)
+    keep: str | None = drawing(
+        None, "instruments or tracks of the primer to draw others around, or all", high=400
+    )
     candidates: int = drawing(32, "drawn for --fill and --keep, one is chosen", low=1, high=1024)
     stop_at_end: bool = drawing(
         False, "let a piece end where the model ends it, if that is earlier"

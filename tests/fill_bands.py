@@ -46,12 +46,14 @@ def random_band(
 
 
 @cache
-def vocabulary(n_merges: int, programs: tuple[int, ...] = PROGRAMS) -> Vocabulary:
+def vocabulary(
+    n_merges: int, programs: tuple[int, ...] = PROGRAMS, encoding_name: str = "remi"
+) -> Vocabulary:
     """Return a vocabulary that knows most tokens of random bands; a solo one of one program."""
-    plain = Vocabulary((END,), "remi", is_solo=len(programs) == 1)
+    plain = Vocabulary((END,), encoding_name, is_solo=len(programs) == 1)
     bands = (random_band(np.random.default_rng(seed), programs=programs) for seed in range(30))
-    pieces = [plain.apply_merges(REMI.encode(score)) for score in bands]
-    merges = bpe.learn(pieces, n_merges, REMI.is_mergeable)
+    pieces = [plain.apply_merges(plain.encoding.encode(score)) for score in bands]
+    merges = bpe.learn(pieces, n_merges, plain.encoding.is_mergeable)
     merged = (name for pair in merges for name in (*pair, " ".join(pair)))
     tokens = sorted({*chain(*pieces), *merged})
     return replace(plain, tokens=(END, *tokens), merges=merges)

@@ -1,8 +1,8 @@
 """Write into a piece: draw some of its notes around those that are fixed, by particle filtering.
 
-Many candidates, the particles, are drawn side by side. Wherever fixed notes come next in the
-encoding's order, they are forced, and each candidate's weight is multiplied by their likelihood
-given it. At bar lines candidates are resampled by weight where few weigh nearly all (sequential
+Many candidates, the particles, are drawn side by side. Each id is drawn among those that keep to
+the fixed notes, and the candidate's weight is multiplied by the probability of what they leave
+possible. At bar lines candidates are resampled by weight where few weigh nearly all (sequential
 Monte Carlo; for language models Lew et al. 2023, arXiv 2306.03081), and at last one is chosen.
 """
 
@@ -10,45 +10,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from itertools import groupby
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from midilstm.fileio import InputError
 from midilstm.generation.constraints import PieceState
 from midilstm.generation.ending import Ending
+from midilstm.generation.fixed_mask import CURSOR, EVENT, PITCH, VALUE, FixedMask
+from midilstm.generation.fixed_notes import FixedNotes
 from midilstm.generation.lineup import Lineup
 from midilstm.generation.sampler import Sampler
-from midilstm.generation.slots import EXCLUDED, INSIDE, Options, Slot, options_of, slots_of
-from midilstm.generation.source_piece import FixedBar, SourcePiece
-from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
+from midilstm.generation.source_piece import SourcePiece
+from midilstm.generation.token_sampling import WINDOW, gumbel_noise, sample_tokens
+from midilstm.midi import DRUMS, Note
 from midilstm.repetition.match_model import History, MatchModel, add_match_bias, bars_per_token
+from midilstm.tokenizers.meter import Clock, beats_of, parts
 from midilstm.tokenizers.vocabulary import END_ID
 
 LOOKAHEAD = 2  # fixed bars after drawn ones that weigh the candidates
-MAX_DRAWN = 2000  # tokens per bar
 MIN_ESS = 0.5  # effective sample size, as a share of the candidates, below which they are resampled
 MIN_LOG_PROB = -100.0  # nats: less likely is as impossible
 
 
+class FilledPiece(NamedTuple):
+    """The notes that were drawn, and all tokens that the network read until the last of them."""
+
+    notes: list[Note]
+    tokens: list[str]
+
+
+class BarClock(Clock):
+    """Give the bars and beats of a source, to which it is set."""
+
+    place = (0.0, 0.0)
+
+    def advance(self, _: str, /) -> tuple[float, float]:
+        return self.place
+
+    def position(self) -> tuple[float, float]:
+        return self.place
+
+
 @dataclass
 class Particle:
-    """A candidate: its ids, the tokens drawn, and its place in the bar that is being drawn."""
+    """A candidate: its ids, and the place and the ids of the tokens of each note drawn."""
 
     ids: list[int]
     grammar_state: Any
     constraints: PieceState | None
     history: History | None
     log_weight: float = 0.0
-    drawn: list[str] = field(default_factory=list)  # with the header of each bar
+    notes: list[tuple[int, ...]] = field(default_factory=list)
     queue: list[int] = field(default_factory=list)  # ids that are forced
-    prefix: tuple[str, ...] = ()  # fixed tokens that the next id must begin with
-    slot: int = 0
-    is_fresh: bool = True  # whether nothing is drawn in the slot yet
-    n_drawn: int = 0  # ids in the bar
-    program: int | None = None  # that played last
     lineup: Lineup | None = None
     ending: Ending | None = None
 
@@ -59,7 +76,7 @@ class Particle:
             ids=[*self.ids],
             constraints=self.constraints and self.constraints.copy(),
             history=self.history and self.history.copy(),
-            drawn=[*self.drawn],
+            notes=[*self.notes],
             queue=[*self.queue],
         )
 
@@ -70,103 +87,91 @@ class Filler:
     def __init__(
         self, sampler: Sampler, source: SourcePiece, seed: int, *, min_ess: float = MIN_ESS
     ) -> None:
-        """Begin with one particle, which has no bar yet."""
+        """Begin with one particle, which has no token yet."""
         self.sampler, self.source, self.min_ess = sampler, source, min_ess
-        self.vocabulary, self.programs = sampler.vocabulary, source.drawn
-        self.parts = [(), *(tuple(token.split(" ")) for token in self.vocabulary.tokens[1:])]
+        self.vocabulary, self.fixed = sampler.vocabulary, FixedNotes(source, sampler.vocabulary)
         self.rng, self.state = np.random.default_rng(seed), sampler.network.initial_state()
-        self.options = cache(partial(options_of, self.parts))
+        constraints, drawn = self._constrain(seed)
+        self.mask = FixedMask(self.fixed, self.vocabulary, drawn)
+        self.queue_at = cache(self._queue_at)
         grammar, weights = sampler.grammar, sampler.match_weights
         bars = bars_per_token(self.vocabulary)
         history = History(bars, weights.min_lag_bars) if weights else None
         state = grammar and grammar.state_after([END_ID])  # that of a primer
-        self.particles = [Particle([END_ID], state, self._constraints(seed), history)]
+        queue = [*self.queue_at(0, 0)]
+        self.particles = [Particle([END_ID], state, constraints, history, queue=queue)]
+        self.places = self.mask.begin()[:, None]  # int64 [7, particles]
 
-    def _constraints(self, seed: int) -> PieceState | None:
-        """Let the fixed instruments play, too; begin in the first bar, in the fixed notes' key."""
+    def _constrain(self, seed: int) -> tuple[PieceState | None, frozenset[int]]:
+        """Return the constraints, in the fixed notes' key, and the programs that are drawn.
+
+        The fixed instruments play, too.
+        """
+        drawn = self.source.drawn
         if not (constraints := self.sampler.constraints):
-            return None
+            return None, drawn
         state = constraints.begin(seed)
-        state.choose_programs(self.programs)
+        state.choose_programs(drawn)
         if state.programs:
-            self.programs &= state.programs.keys()
-        if not self.programs:
+            drawn &= state.programs.keys()
+        if not drawn:
             raise InputError(
                 f"--instruments={self.sampler.config.instruments} leaves no instrument to draw"
             )
-        state.write_around((x for bar in self.source.bars for x in bar.blocks), self.programs)
-        state.clock = self.vocabulary.encoding.clock()
-        state.read_key([token for bar in self.source.bars for token in bar.tokens])
-        return state
+        notes, known = self.source.fixed_notes[0], self.source.read_as
+        state.write_around((known[x.program] for x in notes if x.program in known), drawn)
+        state.clock = BarClock()
+        state.read_key([f"Pitch_{note.pitch}" for note in notes if note.program != DRUMS])
+        return state, drawn
 
-    def draw(self, progress: Callable[[int], object] = lambda _: None) -> list[str]:
-        """Return the drawn tokens, with the header of each bar of the piece.
-
-        `progress` is called with 1 after each bar in which notes are drawn.
-        """
-        for is_drawn, group in groupby(self.source.bars, lambda bar: bar.is_drawn):
-            bars = [*group]
-            if not is_drawn:
-                self._feed(bars[:LOOKAHEAD])
-                self._choose()
-                self._feed(bars[LOOKAHEAD:])
+    def draw(self, progress: Callable[[int], object] = lambda _: None) -> FilledPiece:
+        """Return what is drawn; `progress` is called with 1 after each bar with drawn notes."""
+        for is_drawn, group in groupby(enumerate(self.source.is_drawn), itemgetter(1)):
+            bars = [bar for bar, _ in group]
+            if is_drawn:
+                self._select([0] * self.sampler.config.candidates)
+                for bar in bars:
+                    self._run(bar + 1)
+                    self._resample()
+                    progress(1)
                 continue
-            self._select([0] * self.sampler.config.candidates)
-            for bar in bars:
-                self._draw_bar(bar, is_last=bar is self.source.bars[-1])
-                progress(1)
+            if bars[0]:
+                self._run(min(bars[0] + LOOKAHEAD, bars[-1] + 1))
+                self._choose()
+            if any(self.source.is_drawn[bars[-1] :]):
+                self._run()
         self._choose()
-        return self.particles[0].drawn
+        tokens, (particle,) = self.vocabulary.tokens, self.particles
+        notes = []
+        for *place, velocity, length in particle.notes:
+            values = parts(tokens[velocity])[1], parts(tokens[length])[1]
+            notes.append(self.fixed.note_at(place, int(values[0]), beats_of(values[1])))
+        return FilledPiece(notes, [tokens[x] for x in particle.ids if x != END_ID])
 
-    def _feed(self, bars: Sequence[FixedBar]) -> None:
-        """Force all tokens of fixed bars but the last id, with which drawn tokens may merge."""
-        tokens = [token for bar in bars for token in bar.tokens]
-        for particle in self.particles:
-            particle.drawn += [token for bar in bars for token in bar.header]
-            self._force(particle, tokens)
-        self._run((), is_last=False)
+    def _run(self, bar: int | None = None) -> None:
+        """Make steps until all particles have reached a bar, or else while ids are forced."""
+        while True:
+            is_waiting = np.array([bool(particle.queue) for particle in self.particles])
+            if bar is not None:
+                is_waiting = self.mask.bars(self.places) < bar
+            if not is_waiting.any():
+                return
+            self._step(np.flatnonzero(is_waiting))
 
-    def _draw_bar(self, bar: FixedBar, *, is_last: bool) -> None:
-        slots = slots_of(bar, self.programs)
-        for particle in self.particles:
-            particle.drawn += bar.header
-            particle.slot = particle.n_drawn = 0
-            self._force(particle, slots[0].forced)
-        self._run((), is_last=is_last)
-        self._resample()
-        self._run(slots, is_last=is_last)
+    def _step(self, rows: np.ndarray) -> None:
+        """Append an id to each of these particles, one that is forced or one that is drawn."""
+        particles = [self.particles[row] for row in rows]
+        log_probs = self._predict(rows, particles)
+        ids = np.array([particle.queue.pop(0) if particle.queue else -1 for particle in particles])
+        drawing = np.flatnonzero(ids < 0)
+        for row in np.flatnonzero(ids >= 0):
+            particles[row].log_weight += float(log_probs[row, ids[row]])
+        if len(drawing):
+            drawn = [particles[row] for row in drawing]
+            ids[drawing] = self._draw_ids(drawn, self.places[:, rows[drawing]], log_probs[drawing])
+        self._append(rows, particles, ids)
 
-    def _force(self, particle: Particle, tokens: Sequence[str]) -> None:
-        """Append tokens to those that the network is to read next."""
-        name = f"Program_{particle.program}"
-        tokens = self.vocabulary.encoding.abbreviate([name, *tokens])[1:]
-        particle.program = _last_program(tokens, particle.program)
-        ids = [
-            self.vocabulary.token_ids[token]
-            for token in self.vocabulary.apply_merges([*particle.prefix, *tokens])
-        ]
-        particle.queue, particle.is_fresh = ids[:-1], True
-        particle.prefix = self.parts[ids[-1]] if ids else ()
-
-    def _run(self, slots: Sequence[Slot], *, is_last: bool) -> None:
-        """Make steps until no particle has a queue, or a slot to draw in."""
-        while rows := [
-            row for row, x in enumerate(self.particles) if x.queue or x.slot < len(slots)
-        ]:
-            particles = [self.particles[row] for row in rows]
-            log_probs = self._predict(rows, particles)
-            for particle, row in zip(particles, log_probs, strict=True):
-                if particle.queue:
-                    particle.log_weight += row[particle.queue[0]]
-            drawing = [row for row, particle in enumerate(particles) if not particle.queue]
-            for particle in particles:
-                if particle.queue:
-                    self._append(particle, particle.queue.pop(0))
-            if drawing:
-                drawn = [particles[row] for row in drawing]
-                self._draw_ids(drawn, log_probs[drawing], slots, is_last=is_last)
-
-    def _predict(self, rows: Sequence[int], particles: Sequence[Particle]) -> np.ndarray:
+    def _predict(self, rows: np.ndarray, particles: Sequence[Particle]) -> np.ndarray:
         """Feed the last id of these particles; return log probabilities, float32 [B, V]."""
         ids = np.array([particle.ids[-1] for particle in particles])
         state = self.state.select_rows(rows)
@@ -179,86 +184,53 @@ class Filler:
             add_match_bias(log_probs, match_model)
         return log_probs
 
-    def _append(self, particle: Particle, token_id: int) -> None:
-        particle.ids.append(token_id)
-        if grammar := self.sampler.grammar:
-            (particle.grammar_state,) = grammar.advance([particle.grammar_state], [token_id])
-        if particle.constraints:
-            particle.constraints.add_token(self.vocabulary.tokens[token_id])
-
     def _draw_ids(
-        self,
-        particles: Sequence[Particle],
-        log_probs: np.ndarray,
-        slots: Sequence[Slot],
-        *,
-        is_last: bool,
-    ) -> None:
-        """Draw the next id of each particle, given log probabilities, float32 [B, V]."""
+        self, particles: Sequence[Particle], places: np.ndarray, log_probs: np.ndarray
+    ) -> np.ndarray:
+        """Return the next id of each particle, int [B], given log probabilities, float32 [B, V].
+
+        The weight is multiplied by the probability of what the fixed notes leave possible, and by
+        how much more likely the id is drawn because it leads to the next of them.
+        """
         logits = log_probs.copy()
         self.sampler.restrict(logits, particles, may_end=True)
-        options = [
-            self.options(*slots[x.slot][1:], x.prefix, is_fresh=self._must_name(x, slots[x.slot]))
-            for x in particles
-        ]
-        for row, option in zip(logits, options, strict=True):
-            row[option.groups == EXCLUDED] = -np.inf
-            if np.isneginf(row.max()):
-                row[END_ID] = 0  # leaves the slot
+        natural, logits = self.mask.apply(places, log_probs, logits)
+        if np.isneginf(logits.max(axis=1)).any():
+            raise InputError("the model's vocabulary.json lacks tokens that fixed notes need")
         noise = gumbel_noise([self.rng] * len(particles), logits.shape[1])
-        history = [particle.ids for particle in particles]
+        history = [[x.ids[-1]] * WINDOW + x.ids[-WINDOW:] for x in particles]  # none is too short
         ids = sample_tokens(logits, noise, self.sampler.config, history)
-        for particle, token_id, row, option in zip(
-            particles, ids.tolist(), log_probs, options, strict=True
-        ):
-            self._take(particle, token_id, row, option, slots, is_last=is_last)
+        for row, (particle, token_id) in enumerate(zip(particles, ids, strict=True)):
+            total = max(MIN_LOG_PROB, float(np.logaddexp.reduce(natural[row])))
+            particle.log_weight += total + float(log_probs[row, token_id] - natural[row, token_id])
+        return ids
 
-    def _take(
-        self,
-        particle: Particle,
-        token_id: int,
-        log_probs: np.ndarray,
-        options: Options,
-        slots: Sequence[Slot],
-        *,
-        is_last: bool,
-    ) -> None:
-        """Append a drawn id, or of one that leaves the slot the part inside it.
+    def _append(self, rows: np.ndarray, particles: Sequence[Particle], ids: np.ndarray) -> None:
+        """Append an id to each particle, record the notes drawn, and force what must follow."""
+        places = self.places[:, rows]
+        for x in self.mask.walk(places, ids):
+            for row, kind, code in zip(*(y[x.is_drawn] for y in x[:3]), strict=True):
+                notes = particles[row].notes
+                if kind == PITCH:
+                    notes.append(tuple(places[: PITCH + 1, row].tolist()))
+                elif kind == VALUE:
+                    notes[-1] += (int(code),)
+        self.places[:, rows] = places
+        for particle, token_id, place in zip(particles, ids.tolist(), places.T, strict=True):
+            particle.ids.append(token_id)
+            if grammar := self.sampler.grammar:
+                (particle.grammar_state,) = grammar.advance([particle.grammar_state], [token_id])
+            if (state := particle.constraints) and isinstance(state.clock, BarClock):
+                state.clock.place = self.fixed.position(place)
+                state.add_token(self.vocabulary.tokens[token_id])
+            if not particle.queue:
+                particle.queue = [*self.queue_at(*place[[EVENT, CURSOR]].tolist())]
 
-        The weight is multiplied by the probability of what the fixed tokens leave possible. What
-        follows a slot is certain: the probability to leave is replaced by that of what follows.
-        """
-        groups, prefix = options.groups, particle.prefix
-        group = groups[token_id if particle.n_drawn < MAX_DRAWN else END_ID]
-        particle.log_weight += _log_sum(log_probs[groups != EXCLUDED])
-        if group == INSIDE:
-            new = self.parts[token_id][len(prefix) :]
-            self._add_drawn(particle, new)
-            particle.is_fresh &= not new
-            particle.prefix = ()
-            particle.n_drawn += 1
-            self._append(particle, token_id)
-            return
-        self._add_drawn(particle, options.kept[group])
-        particle.prefix = *prefix, *options.kept[group]
-        particle.slot += 1
-        is_bar_over = particle.slot == len(slots)
-        if not (is_last and is_bar_over):
-            particle.log_weight -= _log_sum(log_probs[groups == group])
-        if not is_bar_over:
-            self._force(particle, slots[particle.slot].forced)
-
-    def _must_name(self, particle: Particle, slot: Slot) -> bool:
-        """Tell whether a particle must name a program before it plays in a slot."""
-        goes_on = self.vocabulary.is_solo and particle.program in slot.programs
-        return particle.is_fresh and not goes_on
-
-    def _add_drawn(self, particle: Particle, new: Sequence[str]) -> None:
-        """Add drawn tokens, with the name of a program that goes on in another slot."""
-        if new and particle.is_fresh and not new[0].startswith("Program_"):
-            particle.drawn.append(f"Program_{particle.program}")
-        particle.drawn += new
-        particle.program = _last_program(new, particle.program)
+    def _queue_at(self, event: int, cursor: int) -> list[int]:
+        """Return the ids that are forced but the last, with which drawn tokens may merge."""
+        codes = self.fixed.codes[cursor : max(cursor, self.fixed.ends[event])]
+        tokens = self.vocabulary.apply_merges([self.vocabulary.tokens[code] for code in codes])
+        return [self.vocabulary.token_ids[token] for token in tokens[:-1]]
 
     def _weights(self) -> np.ndarray:
         """Return the normalised weights of the particles, float64 [N]."""
@@ -270,8 +242,8 @@ class Filler:
         """Draw the particles anew by weight, systematically, where few weigh nearly all."""
         weights, count = self._weights(), len(self.particles)
         if 1 / (weights**2).sum() < self.min_ess * count:
-            places = (self.rng.random() + np.arange(count)) / count
-            self._select(np.minimum(np.searchsorted(weights.cumsum(), places), count - 1).tolist())
+            points = (self.rng.random() + np.arange(count)) / count
+            self._select(np.minimum(np.searchsorted(weights.cumsum(), points), count - 1).tolist())
 
     def _choose(self) -> None:
         """Keep one particle, by weight."""
@@ -282,15 +254,4 @@ class Filler:
         self.particles = [self.particles[row].copy() for row in rows]
         for particle in self.particles:
             particle.log_weight = 0.0
-        self.state = self.state.select_rows(rows)
-
-
-def _last_program(tokens: Sequence[str], program: int | None) -> int | None:
-    """Return the program that plays after unmerged tokens."""
-    named = [token for token in tokens if token.startswith("Program_")]
-    return int(named[-1].partition("_")[2]) if named else program
-
-
-def _log_sum(log_probs: np.ndarray) -> float:
-    """Return the log of the sum of probabilities, or MIN_LOG_PROB."""
-    return max(MIN_LOG_PROB, float(np.logaddexp.reduce(log_probs, initial=-np.inf)))
+        self.state, self.places = self.state.select_rows(rows), self.places[:, rows]

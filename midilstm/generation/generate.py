@@ -142,8 +142,8 @@ def _fill(
     source: SourcePiece | Harmonizer
     if model.vocabulary.encoding.keeps_rhythm:
         source = open_source(score, config, model.vocabulary)
-        n_bars = config.count * sum(bar.is_drawn for bar in source.bars)
-        length = replace(config, bars=len(source.bars))
+        n_bars = config.count * sum(source.is_drawn)
+        length = replace(config, bars=len(source.is_drawn))
         sampler = Sampler(model.network, model.vocabulary, length, weights, openings=model.openings)
     else:
         sampler = Sampler(model.network, model.vocabulary, replace(config, chars=1), weights)
@@ -159,8 +159,8 @@ def _fill(
                 tokens = source.draw(one_seed)
                 content = source.to_midi(tokens, config)
             else:
-                tokens = Filler(sampler, source, one_seed).draw(update)
-                content = source.to_midi(tokens, config, model.vocabulary.encoding)
+                notes, tokens = Filler(sampler, source, one_seed).draw(update)
+                content = source.to_midi(notes, config)
             batch = {"seed": one_seed, "count": 1}
             body = {**common, "seed": one_seed, "rng_batch": batch, **source.to_json()}
             body |= {"tokens": tokens, "n_invalid_tokens": 0}

@@ -61,10 +61,12 @@ class Harmonizer:
                 f"{vocabulary.encoding_name} does not have: train one with python train.py "
                 "--encoding=remi, or give --keep alone"
             )
-        kept = find_kept(config.keep or "", {note.program for note in score.notes})
-        if kept <= {DRUMS}:
+        kept = find_kept(config.keep or "", score)
+        if all(program == DRUMS for program, _ in kept):
             raise InputError(f"--keep={config.keep} keeps no notes but drums")
-        self.score = replace(score, notes=tuple(x for x in score.notes if x.program in kept))
+        self.score = replace(
+            score, notes=tuple(x for x in score.notes if (x.program, x.track) in kept)
+        )
         content = vocabulary.encoding.content
         classes = [content(token).pitch_classes for token in vocabulary.tokens[1:]]
         self.classes = np.array([[False] * 12, *([x in y for x in range(12)] for y in classes)])

@@ -4,52 +4,44 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from midilstm import midi
 from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError
-from midilstm.generation.primer import nearest_tokens
-from midilstm.midi import MAX_QUARTERS, Note, Score, instrument_name
+from midilstm.midi import Note, Score, instrument_name
 from midilstm.midi.bars import EARLY
 from midilstm.midi.instruments import find_programs
 from midilstm.midi.score_json import score_to_json
-from midilstm.tokenizers.base import Encoding
-from midilstm.tokenizers.order import Bar, split_bars
+from midilstm.tokenizers.meter import Signature, align_meters, parts
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 ALL = "all"  # of --keep
+Part = tuple[int, int]  # program and track
 
 
-class FixedBar(NamedTuple):
-    """A bar's fixed tokens as the network reads them, and whether notes are drawn in it."""
-
-    header: Sequence[str]
-    blocks: Mapping[int, Sequence[str]]  # by program
-    is_drawn: bool
-
-    @property
-    def tokens(self) -> list[str]:
-        """Return all tokens."""
-        return [*self.header, *(token for block in self.blocks.values() for token in block)]
+def parts_of(score: Score) -> set[Part]:
+    """Return the parts of a score."""
+    return {(note.program, note.track) for note in score.notes}
 
 
 @dataclass(frozen=True)
 class SourcePiece:
     """A score, the bars in which notes are drawn, and by which instruments.
 
-    `ticks` has the beginning of each bar, and the end of the last one. `kept` are the programs of
-    the score that are fixed in all bars, `drawn` those of the vocabulary that are drawn. The
+    `ticks` has the beginning of each bar, and the end of the last one. `kept` are the parts of the
+    score that are fixed in all bars, `drawn` the programs of the vocabulary that are drawn. The
     network reads each program of the score as another one, which `read_as` gives.
     """
 
     score: Score
-    bars: Sequence[FixedBar]
     ticks: Sequence[int]
-    kept: frozenset[int]
+    signatures: Sequence[Signature]  # of bars
+    is_drawn: Sequence[bool]  # of bars
+    kept: frozenset[Part]
     drawn: frozenset[int]
     read_as: Mapping[int, int]
 
@@ -57,62 +49,58 @@ class SourcePiece:
     def run_ends(self) -> list[int]:
         """Return for each bar the tick at which the bars that are drawn, or fixed, as it is end."""
         ends = [self.ticks[-1]]
-        for index in range(len(self.bars) - 1, 0, -1):
-            is_same = self.bars[index].is_drawn == self.bars[index - 1].is_drawn
+        for index in range(len(self.is_drawn) - 1, 0, -1):
+            is_same = self.is_drawn[index] == self.is_drawn[index - 1]
             ends.append(ends[-1] if is_same else self.ticks[index])
         return ends[::-1]
 
     def bar_of(self, tick: int) -> int:
         """Return the index of the bar of a note; one that is early by a hair is in the next bar."""
-        last = len(self.bars) - 1
-        return min(
-            last, max(0, bisect(self.ticks, tick + self.score.ticks_per_quarter // EARLY) - 1)
-        )
+        last, early = len(self.is_drawn) - 1, self.score.ticks_per_quarter // EARLY
+        return min(last, max(0, bisect(self.ticks, tick + early) - 1))
 
+    @cached_property
     def fixed_notes(self) -> tuple[list[Note], int]:
         """Return the score's notes that stay, and how many of them are cut.
 
         A note that hangs into a bar in which its instrument is drawn ends where that bar begins.
         """
         fixed, n_cut = [], 0
-        for note in self.score.notes:
+        for note in midi.cut_off(self.score, self.ticks[-1]).notes:
             bar = self.bar_of(note.start)
             rest = self.run_ends[bar] - note.start
-            if note.program in self.kept:
+            if (note.program, note.track) in self.kept:
                 fixed.append(note)
-            elif not self.bars[bar].is_drawn:
+            elif not self.is_drawn[bar]:
                 fixed.append(note._replace(length=min(note.length, rest)))
                 n_cut += note.length > rest
         return fixed, n_cut
 
-    def with_drawn(self, drawn: Score) -> Score:
-        """Return the piece with drawn notes, whose bars are those of the piece.
+    def with_drawn(self, drawn: Iterable[Note]) -> Score:
+        """Return the piece with drawn notes.
 
-        A drawn note ends with the filled bars, or where a fixed note of its key begins.
+        A drawn note ends with the filled bars, or where another note of its key begins.
         """
-        fixed, _ = self.fixed_notes()
-        onsets: dict[tuple[int, int], list[int]] = {}
-        for note in fixed:
-            onsets.setdefault((note.program, note.pitch), []).append(note.start)
-        scale = self.score.ticks_per_quarter / drawn.ticks_per_quarter
         originals = {known: program for program, known in self.read_as.items()}
         originals |= {program: program for program in self.read_as}
-        tracks = {note.program: note.track for note in self.score.notes}
+        fixed, _ = self.fixed_notes
+        onsets: dict[tuple[int, int], dict[int, Note | None]] = {}
+        for note in fixed:
+            onsets.setdefault((note.program, note.pitch), {})[note.start] = None
+        for note in drawn:
+            note = note._replace(program=originals.get(note.program, note.program))
+            onsets.setdefault((note.program, note.pitch), {}).setdefault(note.start, note)
         new = []
-        for note in drawn.notes:
-            start, program = round(note.start * scale), originals.get(note.program, note.program)
-            end = start + max(1, round(note.length * scale))
-            later = (tick for tick in onsets.get((program, note.pitch), ()) if tick >= start)
-            end = min(end, self.run_ends[self.bar_of(start)], *later)
-            track = tracks.setdefault(program, max(tracks.values()) + 1)
-            if start < end:
-                new.append(Note(start, end - start, note.pitch, note.velocity, program, track))
-        score = replace(self.score, notes=tuple(sorted([*fixed, *new])))
-        return midi.cut_off(score, self.ticks[-1])
+        for of_key in onsets.values():
+            for note in filter(None, of_key.values()):
+                end = min(note.start + note.length, self.run_ends[self.bar_of(note.start)])
+                end = min(end, *(tick for tick in of_key if tick > note.start), end)
+                new.append(note._replace(length=end - note.start))
+        return replace(self.score, notes=tuple(sorted([*fixed, *new])))
 
-    def to_midi(self, tokens: Sequence[str], config: SamplingConfig, encoding: Encoding) -> bytes:
-        """Return the piece with drawn tokens, which have each bar's header, as a MIDI file."""
-        score = self.with_drawn(encoding.decode(encoding.drop_invalid(tokens)))
+    def to_midi(self, drawn: Iterable[Note], config: SamplingConfig) -> bytes:
+        """Return the piece with drawn notes as a MIDI file."""
+        score = midi.cut_off(self.with_drawn(drawn), self.ticks[-1])
         program = None if config.instrument is None else midi.program_of(config.instrument)
         score = midi.with_tempo_and_program(score, bpm=config.bpm, instrument=program)
         return midi.to_bytes(score, self.ticks[-1])
@@ -121,18 +109,27 @@ class SourcePiece:
         """Return what of a piece's JSON is about the score and its fixed notes."""
         return {
             "source_score": score_to_json(self.score),
-            "drawn_bars": [number for number, bar in enumerate(self.bars, 1) if bar.is_drawn],
-            "kept_instruments": sorted(map(instrument_name, self.kept)),
-            "n_cut_notes": self.fixed_notes()[1],
+            "drawn_bars": [number for number, drawn in enumerate(self.is_drawn, 1) if drawn],
+            "kept_instruments": self.kept_names,
+            "n_cut_notes": self.fixed_notes[1],
         }
+
+    @property
+    def kept_names(self) -> list[str]:
+        """Return the names of instruments that are kept, or of tracks, if not all of theirs are."""
+        others = {program for program, _ in parts_of(self.score) - self.kept}
+        tracks = {track for program, track in self.kept if program in others}
+        instruments = {
+            instrument_name(program) for program, _ in self.kept if program not in others
+        }
+        return sorted(instruments.union(self.score.track_names.get(x, "") for x in tracks))
 
     def describe(self) -> str:
         """Return in words what is drawn, and how many notes are cut."""
-        n_drawn, n_cut = sum(bar.is_drawn for bar in self.bars), self.fixed_notes()[1]
-        kept = ", ".join(sorted(map(instrument_name, self.kept)))
-        around = f" around {kept}" if kept else ""
+        n_drawn, n_cut = sum(self.is_drawn), self.fixed_notes[1]
+        around = f" around {', '.join(self.kept_names)}" if self.kept else ""
         cut = f", which cut {n_cut} notes that hang into them" if n_cut else ""
-        return f"Drawing {n_drawn} of {len(self.bars)} bars anew{around}{cut}"
+        return f"Drawing {n_drawn} of {len(self.is_drawn)} bars anew{around}{cut}"
 
 
 def check_flags(config: SamplingConfig) -> None:
@@ -158,104 +155,91 @@ def check_flags(config: SamplingConfig) -> None:
 def open_source(score: Score, config: SamplingConfig, vocabulary: Vocabulary) -> SourcePiece:
     """Return a score as --fill and --keep ask for; raise InputError where that is impossible."""
     encoding = vocabulary.encoding
-    if not encoding.keeps_meter:
-        raise InputError(
-            f"--fill and --keep need a model with bars, which {encoding.name} does not have: train "
-            "one with python train.py --encoding=remi"
-        )
-    bars, ticks = _measure(score, encoding, config.bars)
-    filled = parse_bars(config.fill, len(bars)) if config.fill else frozenset(range(len(bars)))
+    ticks, signatures = _measure(score, config.bars)
+    n_bars = len(signatures)
+    filled = parse_bars(config.fill, n_bars) if config.fill else frozenset(range(n_bars))
     singles = [token for token in vocabulary.tokens[1:] if " " not in token]
     known = {x for token in singles for x in encoding.content(token).programs}
     read_as = {}
     for program in {note.program for note in score.notes}:
         nearest = encoding.nearest(f"Program_{program}", singles)  # None for drums
         if program in known or nearest:
-            read_as[program] = program if program in known else int((nearest or "_").split("_")[1])
-    kept, drawn = _choose_instruments(config, read_as, {n.program for n in score.notes}, known)
-    if len(filled) == len(bars) and not kept:
+            read_as[program] = program if program in known else int(parts(nearest or "")[1])
+    kept, drawn = _choose_parts(config, score, read_as, known)
+    if len(filled) == n_bars and not kept:
         raise InputError(f"--fill={config.fill} covers the whole primer: nothing would stay of it")
-    tokens = [
-        token
-        for index, bar in enumerate(bars)
-        for block in (
-            bar.header,
-            *(x for program, x in bar.blocks.items() if index not in filled or program in kept),
-        )
-        for token in block
-    ]
-    _check_meters(tokens, vocabulary)
-    read = split_bars(nearest_tokens(tokens, vocabulary))
-    fixed = [FixedBar(bar.header, bar.blocks, index in filled) for index, bar in enumerate(read)]
-    return SourcePiece(score, fixed, ticks, kept, drawn, read_as)
+    is_drawn = [bar in filled for bar in range(n_bars)]
+    return SourcePiece(score, ticks, signatures, is_drawn, kept, drawn, read_as)
 
 
-def _measure(score: Score, encoding: Encoding, n_bars: int | None) -> tuple[list[Bar], list[int]]:
-    """Return the bars of a score, or so many, and the ticks of their beginnings and the end."""
-    bars, clock, quarters = split_bars(encoding.encode(score)), encoding.clock(), list[float]()
-    end = score.quarters - 1 / EARLY
-    for count in range(n_bars or MAX_QUARTERS * 4):
-        clock.advance("Bar_None")
-        quarters.append(clock.quarter)
-        if not n_bars and count >= len(bars) and clock.quarter >= end:
-            break
-        if count >= len(bars):  # a long last note, or more bars than the score has
-            bars.append(Bar(bars[-1].header[:2], {}))
-        for token in bars[count].header[1:]:
-            clock.advance(token)
-    else:
-        clock.advance("Bar_None")
-        quarters.append(clock.quarter)
+def _measure(score: Score, n_bars: int | None) -> tuple[list[int], list[Signature]]:
+    """Return the ticks of the beginnings of a score's bars, or of so many, and of the end.
+
+    Also return the time signature of each bar.
+    """
+    changes = {tick: x for tick, x in score.time_signatures.items() if tick < score.end}
+    meters, _ = align_meters(changes, score.ticks_per_quarter)
+    quarters, signatures, signature = [0.0], list[Signature](), meters[0]
+    while len(signatures) < n_bars if n_bars else quarters[-1] < score.quarters - 1 / EARLY:
+        signature = meters.get(quarters[-1], signature)
+        signatures.append(signature)
+        quarters.append(quarters[-1] + 4 * signature[0] / signature[1])
     ticks = [round(quarter * score.ticks_per_quarter) for quarter in quarters]
     if not n_bars:
         ticks[-1] = max(ticks[-1], score.end)
-    return bars[: len(ticks) - 1], ticks
+    return ticks, signatures
 
 
-def _choose_instruments(
-    config: SamplingConfig, read_as: Mapping[int, int], present: set[int], known: set[int]
-) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the programs of the score that are kept, and those of the model that are drawn."""
-    kept: set[int] = set()
+def _choose_parts(
+    config: SamplingConfig, score: Score, read_as: Mapping[int, int], known: set[int]
+) -> tuple[frozenset[Part], frozenset[int]]:
+    """Return the parts of the score that are kept, and the programs of the model that are drawn.
+
+    A program that is kept is drawn, too, where --instruments names it, another part of it is not
+    kept, or the model knows no other.
+    """
+    played = parts_of(score)
+    kept: set[Part] = set()
     if config.keep:
-        kept = find_kept(config.keep, present)
-        drawn = known
+        kept = find_kept(config.keep, score)
+        others = {read_as.get(program) for program, _ in played - kept}
+        alone = {read_as.get(program) for program, _ in kept} - others
+        drawn = known - alone if known - alone and not config.instruments else known
     elif config.fill_instruments:
-        named = _find("--fill-instruments", config.fill_instruments, present, known)
-        kept, drawn = present - named, {read_as.get(program, program) for program in named}
+        named, new = _find("--fill-instruments", config.fill_instruments, score, known)
+        kept, drawn = played - named, {read_as[x] for x, _ in named if x in read_as} | new
     else:
         drawn = known if config.instruments else {*read_as.values()}
-    drawn = (drawn & known) - {read_as[program] for program in kept if program in read_as}
     if not drawn:
         names = ", ".join(map(instrument_name, sorted(known))) or "none"
         raise InputError(f"no instrument is left to draw: the model knows {names}")
     return frozenset(kept), frozenset(drawn)
 
 
-def find_kept(text: str, present: set[int]) -> set[int]:
-    """Return the programs that --keep names; raise InputError for others."""
-    return present if text == ALL else _find("--keep", text, present, set())
+def find_kept(text: str, score: Score) -> set[Part]:
+    """Return the parts that --keep names; raise InputError for others."""
+    return parts_of(score) if text == ALL else _find("--keep", text, score, set())[0]
 
 
-def _find(flag: str, text: str, present: set[int], others: set[int]) -> set[int]:
-    """Return what comma-separated names stand for: programs that are present, or else others."""
-    programs: set[int] = set()
-    for name in text.split(","):
+def _find(flag: str, text: str, score: Score, others: set[int]) -> tuple[set[Part], set[int]]:
+    """Return the parts of instruments or tracks that comma-separated names stand for.
+
+    Also return the programs, of `others`, of names that fit no part.
+    """
+    found, programs, names = set[Part](), set[int](), score.track_names
+    for name in (word.strip().lower() for word in text.split(",")):
         candidates = {*find_programs(name)[0]}
-        named = candidates & present or candidates & others
-        if not named:
-            names = ", ".join(map(instrument_name, sorted(present | others)))
-            raise InputError(f"{flag}={text}: there is no {name.strip()!r} among {names}")
-        programs |= named
-    return programs
-
-
-def _check_meters(tokens: Sequence[str], vocabulary: Vocabulary) -> None:
-    """Raise InputError for a time signature that the model does not know."""
-    meters = {token for token in tokens if token.startswith("TimeSig_")}
-    if unknown := meters.difference(vocabulary.token_ids):
-        names = ", ".join(sorted(token.partition("_")[2] for token in unknown))
-        raise InputError(f"the primer has bars of {names}, and the model was trained on none")
+        named = {part for part in parts_of(score) if part[0] in candidates} or {
+            part for part in parts_of(score) if names.get(part[1], "").lower() == name
+        }
+        found |= named
+        programs |= set() if named else candidates & others
+        if not named and not candidates & others:
+            instruments = sorted(others.union(program for program, _ in parts_of(score)))
+            tracks = sorted({names[track] for _, track in parts_of(score) if names.get(track)})
+            options = ", ".join([*map(instrument_name, instruments), *tracks])
+            raise InputError(f"{flag}={text}: there is no {name!r} among {options}")
+    return found, programs
 
 
 def parse_bars(text: str, n_bars: int) -> frozenset[int]:

@@ -72,7 +72,8 @@ def decode_events(
     """
     tempos: dict[int, float] = {}
     time_signatures: dict[int, tuple[int, int]] = {}
-    events = _order_events(tracks, tempos, time_signatures)
+    names: dict[int, str] = {}
+    events = _order_events(tracks, tempos, time_signatures, names)
     channels = {n: _Channel(n, n % 16 == DRUM_CHANNEL) for n in {event.channel for event in events}}
     for event in events:
         if event.kind is RESET:
@@ -89,6 +90,7 @@ def decode_events(
         dict(sorted(tempos.items())),
         dict(sorted(time_signatures.items())),
         sum(state.hanging_notes for state in channels.values()),
+        track_names=names,
         pedal_ticks={n: tuple(state.pedal) for n, state in channels.items() if state.pedal},
     )
     return _check_length(score)
@@ -103,12 +105,13 @@ def _order_events(
     tracks: Iterable[Iterable[tuple[int, MidiEvent]]],
     tempos: dict[int, float],
     time_signatures: dict[int, tuple[int, int]],
+    names: dict[int, str],
 ) -> list[ChannelEvent]:
     """Return the channel events of all tracks in the order in which they take effect.
 
     At one tick, resets come first, then settings, then the notes of all tracks. But settings that
-    follow a note of that tick in their own track come after it. Tempos and time signatures are
-    added to the arguments.
+    follow a note of that tick in their own track come after it. Tempos, time signatures
+    and the names of tracks are added to the arguments.
     """
     ordered = []
     for track, events in enumerate(tracks):
@@ -129,6 +132,8 @@ def _order_events(
                 tempos[tick] = 60_000_000 / int.from_bytes(data[:3])
             elif kind is MetaEvents.TIME_SIGNATURE and len(data) > 1 and data[0]:
                 time_signatures[tick] = data[0], 1 << min(data[1], 7)
+            elif kind is MetaEvents.SEQUENCE_TRACK_NAME and data:
+                names.setdefault(track, bytes(data[:100]).decode(errors="replace").strip())
             elif kind is SYSTEM and RESETS.match(data):
                 ordered.append(ChannelEvent(3 * tick, 16 * port, RESET, 0, 0, track))
             elif kind is SYSTEM and (part := _drum_part(data)):

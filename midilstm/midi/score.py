@@ -45,6 +45,7 @@ class Score:
     hanging_notes: int = 0  # notes that begin and never end; `notes` does not contain them
     leading_bars: int = 0  # empty bars before the first note that were dropped
     warnings: tuple[str, ...] = ()  # one sentence each
+    track_names: Mapping[int, str] = field(default_factory=dict, compare=False)
     pedal_ticks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # by channel: down, up
 
     @property

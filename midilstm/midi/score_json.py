@@ -20,6 +20,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
         "ticks_per_quarter": score.ticks_per_quarter,
         "tempos": [[tick, bpm] for tick, bpm in score.tempos.items()],
         "time_signatures": [[tick, *pair] for tick, pair in score.time_signatures.items()],
+        "track_names": {str(track): name for track, name in score.track_names.items()},
         "notes": [" ".join(map(str, note)) for note in score.notes],
     }
 
@@ -31,6 +32,7 @@ def score_from_json(body: Any) -> Score:
             "ticks_per_quarter": int(quarter),
             "tempos": [*tempos],
             "time_signatures": [*signatures],
+            "track_names": dict(names),
             "notes": [*notes],
         } if 0 < quarter < 2**15 and 0 < len(notes) <= MAX_NOTES:
             score = Score(
@@ -38,6 +40,7 @@ def score_from_json(body: Any) -> Score:
                 tuple(sorted(map(_note, notes))),
                 dict(sorted(map(_tempo, tempos))),
                 dict(sorted(map(_signature, signatures))),
+                track_names={int(track): str(name) for track, name in names.items()},
             )
             if score.end <= MAX_QUARTERS * quarter:
                 return score

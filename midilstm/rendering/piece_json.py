@@ -30,21 +30,22 @@ def read_body(path: Path) -> dict[str, Any]:
 def kept_notes(score: Score, body: Mapping[str, Any]) -> frozenset[Note]:
     """Return the notes of a piece that `sample.py` kept of the piece it wrote into, if it did.
 
-    They begin as in that piece, and are in bars that were not drawn or of instruments to keep.
+    They begin as in that piece, and are in bars that were not drawn or of what was to be kept.
     """
     try:
         source, drawn = score_from_json(body["source_score"]), {*body["drawn_bars"]}
-        instruments = {*body["kept_instruments"]}
+        kept = {*body["kept_instruments"]}
     except (KeyError, TypeError, ValueError):
         return frozenset()
-    keys = {(note.start, note.pitch, note.program) for note in source.notes}
+    names = source.track_names
+    tracks = {(x.start, x.pitch, x.program): names.get(x.track, "") for x in source.notes}
     bars, early = midi.bar_ticks(score), score.ticks_per_quarter // EARLY
     return frozenset(
         note
         for note in score.notes
-        if (note.start, note.pitch, note.program) in keys
+        if (key := (note.start, note.pitch, note.program)) in tracks
         and (
             bisect(bars, note.start + early) not in drawn
-            or instrument_name(note.program) in instruments
+            or not kept.isdisjoint({instrument_name(note.program), tracks[key]})
         )
     )

@@ -7,7 +7,7 @@ sixteenths, so bars of half notes are counted in quarters: MidiTok gets 4/4 for 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import log2
 
@@ -57,6 +57,16 @@ def nearest_meter(signature: Signature) -> Signature:
         return signature
     candidates = ((beats, unit) for unit, counts in SIGNATURES.items() for beats in counts)
     return min(candidates, key=lambda s: (abs(s[0] / s[1] - beats / unit), abs(log2(s[1] / unit))))
+
+
+def nearest_known(signature: Signature, known: Sequence[Signature]) -> Signature:
+    """Return the shortest known time signature of bars as long, or else the longest known one."""
+    if signature in known or not known:
+        return signature
+    length = signature[0] / signature[1]
+    longer = [x for x in known if x[0] / x[1] >= length]
+    longest = max(known, key=lambda x: (x[0] / x[1], -x[1]))
+    return min(longer, key=lambda x: (x[0] / x[1], abs(x[1] - signature[1])), default=longest)
 
 
 def align_meters(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
 
 from midilstm.midi import DRUMS
 from midilstm.tokenizers.meter import beats_of, parts
@@ -80,24 +79,3 @@ def _bar_tokens(
             yield f"Position_{position}"
             for key in keys:
                 yield from notes[key]
-
-
-class Bar(NamedTuple):
-    """A bar's tokens in the order of `remi`: those before the first program, and by program."""
-
-    header: list[str]
-    blocks: dict[int, list[str]]
-
-
-def split_bars(tokens: Iterable[str]) -> list[Bar]:
-    """Return the bars of a piece's unmerged tokens, which begin with a bar."""
-    bars: list[Bar] = []
-    for token in tokens:
-        kind, value = parts(token)
-        if kind == "Bar":
-            bars.append(Bar([], {}))
-            block = bars[-1].header
-        elif kind == "Program":
-            block = bars[-1].blocks.setdefault(int(value), [])
-        block.append(token)
-    return bars

@@ -46,6 +46,7 @@ def test_a_piece_that_was_written_into_is_reproduced_without_its_primer(band_mod
         {"tempos": [[0, 0]]},
         {"time_signatures": [[0, 3, 5]]},
         {"tempos": None},
+        {"track_names": {"x": "melody"}},
     ],
     ids=str,
 )
