@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from midilstm.generation.fixed_notes import BITS, FixedNotes
+from midilstm.midi.bars import EARLY
 from midilstm.tokenizers.meter import POSITIONS, beats_of, parts
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -57,6 +59,7 @@ class FixedMask:
                 node = nodes.setdefault((self.nodes[token_id, depth], name), len(nodes) + 1)
                 self.nodes[token_id, depth + 1 :] = node
         self.n_nodes = len(nodes) + 1
+        self.choices = lru_cache(maxsize=2**12)(self._choices)
         self.names_programs = fixed.has_bars and not vocabulary.is_solo  # in each bar
         is_drawn = [False, *(program in drawn for program in fixed.programs)]
         self.drawable = np.outer([*fixed.source.is_drawn, False], is_drawn)
@@ -121,7 +124,9 @@ class FixedMask:
         is_direct = np.where(kinds == PITCH, key == target, moves & (order == 0))
         is_direct = np.where(is_bar, (values == best) & (order <= 0), is_direct)
         is_direct |= is_end & (place[EVENT] == len(fixed.keys) - 2)
-        is_late = (kinds == POSITION) & (place[POSITION] > fixed.rooms[bars])
+        is_late = (kinds == POSITION) & (
+            place[POSITION] > (fixed.rooms - fixed.grids // EARLY)[bars]
+        )
         passes = ~is_direct & (moves & (order > 0) | is_late | is_end)
         can_draw = self.drawable[bars, place[PROGRAM]] & (place[N_DRAWN] < MAX_DRAWN)
         is_inside = (kinds == VALUE) | (moves & (can_draw | is_bar) & ~passes & ~is_direct)
@@ -130,29 +135,41 @@ class FixedMask:
     def apply(self, places: np.ndarray, *tables: np.ndarray) -> list[np.ndarray]:
         """Return tables of log probabilities, float32 [B, V] each, of allowed ids; others are -inf.
 
-        Ids of which the last one says -inf are not allowed. `places` is int64 [7, B].
+        Ids of which the last table says -inf are not allowed. `places` is int64 [7, B].
         """
-        rows, ids = np.nonzero(tables[-1] > -np.inf)
-        is_allowed, leaves = np.ones(len(ids), bool), np.zeros(len(ids), bool)
-        depths = np.full(len(ids), self.nodes.shape[1] - 1)  # of the first part that leaves
-        for depth, part in enumerate(self.walk(places[:, rows], ids)):
+        places, targets = places.copy(), self.fixed.keys[places[EVENT]]
+        keys = sum(places[row] << BITS[row] for row in (BAR, PROGRAM, POSITION))
+        places[POSITION] *= keys >> BITS[POSITION] == targets >> BITS[POSITION]  # else all the same
+        places[N_DRAWN] *= places[N_DRAWN] >= MAX_DRAWN
+        places[PITCH] = 0
+        rows = [self.choices(*place) for place in places.T.tolist()]
+        is_allowed, passes, groups = (np.stack(x) for x in zip(*rows, strict=True))
+        is_allowed &= tables[-1] > -np.inf
+        passes &= tables[-1] > -np.inf
+        groups += self.n_nodes * np.arange(len(rows))[:, None]
+        changed = []
+        for table in tables:
+            exact = table - table.max(axis=1, keepdims=True).astype(float)
+            shares, size = np.exp(np.maximum(exact, FLOOR)), self.n_nodes * len(rows)
+            kept, passed = (np.bincount(groups[x], shares[x], size) for x in (is_allowed, passes))
+            more = np.log1p(np.divide(passed, kept, where=kept > 0, out=np.zeros(size)))
+            changed.append(np.where(is_allowed, table + more[groups], -np.inf))
+        return changed
+
+    def _choices(self, *place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return of all ids which are allowed, and which pass the next event, bool [V] each.
+
+        Also return int [V] which is equal for ids that begin with the same parts before they leave.
+        """
+        size = len(self.nodes)
+        is_allowed, leaves = np.ones(size, bool), np.zeros(size, bool)
+        depths = np.full(size, self.nodes.shape[1] - 1)  # of the first part that leaves
+        places = np.repeat(np.array([place]).T, size, axis=1)
+        for depth, part in enumerate(self.walk(places, np.arange(size))):
             is_allowed[part.rows[~part.is_allowed]] = False
             first = part.rows[part.leaves & ~leaves[part.rows]]
             depths[first], leaves[first] = depth, True
-        groups = rows * self.n_nodes + self.nodes[ids, depths]
-        passes, size = leaves & ~is_allowed, len(places[0]) * self.n_nodes
-        places_allowed, changed = (rows[is_allowed], ids[is_allowed]), []
-        for table in tables:
-            shares = np.exp(
-                np.maximum((table - table.max(axis=1)[:, None])[rows, ids], FLOOR), dtype=float
-            )
-            kept, passed = (
-                np.bincount(groups[which], shares[which], size) for which in (is_allowed, passes)
-            )
-            more = np.log1p(passed[groups[is_allowed]] / kept[groups[is_allowed]])
-            changed.append(np.full_like(table, -np.inf))
-            changed[-1][places_allowed] = table[places_allowed] + more
-        return changed
+        return is_allowed, leaves & ~is_allowed, self.nodes[np.arange(size), depths]
 
 
 def _kind_and_value(name: str, programs: list[int]) -> tuple[int, int]:

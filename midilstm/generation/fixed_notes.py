@@ -100,7 +100,7 @@ class FixedNotes:
         for tick, bpm in {0: DEFAULT_BPM, **self.source.score.tempos}.items():
             bar, offset = self._place(tick)
             position, tempo = self._nearest(f"Position_{offset}"), self._nearest(f"Tempo_{bpm}")
-            if position and tempo:
+            if position and tempo and tick < self.source.ticks[-1]:
                 tempos[bar, position] = tempo
         for (bar, position), tempo in tempos.items():
             headers[bar] += [position, tempo] if tempo != last else []

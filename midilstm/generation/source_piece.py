@@ -180,7 +180,8 @@ def _measure(score: Score, n_bars: int | None) -> tuple[list[int], list[Signatur
     changes = {tick: x for tick, x in score.time_signatures.items() if tick < score.end}
     meters, _ = align_meters(changes, score.ticks_per_quarter)
     quarters, signatures, signature = [0.0], list[Signature](), meters[0]
-    while len(signatures) < n_bars if n_bars else quarters[-1] < score.quarters - 1 / EARLY:
+    end = score.quarters - 1 / EARLY
+    while len(signatures) < (n_bars or 1) or (not n_bars and quarters[-1] < end):
         signature = meters.get(quarters[-1], signature)
         signatures.append(signature)
         quarters.append(quarters[-1] + 4 * signature[0] / signature[1])

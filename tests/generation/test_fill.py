@@ -63,7 +63,7 @@ def timed(notes: Iterable[Note], score: Score) -> set[tuple[int, int, int]]:
     return {(round(x.start * 12 / quarter), x.pitch, x.program) for x in notes}
 
 
-@pytest.mark.parametrize(("encoding", "n_merges"), [("remi", 0), ("remi", 60), ("tsd", 60)])
+@pytest.mark.parametrize("encoding", ["remi", "tsd"])
 @pytest.mark.parametrize(
     ("flags", "kept", "filled"),
     [
@@ -72,16 +72,16 @@ def timed(notes: Iterable[Note], score: Score) -> set[tuple[int, int, int]]:
         ({"fill": "4-6", "fill_instruments": "piano, drums"}, {33, 73}, {3, 4, 5}),
         ({"keep": "flute", "repetition_penalty": 1.2}, {73}, {*range(6)}),
         ({"keep": "bass, piano", "instruments": "flute", "key": "auto"}, {33, 0}, {*range(6)}),
-        ({"keep": "all"}, {*PROGRAMS}, {*range(6)}),
+        ({"keep": "all", "instruments": "piano"}, {*PROGRAMS}, {*range(6)}),
     ],
     ids=str,
 )
 def test_all_that_is_fixed_stays_note_for_note(
-    flags: dict[str, Any], kept: set[int], filled: set[int], encoding: str, n_merges: int
+    flags: dict[str, Any], kept: set[int], filled: set[int], encoding: str
 ) -> None:
     drawn = Counter[int]()
-    known = vocabulary(n_merges, encoding_name=encoding)
-    for seed in range(6):
+    for seed in range(4):
+        known = vocabulary(0 if seed == 1 else 60, encoding_name=encoding)
         score = random_band(np.random.default_rng([seed, 1]))
         config = SamplingConfig(**flags, candidates=2, memory=float(seed % 2))
         source, piece = write_into(score, known, config, seed=seed)
@@ -100,9 +100,9 @@ def test_all_that_is_fixed_stays_note_for_note(
             bar = sum(tick <= note.start for tick in ticks[:-1]) - 1
             assert bar in filled
             drawn[note.program] += 1
-    allowed = {*PROGRAMS} if flags == {"keep": "all"} else {*PROGRAMS} - kept
+    allowed = {0} if flags.get("keep") == "all" else {*PROGRAMS} - kept
     if "instruments" in flags:
-        allowed &= {73} if "keep" in flags else {0, DRUMS, 73}
+        allowed &= {0, DRUMS, 73}
     if "fill_instruments" in flags:
         allowed &= {0, DRUMS}
     assert set(drawn) <= allowed
