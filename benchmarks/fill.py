@@ -28,7 +28,7 @@ from midilstm.generation.primer import nearest_tokens
 from midilstm.generation.sampler import Sampler
 from midilstm.generation.source_piece import open_source
 from midilstm.model_dir import load_settings
-from midilstm.repetition.match_model import MatchModel, add_match_bias, bars_per_token
+from midilstm.repetition.match_model import MatchModel, add_match_bias
 from midilstm.tokenizers.base import split
 from midilstm.tokenizers.meter import parts
 from midilstm.tokenizers.order import BASS
@@ -87,7 +87,7 @@ def nll_after(before: Sequence[Bar], after: Sequence[Bar], model: LoadedModel) -
     )
     state, match = model.network.initial_state(), None
     if model.match_weights:
-        match = MatchModel.begin(bars_per_token(vocabulary), model.match_weights)
+        match = MatchModel.begin(vocabulary, model.match_weights)
     ids, total = [END_ID, *first, *second], 0.0
     for index, token_id in enumerate(ids[:-1]):
         log_probs = state.step(np.array([token_id]))

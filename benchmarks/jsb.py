@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from midilstm.evaluation.likelihood import nll_per_piece, score_network
 from midilstm.generation import network as networks
 from midilstm.generation.network import Network
 from midilstm.repetition.fit import MIN_LAG_BARS, collect_examples, fit_weights
-from midilstm.repetition.match_model import MatchModel
+from midilstm.repetition.match_model import History, MatchModel
 from midilstm.tokenizers.notes import NAMES
 from midilstm.tokenizers.vocabulary import END, END_ID, Vocabulary
 
@@ -123,8 +124,9 @@ def fit(network: Network, pieces: Sequence[np.ndarray], bars: Sequence[float]) -
         inputs = np.r_[END_ID, ids[:-1]][:, None]
         return np.concatenate([state.step(input_ids) for input_ids in inputs])
 
-    examples = collect_examples(pieces[:FIT_PIECES], predict, bars, MIN_LAG_BARS)
-    return MatchModel.begin(bars, fit_weights(examples, MIN_LAG_BARS))
+    begin = partial(History, bars, MIN_LAG_BARS)
+    examples = collect_examples(pieces[:FIT_PIECES], predict, begin)
+    return MatchModel([begin()], fit_weights(examples, MIN_LAG_BARS))
 
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from midilstm.evaluation.ngram import NGram, count_ngrams
 from midilstm.evaluation.piece_sets import subsample
 from midilstm.generation.network import Network
 from midilstm.repetition.fit import collect_examples, fit_weights
-from midilstm.repetition.match_model import MatchModel, MatchWeights, bars_per_token
+from midilstm.repetition.match_model import History, MatchModel, MatchWeights
 from midilstm.tokenizers.vocabulary import KEYS, Vocabulary
 
 ORDER = 6  # of the longest n-grams
@@ -98,12 +99,12 @@ def fit_ngram_weights(
     training: Sequence[np.ndarray],
     tables: Sequence[np.ndarray],
     order: int,
-    bars: Sequence[float],
+    vocabulary: Vocabulary,
     min_lag_bars: float,
 ) -> MatchWeights:
     """Fit an n-gram's match model to the half of the training pieces that the n-gram is not of."""
     *_, ngram = count_ngrams(
-        [table[ids] for table in tables for ids in training[::2]], len(bars), order
+        [table[ids] for table in tables for ids in training[::2]], len(vocabulary), order
     )
     lengths = np.cumsum([len(ids) for ids in training[1::2]])
     fitted = training[1::2][: int(np.searchsorted(lengths, MIN_FIT_TOKENS)) + 1]
@@ -111,7 +112,8 @@ def fit_ngram_weights(
     def predict(ids: np.ndarray) -> np.ndarray:
         return np.log(np.concatenate([*ngram.probabilities(ids)]), dtype=np.float32)
 
-    return fit_weights(collect_examples(fitted, predict, bars, min_lag_bars), min_lag_bars)
+    begin = partial(History.begin, vocabulary, min_lag_bars)
+    return fit_weights(collect_examples(fitted, predict, begin), min_lag_bars)
 
 
 def measure_prediction(
@@ -122,7 +124,7 @@ def measure_prediction(
     weights: MatchWeights | None = None,
 ) -> PredictionStats:
     """Return a network's likelihood of the dataset, with `weights` also with the match model."""
-    memory = MatchModel.begin(bars_per_token(vocabulary), weights) if weights else None
+    memory = MatchModel.begin(vocabulary, weights) if weights else None
     scores, of_network = dict[str, Likelihood](), list[Predictions]()
     training = subsample(dataset.training, MAX_TRAINING_PIECES, rng)
     for name, pieces in (("training", training), ("held_out", dataset.held_out)):
@@ -157,9 +159,8 @@ def _measure_baseline(
     of_ngram, fitted = [predictions], None
     if weights and len(training) > 1:
         keys = tables if best.keys > 1 else [np.arange(len(vocabulary))]
-        bars = bars_per_token(vocabulary)
-        fitted = fit_ngram_weights(training, keys, best.order, bars, weights.min_lag_bars)
-        of_ngram = score_ngram(ngram, held_out, MatchModel.begin(bars, fitted))
+        fitted = fit_ngram_weights(training, keys, best.order, vocabulary, weights.min_lag_bars)
+        of_ngram = score_ngram(ngram, held_out, MatchModel.begin(vocabulary, fitted))
 
     def compare(variant: int, weights: MatchWeights | None = None) -> Comparison:
         difference = nll_per_piece(of_network[variant]) - nll_per_piece(of_ngram[variant])

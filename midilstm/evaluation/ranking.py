@@ -86,7 +86,7 @@ def measure_pieces(pieces: Sequence[np.ndarray], model: LoadedModel) -> list[np.
     """Return the nats of each id of pieces int [n] under a model, float32 [n] each."""
     memory = None
     if model.match_weights:
-        memory = MatchModel.begin(bars_per_token(model.vocabulary), model.match_weights)
+        memory = MatchModel.begin(model.vocabulary, model.match_weights)
     *_, predictions = score_network(model.network, pieces, memory)
     return [nats for nats, _ in predictions]
 

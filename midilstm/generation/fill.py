@@ -27,7 +27,7 @@ from midilstm.generation.sampler import Sampler
 from midilstm.generation.source_piece import SourcePiece
 from midilstm.generation.token_sampling import WINDOW, gumbel_noise, sample_tokens
 from midilstm.midi import DRUMS, Note
-from midilstm.repetition.match_model import History, MatchModel, add_match_bias, bars_per_token
+from midilstm.repetition.match_model import History, MatchModel, add_match_bias
 from midilstm.tokenizers.meter import Clock, beats_of, parts
 from midilstm.tokenizers.vocabulary import END_ID
 
@@ -95,8 +95,7 @@ class Filler:
         self.mask = FixedMask(self.fixed, self.vocabulary, drawn)
         self.queue_at = cache(self._queue_at)
         grammar, weights = sampler.grammar, sampler.match_weights
-        bars = bars_per_token(self.vocabulary)
-        history = History(bars, weights.min_lag_bars) if weights else None
+        history = History.begin(self.vocabulary, weights.min_lag_bars) if weights else None
         state = grammar and grammar.state_after([END_ID])  # that of a primer
         queue = [*self.queue_at(0, 0)]
         self.particles = [Particle([END_ID], state, constraints, history, queue=queue)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from midilstm.generation.opening import Opening
 from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
-from midilstm.repetition.match_model import MatchWeights, bars_per_token
+from midilstm.repetition.match_model import History, MatchWeights, bars_per_token
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 FIT_TOKENS = 30_000  # of training pieces for the regression, about
@@ -102,5 +103,6 @@ def fit_match_weights(
 
         start = rng.integers(2**32)
         reference = [ids[:-1][:length] for ids in order[:MAX_REFERENCE]]
-        weights = fit_weights(collect_examples(fitted, predict, bars, MIN_LAG_BARS), MIN_LAG_BARS)
+        begin = partial(History.begin, vocabulary, MIN_LAG_BARS)
+        weights = fit_weights(collect_examples(fitted, predict, begin), MIN_LAG_BARS)
         return calibrate(weights, sample, reference, bars, rounds=rounds)

@@ -25,7 +25,7 @@ from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
 from midilstm.midi import DRUMS, Note, Score
 from midilstm.midi.bars import EARLY
 from midilstm.midi.score_json import score_to_json
-from midilstm.repetition.match_model import MatchModel, add_match_bias, bars_per_token
+from midilstm.repetition.match_model import MatchModel, add_match_bias
 from midilstm.tokenizers.notes import onsets_of
 from midilstm.tokenizers.vocabulary import END_ID
 
@@ -87,8 +87,8 @@ class Harmonizer:
             classes = [x for onset in self.onsets for x in onset.classes]
             key = estimate_key(np.bincount(classes, minlength=12))
         if sampler.match_weights:
-            bars = bars_per_token(sampler.vocabulary)
-            match_model = MatchModel.begin(bars, sampler.match_weights, sampler.config.memory)
+            weights, strength = sampler.match_weights, sampler.config.memory
+            match_model = MatchModel.begin(sampler.vocabulary, weights, strength)
         for onset in self.onsets:
             last_id = np.array(ids[-1:])
             log_probs = state.step(last_id)

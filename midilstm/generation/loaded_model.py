@@ -16,7 +16,7 @@ from midilstm.model_dir import (
     load_settings,
     select_checkpoint,
 )
-from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.match_model import MatchWeights, read_weights
 from midilstm.schema import Config, from_json, setting, to_json
 from midilstm.tokenizers.vocabulary import Vocabulary
 
@@ -77,7 +77,7 @@ def read_match_model(path: Path) -> tuple[MatchWeights | None, FittedOn | None]:
         body = read_json(path, 2**16)
         if set(body) != {"weights", "fitted_on"}:
             raise ValueError("expected weights and fitted_on")
-        return from_json(MatchWeights, body["weights"]), from_json(FittedOn, body["fitted_on"])
+        return read_weights(body["weights"]), from_json(FittedOn, body["fitted_on"])
     except FileNotFoundError:
         return None, None
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -22,7 +22,7 @@ from midilstm.generation.network import ROW_BY_ROW
 from midilstm.generation.sampler import GROUP
 from midilstm.midi.score_json import score_from_json
 from midilstm.model_dir import OPENINGS
-from midilstm.repetition.match_model import MatchWeights
+from midilstm.repetition.match_model import MatchWeights, read_weights
 from midilstm.schema import from_json, specs, to_json
 
 MAX_BYTES = 2**26  # of a piece's JSON
@@ -89,7 +89,7 @@ def read_metadata(path: Path) -> RecordedPiece:
         primer, weights = body["primer_tokens"], body["memory_weights"]
         if not isinstance(primer, list) or not all(isinstance(token, str) for token in primer):
             raise ValueError("primer_tokens is not a list of tokens")
-        match_weights = None if weights is None else from_json(MatchWeights, weights)
+        match_weights = None if weights is None else read_weights(weights)
         match body["rng_batch"]:
             case {"seed": int(first), "count": int(size)} if first >= 0 and 1 <= size <= GROUP:
                 batch = range(first, first + size)

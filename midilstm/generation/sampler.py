@@ -22,12 +22,7 @@ from midilstm.generation.network import Network, RNNState
 from midilstm.generation.opening import Opening, choose_opening
 from midilstm.generation.primer import encode_primer
 from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
-from midilstm.repetition.match_model import (
-    MatchModel,
-    MatchWeights,
-    add_match_bias,
-    bars_per_token,
-)
+from midilstm.repetition.match_model import MatchModel, MatchWeights, add_match_bias
 from midilstm.tokenizers.base import Clock, split
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
@@ -118,8 +113,8 @@ class Sampler:
         """
         rnn_state, match_model = self.network.initial_state(), None
         if self.match_weights:
-            bars = bars_per_token(self.vocabulary)
-            match_model = MatchModel.begin(bars, self.match_weights, self.config.memory)
+            weights, strength = self.match_weights, self.config.memory
+            match_model = MatchModel.begin(self.vocabulary, weights, strength)
         for token_id in [END_ID, *self.primer_ids][:-1]:
             rnn_state.step(np.array([token_id]))
             if match_model:

@@ -13,14 +13,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from midilstm.repetition.match_model import History, MatchWeights, features
+from midilstm.repetition.match_model import (
+    MAX_CANDIDATES,
+    N_FEATURES,
+    N_MATCH_FEATURES,
+    History,
+    MatchWeights,
+    features,
+)
 from midilstm.repetition.metrics import repeat_lags
 
 MIN_LAG_BARS = 1.0
 # The regression's Gaussian prior. It keeps weights finite where few pieces repeat; and likelihood
 # alone hardly limits `log_lag_sq`, without which long pieces repeat ever more, from ever farther.
-PRIOR_MEAN = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -0.4, 0.0])
-PRIOR_PRECISION = np.array([0.05, 0.05, 0.05, 0.05, 0.05, 4000.0, 0.05])
+PRIOR_MEAN = np.zeros(N_FEATURES)
+PRIOR_PRECISION = np.full(N_FEATURES, 0.05)
+PRIOR_MEAN[5], PRIOR_PRECISION[5] = -0.4, 4000.0
 SPANS = (8, 16)  # ids; `calibrate` compares pieces by their repeats
 ROUNDS = 8  # of sampling
 # The assumed slopes of the log odds of a repeat over the scale, and of the log lag over the shift,
@@ -31,10 +39,11 @@ BANDWIDTH, MAX_STEP = 0.08, np.array([0.08, 0.25])  # of scale; of scale and shi
 
 @dataclass(frozen=True)
 class Examples:
-    """Candidates at N positions of pieces, two or fewer at each.
+    """Candidates at N positions of pieces, K or fewer at each.
 
-    features float64 [N, 2, 7]; log_probs float64 [N, 2], of the candidates, -inf for none;
-    labels int [N], which of them came next: 1, 2, or 0 for neither.
+    features float64 [N, K, D]; log_probs float64 [N, K], of the candidates, -inf for none;
+    labels int [N], which of them came next: 1 to K, or 0 for none. K is 2 and D N_MATCH_FEATURES,
+    or MAX_CANDIDATES and N_FEATURES where the encoding has places.
     """
 
     features: np.ndarray
@@ -45,32 +54,35 @@ class Examples:
 def collect_examples(
     pieces: Sequence[np.ndarray],
     predict: Callable[[np.ndarray], np.ndarray],
-    bars: Sequence[float],
-    min_lag_bars: float,
+    begin: Callable[[], History],
 ) -> Examples:
     """Collect the candidates in pieces int [n]; `predict` gives their log probabilities [n, V]."""
+    size = (MAX_CANDIDATES, N_FEATURES) if begin().places else (2, N_MATCH_FEATURES)
     rows, log_probs, labels = [], [], []
     for piece in pieces:
-        history, predictions = History(bars, min_lag_bars), predict(piece)
+        history, predictions = begin(), predict(piece)
         for token_id, prediction in zip(piece.tolist(), predictions, strict=True):
             if candidates := history.candidates():
-                ids, row, known = [], np.zeros((2, 7)), np.full(2, -np.inf)
+                ids, row, known = [], np.zeros(size), np.full(size[0], -np.inf)
                 for index, candidate in enumerate(candidates):
                     ids.append(candidate.token_id)
                     known[index] = prediction[candidate.token_id]
-                    row[index] = features(candidate, known[index])
+                    row[index] = features(candidate, known[index])[: size[1]]
                 rows.append(row)
                 log_probs.append(known)
                 labels.append(ids.index(token_id) + 1 if token_id in ids else 0)
             history.update(token_id)
-    shaped = np.array(rows, float).reshape(-1, 2, 7)
-    return Examples(shaped, np.array(log_probs, float).reshape(-1, 2), np.array(labels, int))
+    return Examples(
+        np.array(rows, float).reshape(-1, *size),
+        np.array(log_probs, float).reshape(-1, size[0]),
+        np.array(labels, int),
+    )
 
 
 def mixture(examples: Examples, vector: np.ndarray) -> np.ndarray:
-    """Return the log probabilities of neither, first and second candidate, float64 [N, 3].
+    """Return the log probabilities of no candidate and of each one, float64 [N, 1 + K].
 
-    `vector` float64 [7] is as MatchWeights.vector.
+    `vector` float64 [D] is as MatchWeights.vector.
     """
     rest = np.log(np.maximum(1 - np.exp(examples.log_probs).sum(axis=1, keepdims=True), 1e-9))
     before = np.concatenate([rest, examples.log_probs], axis=1)
@@ -82,22 +94,24 @@ def mixture(examples: Examples, vector: np.ndarray) -> np.ndarray:
 
 def fit_weights(examples: Examples, min_lag_bars: float) -> MatchWeights:
     """Return the most probable weights under the prior, by Newton's method with step halving."""
-    vector = PRIOR_MEAN
+    _, n_candidates, size = examples.features.shape
+    vector = prior_mean = PRIOR_MEAN[:size]
+    precision = PRIOR_PRECISION[:size]
     observed = np.arange(len(examples.labels)), examples.labels
-    is_next = examples.labels[:, None] == [1, 2]
+    is_next = examples.labels[:, None] == np.arange(1, n_candidates + 1)
 
     def loss(vector: np.ndarray) -> float:
-        penalty = PRIOR_PRECISION @ (vector - PRIOR_MEAN) ** 2 / 2
+        penalty = precision @ (vector - prior_mean) ** 2 / 2
         return float(penalty - mixture(examples, vector)[observed].sum())
 
     current = loss(vector)
     for _ in range(60):
         probs = np.exp(mixture(examples, vector)[:, 1:])
         gradient = np.einsum("nk,nkd->d", probs - is_next, examples.features)
-        gradient = gradient + PRIOR_PRECISION * (vector - PRIOR_MEAN)
+        gradient = gradient + precision * (vector - prior_mean)
         means = np.einsum("nk,nkd->nd", probs, examples.features)
         squares = np.einsum("nk,nkd,nke->de", probs, examples.features, examples.features)
-        hessian = squares - means.T @ means + np.diag(PRIOR_PRECISION)
+        hessian = squares - means.T @ means + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)
         while loss(vector - step) > current and np.abs(step).max() > 1e-6:
             step /= 2

@@ -2,8 +2,9 @@
 
 This is the match model of the compressors PAQ and lpaq (M. Mahoney), on token ids. It gives two
 candidates at most for the next id: the one after the latest occurrence of the longest context that
-was just repeated, and the one where an earlier occurrence continued differently. The bias of a
-candidate, in nats, is a weighted sum of its features and is added to its log probability.
+was just repeated, and the one where an earlier occurrence continued differently. Others stood at
+the same place some bars earlier (bar_history.py). The bias of a candidate, in nats, is a weighted
+sum of its features and is added to its log probability.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from midilstm.schema import Config, setting
+from midilstm.repetition.bar_history import LAGS, BarHistory, BarTable, bar_table
+from midilstm.schema import Config, from_json, setting
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 CONTEXT_SIZES = (4, 2, 1)  # ids of the contexts that are indexed
@@ -25,6 +27,10 @@ MAX_MATCH = 64  # ids compared backwards when a match begins; one that goes on m
 CAP = 2.0  # log2 of 4 ids: the cap of `log_match_capped`
 MIN_LOG_PROB = -12.0  # nats: what `model_logprob` is multiplied by for less likely ids
 MAX_BIAS = 16.0  # nats at strength 1, in either direction
+N_MATCH_FEATURES = 7
+NO_MATCH = (0.0,) * N_MATCH_FEATURES
+N_FEATURES = N_MATCH_FEATURES + 3
+MAX_CANDIDATES = 2 + len(LAGS)
 
 nats = partial(setting, 0.0, low=-100, high=100)
 
@@ -41,20 +47,34 @@ class MatchWeights(Config):
     log_lag: float = nats("of log2 of 1 + the bars since")
     log_lag_sq: float = nats("of the square of that")
     model_logprob: float = nats("of the candidate's log probability")
+    n_bars: float = nats("of the number of earlier bars with the candidate at the same place")
+    bar_log_odds: float = nats("of the sum of the log odds with which these bars were right")
+    bar_logprob: float = nats("of the candidate's log probability, if there are such bars")
 
     @cached_property
     def vector(self) -> np.ndarray:
-        """Return all weights but `min_lag_bars`, float64 [7]."""
+        """Return all weights but `min_lag_bars`, float64 [N_FEATURES]."""
         return np.array(astuple(self)[1:], float)
 
 
+def read_weights(values: Any) -> MatchWeights:
+    """Return saved weights, of which older files lack those of earlier bars.
+
+    Raise ValueError or TypeError where others are missing or wrong.
+    """
+    absent = dict.fromkeys(("n_bars", "bar_log_odds", "bar_logprob"), 0.0)
+    return from_json(MatchWeights, {**absent, **values})
+
+
 class Candidate(NamedTuple):
-    """An id that may come next because it followed the same context earlier in the piece."""
+    """An id that may come next: it followed the same context, or stood at the same place."""
 
     token_id: int
-    is_alternate: bool  # whether it is the second of two
-    n_matching: int  # ids of the context that match
-    lag_bars: float  # since it was played
+    is_alternate: bool = False  # whether it is the second of two
+    n_matching: int = 0  # ids of the context that match; 0 if it only stood at the same place
+    lag_bars: float = 0.0  # since it was played in that context
+    n_bars: int = 0  # earlier ones in which it stood at the same place
+    bar_log_odds: float = 0.0  # with which such bars were right, summed
 
 
 class History:
@@ -63,9 +83,15 @@ class History:
     Time and memory grow linearly with the piece.
     """
 
-    def __init__(self, bars: Sequence[float], min_lag_bars: float) -> None:
-        """Begin a piece; `bars` float [V] is by how many bars each id advances the music."""
+    def __init__(
+        self, bars: Sequence[float], min_lag_bars: float, table: BarTable | None = None
+    ) -> None:
+        """Begin a piece; `bars` float [V] is by how many bars each id advances the music.
+
+        With a table, earlier bars give candidates, too.
+        """
         self._bars, self._min_lag, self._now = bars, min_lag_bars, 0.0
+        self.places = BarHistory(table) if table else None
         longest = max(CONTEXT_SIZES)
         self._ids, self._onsets = [0] * longest, [0.0] * longest  # as if only END came before
         # By context: the latest position after it, and the latest that has another id.
@@ -74,8 +100,15 @@ class History:
         self._n_indexed = longest  # positions before this one are in `_newest` and `_alternate`
         self._match = self._length = 0  # the position that continues the match (0: none)
 
+    @classmethod
+    def begin(cls, vocabulary: Vocabulary, min_lag_bars: float) -> History:
+        """Begin a piece in a vocabulary."""
+        return cls(bars_per_token(vocabulary), min_lag_bars, bar_table(vocabulary))
+
     def update(self, token_id: int) -> None:
         """Append the piece's next id."""
+        if self.places:
+            self.places.update(token_id)
         ids, onsets, match = self._ids, self._onsets, self._match
         if match and ids[match] == token_id:
             self._match, self._length = match + 1, self._length + 1
@@ -101,7 +134,18 @@ class History:
                 self._alternate[context] = old
 
     def candidates(self) -> list[Candidate]:
-        """Return the candidates for the next id, two at most.
+        """Return the candidates for the next id, MAX_CANDIDATES at most, each id once."""
+        candidates = self._matches()
+        if not self.places:
+            return candidates
+        merged = {candidate.token_id: candidate for candidate in candidates}
+        for token_id, (n_bars, log_odds) in self.places.candidates.items():
+            candidate = merged.get(token_id, Candidate(token_id))
+            merged[token_id] = candidate._replace(n_bars=n_bars, bar_log_odds=log_odds)
+        return [*merged.values()]
+
+    def _matches(self) -> list[Candidate]:
+        """Return the candidates that followed the same context, two at most.
 
         A match longer than its lag in ids would repeat a third time in a row: it is left out.
         """
@@ -141,6 +185,7 @@ class History:
         other = copy.copy(self)
         other._ids, other._onsets = self._ids[:], self._onsets[:]
         other._newest, other._alternate = {**self._newest}, {**self._alternate}
+        other.places = self.places and self.places.copy()
         return other
 
 
@@ -154,10 +199,10 @@ class MatchModel:
 
     @classmethod
     def begin(
-        cls, bars: Sequence[float], weights: MatchWeights, strength: float = 1.0
+        cls, vocabulary: Vocabulary, weights: MatchWeights, strength: float = 1.0
     ) -> MatchModel:
-        """Return the match model of one piece that has not begun; `bars` as for History."""
-        return cls([History(bars, weights.min_lag_bars)], weights, strength)
+        """Return the match model of one piece that has not begun."""
+        return cls([History.begin(vocabulary, weights.min_lag_bars)], weights, strength)
 
     def update(self, ids: np.ndarray) -> None:
         """Append the next ids int [B]."""
@@ -175,11 +220,14 @@ def bars_per_token(vocabulary: Vocabulary) -> list[float]:
 
 
 def features(candidate: Candidate, log_prob: float) -> tuple[float, ...]:
-    """Return what the seven weights of a candidate with this log probability are multiplied by."""
-    _, is_alternate, n_matching, lag_bars = candidate
-    log_match, log_lag = math.log2(n_matching), math.log2(1 + lag_bars)
-    match = 1.0, float(is_alternate), log_match, min(log_match, CAP)
-    return *match, log_lag, log_lag * log_lag, max(log_prob, MIN_LOG_PROB)
+    """Return what the weights of a candidate with this log probability are multiplied by."""
+    _, is_alternate, n_matching, lag_bars, n_bars, log_odds = candidate
+    log_prob, match = max(log_prob, MIN_LOG_PROB), NO_MATCH
+    if n_matching:
+        log_match, log_lag = math.log2(n_matching), math.log2(1 + lag_bars)
+        of_length = 1.0, float(is_alternate), log_match, min(log_match, CAP)
+        match = *of_length, log_lag, log_lag * log_lag, log_prob
+    return *match, float(n_bars), log_odds, log_prob if n_bars else 0.0
 
 
 def add_match_bias(log_probs: np.ndarray, match_model: MatchModel) -> None:

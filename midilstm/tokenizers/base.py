@@ -70,6 +70,7 @@ class Encoding(ABC):
     order = 1  # of the tokens of a piece: changes whenever models trained before it are useless
     keeps_rhythm = True
     keeps_meter = False  # whether tokens state time signatures
+    has_places = False  # whether each bar has the order of order.py and names its programs
     opening_bars = 0  # of a training piece that the network reads before it begins a new one
     default_top_p = 1.0  # of sampling
     start_state: Any = None  # the grammar's first state; None if any token may follow any

@@ -41,6 +41,7 @@ class MidiTokEncoding(Encoding):
         carried = UNNAMED if is_solo else None
         self.name, self.body_state = name, State(name, carried=carried)
         self.keeps_meter, self.is_solo = name == "remi", is_solo
+        self.has_places = self.keeps_meter and not is_solo
         if name == "remi":
             self.opening_bars, self.default_top_p = 8, 0.96  # benchmarks/bands.md
             self.order = 3 if is_solo else 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import groupby
+from typing import NamedTuple
 
 from midilstm.midi import DRUMS
 from midilstm.tokenizers.meter import beats_of, parts
@@ -12,6 +14,7 @@ BASS = range(32, 40)  # General MIDI programs
 Rank = tuple[bool, bool, bool, int]
 
 
+@cache
 def program_rank(program: int) -> Rank:
     """Return the place of a program in a bar: drums, then bass, then ascending programs.
 
@@ -79,3 +82,25 @@ def _bar_tokens(
             yield f"Position_{position}"
             for key in keys:
                 yield from notes[key]
+
+
+class Place(NamedTuple):
+    """Where a token stands in its bar: the places of a bar's tokens are ascending."""
+
+    rank: Rank = program_rank(DRUMS - 1)  # at first that of no program
+    position: int = -1
+    pitch: int = -1
+    offset: int = 0  # among the tokens of this position and pitch
+
+
+def next_place(place: Place, kind: str, value: str) -> Place:
+    """Return the place of a token after the place of the one before it."""
+    if kind == "Bar":
+        return Place()
+    if kind == "Program":
+        return Place(program_rank(int(value)))
+    if kind == "Position":
+        return Place(place.rank, int(value))
+    if kind.startswith("Pitch"):
+        return Place(place.rank, place.position, int(value))
+    return Place(place.rank, place.position, place.pitch, place.offset + 1)

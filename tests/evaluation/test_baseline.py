@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_pieces import BAR, Uniform, corpus, strains
+from made_pieces import Uniform, corpus, strains
 
 from midilstm.evaluation import baseline
 from midilstm.evaluation.likelihood import score_ngram
@@ -65,8 +65,8 @@ def test_the_match_model_of_an_ngram_is_fitted_on_pieces_that_were_not_counted()
     *_, ngram = count_ngrams(pieces, 9, 6)
     nll = []
     for training in (pieces, in_both_halves):
-        weights = baseline.fit_ngram_weights(training, [np.arange(9)], 6, BAR, 1.0)
+        weights = baseline.fit_ngram_weights(training, [np.arange(9)], 6, VOCABULARY, 1.0)
         assert weights.min_lag_bars == 1
-        _, predictions = score_ngram(ngram, new, MatchModel.begin(BAR, weights))
+        _, predictions = score_ngram(ngram, new, MatchModel.begin(VOCABULARY, weights))
         nll.append(sum(nats.sum() for nats, _ in predictions))
     assert nll[0] < 0.9 * nll[1]

@@ -16,7 +16,7 @@ from midilstm.repetition.match_model import History, MatchModel, MatchWeights, a
 
 CONFIG = ModelConfig(embedding_size=6, units=5, layers=2, dropout=0.2, input_dropout=0)
 WEIGHTS = MatchWeights(1.0, 1.0, -1.0, 1.0, 0.5, -0.25, 0.0, -0.5)
-MEMORY = MatchModel.begin(BAR, WEIGHTS)
+MEMORY = MatchModel([History(BAR, 1.0)], WEIGHTS)
 
 
 def test_each_piece_is_predicted_as_keras_predicts_it_alone(

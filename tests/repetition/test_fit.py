@@ -1,6 +1,7 @@
 """The two fits of the match model: what predicts best, and what repeats as the reference does."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,12 +26,12 @@ def uniform(piece: np.ndarray) -> np.ndarray:
 
 
 def examples_of(pieces: list[np.ndarray]) -> Examples:
-    return collect_examples(pieces, uniform, BARS, 1.0)
+    return collect_examples(pieces, uniform, partial(History, BARS, 1.0))
 
 
 def gain(examples: Examples, weights: MatchWeights) -> float:
     """Return the nats that the match model saves, summed."""
-    before, after = (mixture(examples, vector) for vector in (np.zeros(7), weights.vector))
+    before, after = (mixture(examples, vector[:7]) for vector in (np.zeros(7), weights.vector))
     observed = np.arange(len(examples.labels)), examples.labels
     return float((after[observed] - before[observed]).sum())
 

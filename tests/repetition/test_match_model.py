@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from midilstm.repetition.match_model import (
+    Candidate,
     History,
     MatchModel,
     MatchWeights,
     add_match_bias,
     bars_per_token,
     features,
+    read_weights,
 )
+from midilstm.schema import to_json
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 SIZE = 12
@@ -44,7 +47,7 @@ def biased(*histories: History, weights: MatchWeights = WEIGHTS, strength: float
 
 def test_a_repeated_motif_is_expected_to_continue() -> None:
     history = history_of([*MOTIF, 1, *MOTIF[:4]])
-    assert history.candidates() == [(MOTIF[4], False, 4, 2.25)]
+    assert history.candidates() == [Candidate(MOTIF[4], False, 4, 2.25)]
     assert biased(history).argmax() == MOTIF[4]
     shorter = biased(history_of([*MOTIF, 1, *MOTIF[:2]]))
     assert shorter.max() < biased(history).max()
@@ -125,8 +128,20 @@ def test_the_work_grows_linearly_with_the_piece(ids: list[int]) -> None:
 def test_features_are_in_the_order_of_the_weights() -> None:
     (candidate,) = history_of([*MOTIF, *MOTIF]).candidates()
     values = (1.0, 0.0, 3.0, 2.0, math.log2(3), math.log2(3) ** 2)
-    assert features(candidate, -2.0) == (*values, -2.0)
-    assert features(candidate, -math.inf) == (*values, -12.0)
+    assert features(candidate, -2.0) == (*values, -2.0, 0.0, 0.0, 0.0)
+    assert features(candidate, -math.inf)[:7] == (*values, -12.0)
+    in_bars = candidate._replace(n_bars=2, bar_log_odds=0.5)
+    assert features(in_bars, -2.0) == (*values, -2.0, 2.0, 0.5, -2.0)
+    assert features(Candidate(3, n_bars=1), -2.0) == (*[0.0] * 7, 1.0, 0.0, -2.0)
+
+
+def test_saved_weights_may_lack_those_of_earlier_bars_alone() -> None:
+    saved = to_json(WEIGHTS)
+    older = {name: saved[name] for name in [*saved][:8]}
+    assert read_weights(older) == read_weights(saved) == WEIGHTS
+    for wrong in ({**older, "other": 1.0}, {"n_bars": 1.0}, {**older, "n_bars": 1e9}):
+        with pytest.raises(ValueError, match=r"n_bars|differ"):
+            read_weights(wrong)
 
 
 def test_each_id_advances_by_its_bars() -> None:
