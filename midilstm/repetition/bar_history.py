@@ -77,8 +77,8 @@ class BarHistory:
         """Append the piece's next id."""
         for lag, candidate in self._found.items():
             context, is_hit = (lag, self._place.rank, self._kind), candidate == token_id
-            hits, misses = (1 + DECAY * (x - 1) for x in self._hits.get(context, (1.0, 1.0)))
-            self._hits[context] = hits + is_hit, misses + (not is_hit)
+            hits, misses = self._hits.get(context, (0.0, 0.0))
+            self._hits[context] = DECAY * hits + is_hit, DECAY * misses + (not is_hit)
         for part in self._table.parts[token_id]:
             self._kind, value = parts(part)
             if self._kind == "Bar":
@@ -90,9 +90,10 @@ class BarHistory:
         for lag in LAGS:
             if lag < len(self._bars) and (candidate := self._find(lag)):
                 self._found[lag] = candidate
-                hits, misses = self._hits.get((lag, self._place.rank, self._kind), (1.0, 1.0))
+                hits, misses = self._hits.get((lag, self._place.rank, self._kind), (0.0, 0.0))
                 n_bars, log_odds = self.candidates.get(candidate, (0, 0.0))
-                self.candidates[candidate] = n_bars + 1, log_odds + math.log(hits / misses)
+                log_odds += math.log((1 + hits) / (1 + misses))
+                self.candidates[candidate] = n_bars + 1, log_odds
 
     def _find(self, lag: int) -> int:
         """Return the id that stood at this place so many bars earlier, 0 for none."""
