@@ -112,7 +112,8 @@ def _after_in_remi(state: State, kind: str, value: str) -> State | None:
         pitch = -1
     if kind == "Program":
         program = int(value)
-        is_allowed = is_solo or program_rank(program) > program_rank(state.program)
+        is_later = program_rank(program) > program_rank(state.program)
+        is_allowed = is_later or (is_solo and program != state.program)  # a primer has others
     elif kind == "Position":
         position = int(value)
         is_allowed = state.position < position < room

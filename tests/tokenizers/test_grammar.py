@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from midi_bytes import signature, tempo
 
 from midilstm import tokenizers
-from midilstm.tokenizers.grammar import Grammar
+from midilstm.tokenizers.grammar import Grammar, State, next_state
 from midilstm.tokenizers.miditok import MidiTokEncoding
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
@@ -208,3 +208,9 @@ TEMPO = ["Position_12", "Tempo_99.0"]
 )
 def test_each_repair(name: str, tokens: list[str], kept: list[str]) -> None:
     assert {"tsd": TSD, "remi": REMI}[name].drop_invalid(tokens) == kept
+
+
+def test_an_instrument_that_plays_is_not_named_again_in_its_bar() -> None:
+    state = State("Duration", program=0, position=12, pitch=60, carried=0)
+    assert next_state(state, "Program_0", "remi") is None  # its notes would begin anew
+    assert next_state(state, "Program_73", "remi")
