@@ -65,6 +65,17 @@ def test_all_other_commands_run_and_their_json_keys_are_defined(
         assert sorted(keys - set(re.findall(r"`([^`\n]+)`", read(page)))) == []
 
 
+def test_the_commands_of_the_three_examples_can_be_parsed() -> None:
+    blocks = re.findall(
+        r"^```\n(.*?)^```", read(ROOT / "docs" / "writing-into-a-piece.md"), re.M | re.S
+    )
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    commands = [flags for program, *flags in lines if program == "python"]
+    assert {script for script, *_ in commands} == {"train.py", "sample.py", "render.py"}
+    for script, *flags in commands:
+        importlib.import_module(script.removesuffix(".py")).parse_args(flags)
+
+
 def test_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for script in (*QUICK, "serve", "benchmarks.fuzz", "benchmarks.soak"):
         with pytest.raises(SystemExit):
