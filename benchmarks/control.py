@@ -102,8 +102,8 @@ def measure(tokens: Sequence[str], constraints: Constraints) -> dict[str, float]
         state.add_token(token)
         content = constraints.encoding.content(token)
         programs |= {*content.programs}
-        if content.has_notes and state.program is not None:
-            programs.add(state.program)
+        if content.has_notes and state.turns.program is not None:
+            programs.add(state.turns.program)
         for pitch_class in content.pitch_classes:
             counts[pitch_class] += 1
             if chord := constraints.chord_at(bars):

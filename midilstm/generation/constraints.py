@@ -18,7 +18,7 @@ from midilstm.config import SamplingConfig
 from midilstm.fileio import InputError, warn
 from midilstm.generation.harmony import AUTO, Chord, chords_of, estimate_key, key_profile
 from midilstm.generation.opening import Opening, mean_shares
-from midilstm.generation.turns import NEVER, take_turn, turns_of
+from midilstm.generation.turns import NEVER, Turns
 from midilstm.tokenizers.base import Clock, TokenContent, split
 from midilstm.tokenizers.order import BASS
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -27,8 +27,6 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 # scale; in the key, times its distance from the tonic; and outside a chord on the beat.
 FOREIGN, HOME, CHORD = 1.0, 0.5, 2.0
 KEY_NOTES = 32  # pitch classes after which the key of a piece is estimated
-# Nats for each bar that an instrument plays less than its share, and for a whole bar less.
-RETURN, MUST = 4.0, 100.0
 # How often the bass plays the lowest note where a chord begins, and nats to exclude its others:
 # fewer than those that keep an instrument in its range.
 ROOT_SHARE, ROOT = 0.8, 1e3
@@ -46,7 +44,7 @@ class Constraints:
         openings: Sequence[Opening] = (),
     ) -> None:
         """Parse the settings; raise InputError for an unknown key, chord or instrument."""
-        self.encoding, self.primer = vocabulary.encoding, primer
+        self.vocabulary, self.encoding, self.primer = vocabulary, vocabulary.encoding, primer
         self.strength, self.key = config.control_strength, config.key
         if self.key and self.key != AUTO:
             key_profile(self.key)  # raises InputError for another
@@ -72,9 +70,6 @@ class Constraints:
         self.plays_on = table(lambda content: content.plays_on)
         self.others = cache(
             lambda allowed: table(lambda content: not allowed.issuperset(content.programs))
-        )
-        self.turns = cache(
-            lambda program, is_playing: turns_of(vocabulary, program, is_playing=is_playing)
         )
         self.weights = cache(self._weights)
         self.is_other_pitch = cache(
@@ -129,14 +124,15 @@ class Constraints:
     def begin(self, seed: int = 0) -> PieceState:
         """Return the state of the piece of a seed, which continues the primer."""
         key = None if self.key == AUTO else self.key
-        state = PieceState(self, self.encoding.clock(None, self.primer), key, seed)
+        clock, turns = self.encoding.clock(None, self.primer), Turns(self.vocabulary)
+        state = PieceState(self, clock, key, turns, seed)
         contents = [*map(self.encoding.content, split(self.primer))]
         state.choose_programs({program for content in contents for program in content.programs})
         for content in contents:
             state.count(content)
         if self.key == AUTO and state.counts.any():
             state.key = estimate_key(state.counts)
-        state.bars.clear()
+        state.turns.bars.clear()
         return state
 
 
@@ -147,12 +143,11 @@ class PieceState:
     constraints: Constraints
     clock: Clock
     key: str | None  # None where there is none or it is not estimated yet
+    turns: Turns  # in new bars
     seed: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(12))  # of pitch classes
-    program: int | None = None
     programs: Mapping[int, str] = field(default_factory=dict)  # that play → their names
     fixed: frozenset[int] = frozenset()  # programs that play, whatever was chosen
-    bars: dict[int, set[int]] = field(default_factory=dict)  # program → new bars in which it plays
 
     def choose_programs(self, preferred: Container[int]) -> None:
         """Choose which program each name stands for, `preferred` ones first."""
@@ -169,7 +164,7 @@ class PieceState:
             self,
             clock=deepcopy(self.clock),
             counts=self.counts.copy(),
-            bars={program: {*bars} for program, bars in self.bars.items()},
+            turns=self.turns.copy(),
         )
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
@@ -177,19 +172,15 @@ class PieceState:
         constraints, (bars, beat) = self.constraints, self.clock.position()
         chord = constraints.chord_at(bars)
         log_probs += constraints.weights(self.key, chord, abs(beat - round(beat)) < 1e-6)
-        if self.program in BASS and (new_chord := self._chord_of_root(bars)):
+        if self.turns.program in BASS and (new_chord := self._chord_of_root(bars)):
             log_probs -= ROOT * constraints.is_other_pitch(new_chord.bass)
         if self.programs:
             allowed = self.fixed.union(self.programs)
             log_probs -= NEVER * constraints.others(allowed)
-            if self.program not in allowed:
+            if self.turns.program not in allowed:
                 log_probs -= NEVER * constraints.plays_on
-        for program in self.programs:
-            turns = constraints.turns(program, program == self.program)
-            for bar, turn in enumerate(turns, int(bars + 1e-6)):
-                if (missing := self._missing_bars(program, bar)) > 0:
-                    nats = MUST if missing >= 1 else missing * RETURN * constraints.strength
-                    take_turn(log_probs, turn, nats)
+        shares = {x: constraints.shares.get(x, USUAL_SHARE) for x in self.programs}
+        self.turns.prefer_absent(log_probs, shares, int(bars + 1e-6), constraints.strength)
         log_probs -= log_probs.max()
         log_probs -= np.log(np.exp(log_probs).sum())
 
@@ -199,12 +190,6 @@ class PieceState:
         place = round(bars * 2**10)  # whatever the order of the instruments in a bar
         is_drawn = np.random.default_rng([self.seed, 2, place]).random() < ROOT_SHARE
         return chord if is_drawn else None
-
-    def _missing_bars(self, program: int, bar: int) -> float:
-        """Return by how many bars an instrument misses its share if it rests in this bar."""
-        played = self.bars.get(program, set())
-        share = self.constraints.shares.get(program, USUAL_SHARE)
-        return 0 if bar in played else round(share * (bar + 1) - len(played), 6)
 
     def read_key(self, tokens: Sequence[str]) -> None:
         """Take the key of these tokens where it is to be estimated."""
@@ -225,18 +210,14 @@ class PieceState:
         """Count a token's pitch classes, and record which instruments play."""
         for pitch_class in content.pitch_classes:
             self.counts[pitch_class] += 1
-        bar, playing = int(self.clock.position()[0] + 1e-6), [*content.programs]
-        if content.has_notes and self.program is not None:
-            playing.append(self.program)
-        if content.programs:
-            self.program = content.programs[-1]
-        for program in playing:
-            self.bars.setdefault(program, set()).add(bar)
+        self.turns.count(content, int(self.clock.position()[0] + 1e-6))
 
     def report(self) -> dict[str, str]:
         """Return the estimated key, and the instruments that do not play after the primer."""
         report = {"key": self.key or "not known yet"} if self.constraints.key == AUTO else {}
-        if silent := [name for program, name in self.programs.items() if program not in self.bars]:
+        if silent := [
+            name for program, name in self.programs.items() if program not in self.turns.bars
+        ]:
             report["silent"] = ", ".join(silent)
         return report
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from midilstm.generation.constraints import MUST, PieceState
+from midilstm.generation.constraints import PieceState
 from midilstm.generation.harmony import key_profile
 from midilstm.generation.length import BARS_AFTER
-from midilstm.generation.turns import NEVER, prefer
+from midilstm.generation.turns import MUST, NEVER, prefer
 from midilstm.tokenizers.base import Clock
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 

@@ -9,33 +9,15 @@ from itertools import chain
 import numpy as np
 
 from midilstm.generation.opening import Opening
-from midilstm.generation.turns import NEVER, prefer
+from midilstm.generation.turns import NEVER, Turns
 from midilstm.tokenizers.base import Clock, TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
-
-# An instrument may miss so many of the bars in which it should play, as human players do; then it
-# becomes more likely, by nats for each bar beyond, up to a limit.
-REST, RETURN, MAX_RETURN = 1.0, 2.0, 8.0
 
 
 @cache
 def _contents(vocabulary: Vocabulary) -> list[TokenContent]:
     """Return what each id plays."""
     return [TokenContent(), *map(vocabulary.encoding.content, vocabulary.tokens[1:])]
-
-
-@cache
-def _choice(
-    vocabulary: Vocabulary, program: int, *, is_playing: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which ids name a program, and which skip its place in the bar, bool [V] each.
-
-    A program that `is_playing` plays on without its name where the vocabulary is solo.
-    """
-    contents, goes_on = _contents(vocabulary), is_playing and vocabulary.is_solo
-    names = np.array([program in x.programs or (goes_on and x.plays_on) for x in contents])
-    skips = [vocabulary.encoding.skips(token, (program,)) for token in vocabulary.tokens[1:]]
-    return names, np.array([True, *skips])
 
 
 @dataclass
@@ -51,38 +33,33 @@ class Lineup:
     opening: Opening
     is_closed: bool
     clock: Clock
-    program: int | None = None
     onset: tuple[int | None, float] | None = None  # program and quarter note of the last note
-    bars: dict[int, set[int]] = field(default_factory=dict)  # program → bars in which it plays
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without a note."""
+        self.turns = Turns(self.vocabulary)
+        self.shares = {program: part.share_of_bars for program, part in self.opening.parts.items()}
 
     def adjust_logits(self, log_probs: np.ndarray) -> None:
         """Change the log probabilities of the next id, float32 [V], in place."""
-        is_sounding = self.onset == (self.program, self.clock.quarter)
-        key = self.program, is_sounding
+        program = self.turns.program
+        is_sounding = self.onset == (program, self.clock.quarter)
+        key = program, is_sounding
         if key not in self.rows:
-            self.rows[key] = self._penalties(is_sounding)
+            self.rows[key] = self._penalties(program, is_sounding)
         log_probs -= self.rows[key]
         if self.is_closed:
-            self._prefer_rested(log_probs, int(self.clock.position()[0] + 1e-6))
+            bar = int(self.clock.position()[0] + 1e-6)
+            self.turns.prefer_absent(log_probs, self.shares, bar)
 
-    def _prefer_rested(self, log_probs: np.ndarray, bar: int) -> None:
-        """Make the instruments more likely that play in fewer bars than in the opening's piece."""
-        for program, part in self.opening.parts.items():
-            played = self.bars.get(program, ())
-            missed = part.share_of_bars * (bar + 1) - len(played) - REST
-            if missed > 0 and bar not in played:
-                nats = min(missed * RETURN, MAX_RETURN)
-                is_playing = program == self.program
-                choice = _choice(self.vocabulary, program, is_playing=is_playing)
-                prefer(log_probs, *choice, nats)
-
-    def _penalties(self, is_sounding: bool) -> np.ndarray:
+    def _penalties(self, program: int | None, is_sounding: bool) -> np.ndarray:
         """Return the nats, float32 [V], of ids that the program may not play now."""
         contents = _contents(self.vocabulary)
         opened = chain.from_iterable(contents[token_id].meters for token_id in self.opening.ids)
         meters, parts = frozenset(opened), self.opening.parts
-        part = None if self.program is None else parts.get(self.program)
+        part = None if program is None else parts.get(program)
         pitches = np.array([content.pitches[0] if content.pitches else -1 for content in contents])
         is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
         if self.is_closed:
@@ -96,11 +73,6 @@ class Lineup:
         """Add the piece's next token."""
         self.clock.advance(token)
         content = self.vocabulary.encoding.content(token)
-        bar = int(self.clock.position()[0] + 1e-6)
-        for program in content.programs:
-            self.program = program
-            self.bars.setdefault(program, set()).add(bar)
-        if content.has_notes and self.program is not None and self.vocabulary.is_solo:
-            self.bars.setdefault(self.program, set()).add(bar)
+        self.turns.count(content, int(self.clock.position()[0] + 1e-6))
         if content.pitches:
-            self.onset = self.program, self.clock.quarter
+            self.onset = self.turns.program, self.clock.quarter

@@ -1,14 +1,20 @@
-"""The turn of an instrument in a bar: which ids take it, and which leave it out."""
+"""Let each instrument of a piece play in its share of the bars."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from midilstm.tokenizers.base import TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 NEVER = 1e4  # nats: practically impossible, and yet finite, so that rows can be compared
+# Nats for each bar that an instrument plays less than its share, and for a whole bar less.
+RETURN, MUST = 4.0, 100.0
 
 
 class Turn(NamedTuple):
@@ -22,6 +28,47 @@ class Turn(NamedTuple):
     late: np.ndarray
 
 
+@dataclass
+class Turns:
+    """The bars in which each instrument of a piece plays, so that it gets its share of them."""
+
+    vocabulary: Vocabulary
+    program: int | None = None  # the one that plays now
+    bars: dict[int, set[int]] = field(default_factory=dict)  # program → bars in which it plays
+
+    def copy(self) -> Turns:
+        """Return an independent copy."""
+        return replace(self, bars={program: {*bars} for program, bars in self.bars.items()})
+
+    def count(self, content: TokenContent, bar: int) -> None:
+        """Count a token that ends in a bar: the programs that play there."""
+        playing = [*content.programs]
+        if content.has_notes and self.program is not None:
+            playing.append(self.program)
+        if content.programs:
+            self.program = content.programs[-1]
+        for program in playing:
+            self.bars.setdefault(program, set()).add(bar)
+
+    def prefer_absent(
+        self, log_probs: np.ndarray, shares: Mapping[int, float], bar: int, strength: float = 1
+    ) -> None:
+        """Make programs more likely that would play in less than their shares of the bars so far.
+
+        `log_probs` float32 [V], of the next id in this bar, is changed in place.
+        """
+        for program, share in shares.items():
+            turns = turns_of(self.vocabulary, program, is_playing=program == self.program)
+            for index, turn in enumerate(turns, bar):
+                played = self.bars.get(program, ())
+                missing = round(share * (index + 1) - len(played), 6)
+                if index not in played and missing > 0:
+                    take_turn(
+                        log_probs, turn, MUST if missing >= 1 else missing * RETURN * strength
+                    )
+
+
+@cache
 def turns_of(
     vocabulary: Vocabulary, program: int, *, is_playing: bool = False
 ) -> tuple[Turn, Turn]:

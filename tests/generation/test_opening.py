@@ -157,7 +157,7 @@ def adjusted(tokens: list[str], *, is_closed: bool = True) -> dict[str, float]:
 
 def allowed(tokens: list[str], *, is_closed: bool = True) -> set[str]:
     """Return the tokens that the line-up of the opening allows after these."""
-    return {token for token, x in adjusted(tokens, is_closed=is_closed).items() if x > -100}
+    return {token for token, x in adjusted(tokens, is_closed=is_closed).items() if x > -1000}
 
 
 def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
@@ -172,14 +172,18 @@ def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
     assert "TimeSig_3/4" in allowed(["Bar_None"]) and "TimeSig_4/4" not in allowed(["Bar_None"])
 
 
-def test_an_instrument_that_rests_for_longer_than_in_its_piece_becomes_more_likely() -> None:
-    bar = ["Bar_None", "TimeSig_3/4", "Program_0", "Position_0", "Pitch_60", "Velocity_79"]
-    bar += ["Duration_0.6.12"]
-    first, third = adjusted(bar[:2]), adjusted([*bar, *bar, *bar[:2]])
-    assert first["Program_-1"] == first["Program_33"] == first["Bar_None"]  # one may be missed
-    # Drums and bass missed two. Drums come first: what skips them becomes less likely.
-    assert third["Program_-1"] > third["Program_33"] > third["Bar_None"] + 3
-    named = adjusted([*bar, *bar, *bar[:2]], is_closed=False)  # --instruments has its own rule
+def test_an_instrument_plays_in_as_many_bars_as_in_its_piece() -> None:
+    note = ["Position_0", "Pitch_60", "Velocity_79", "Duration_0.6.12"]
+    bar, drums = ["Bar_None", "TimeSig_3/4"], ["Program_-1", "Position_0", "PitchDrum_36"]
+    first, second = adjusted(bar), adjusted([*bar, *drums, *note[2:]])
+    # Drums and bass play in all bars, the piano in a quarter of them.
+    assert first["Program_-1"] > first["Program_33"] + 50
+    assert second["Program_33"] > second["Bar_None"] + 50
+    third = adjusted([*bar, "Program_33", *note, "Position_12"])
+    assert 0 < third["Program_0"] - third["Bar_None"] < 2
+    rested = adjusted([*[*bar, "Program_33", *note] * 4, "Position_12"])
+    assert rested["Program_0"] > rested["Bar_None"] + 50  # or it would have played in 0 of 4
+    named = adjusted(bar, is_closed=False)  # --instruments has shares of its own
     assert named["Program_33"] == named["Bar_None"]
 
 
