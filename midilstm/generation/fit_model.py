@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +23,15 @@ from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
 from midilstm.repetition.match_model import History, MatchWeights, bars_per_token
+from midilstm.repetition.metrics import instrument_bar_lags, repeat_lags
+from midilstm.tokenizers.base import split
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
 FIT_TOKENS = 30_000  # of training pieces for the regression, about
 MAX_SAMPLED = 400_000  # tokens in all rounds of the calibration
 MIN_PIECES, MAX_LENGTH = 10, 8000  # pieces per round, and tokens per piece: five rounds at least
 MAX_REFERENCE = 200  # reference pieces
+SPANS = (8, 16)  # ids; pieces are compared by these where the encoding has no places
 
 
 def fit_match_model(
@@ -84,7 +87,7 @@ def fit_match_weights(
     fitted = order[: 1 + int(np.searchsorted(np.cumsum([len(ids) for ids in order]), FIT_TOKENS))]
     length = min(length or max(1, int(np.median([len(ids) - 1 for ids in pieces]))), MAX_LENGTH)
     count = max(MIN_PIECES, min(128, 16_000 // length))
-    bars, config = bars_per_token(vocabulary), SamplingConfig(chars=length)
+    config = SamplingConfig(chars=length)
     rounds = min(ROUNDS, MAX_SAMPLED // (count * length))
     total = sum(map(len, fitted)) + rounds * count * length
     with tqdm(None, "memory", total, unit="token", delay=1, leave=False, disable=None) as bar:
@@ -105,4 +108,19 @@ def fit_match_weights(
         reference = [ids[:-1][:length] for ids in order[:MAX_REFERENCE]]
         begin = partial(History.begin, vocabulary, MIN_LAG_BARS)
         weights = fit_weights(collect_examples(fitted, predict, begin), MIN_LAG_BARS)
-        return calibrate(weights, sample, reference, bars, rounds=rounds)
+        return calibrate(weights, sample, reference, repeats_of(vocabulary), rounds=rounds)
+
+
+def repeats_of(vocabulary: Vocabulary) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return the function that finds how many bars ago parts of a piece int [n] were last played.
+
+    These are an instrument's bars, whatever their velocities and durations, or spans of ids.
+    """
+    bars = np.array(bars_per_token(vocabulary))
+
+    def find(ids: np.ndarray) -> list[np.ndarray]:
+        if vocabulary.encoding.has_places:
+            return [instrument_bar_lags(split(vocabulary.tokens[i] for i in ids))]
+        return [repeat_lags(ids, span) * bars[ids].mean() for span in SPANS]
+
+    return find

@@ -21,7 +21,6 @@ from midilstm.repetition.match_model import (
     MatchWeights,
     features,
 )
-from midilstm.repetition.metrics import repeat_lags
 
 MIN_LAG_BARS = 1.0
 # The regression's Gaussian prior. It keeps weights finite where few pieces repeat; and likelihood
@@ -29,7 +28,6 @@ MIN_LAG_BARS = 1.0
 PRIOR_MEAN = np.zeros(N_FEATURES)
 PRIOR_PRECISION = np.full(N_FEATURES, 0.05)
 PRIOR_MEAN[5], PRIOR_PRECISION[5] = -0.4, 4000.0
-SPANS = (8, 16)  # ids; `calibrate` compares pieces by their repeats
 ROUNDS = 8  # of sampling
 # The assumed slopes of the log odds of a repeat over the scale, and of the log lag over the shift,
 # and how much that assumption counts beside the measured slopes.
@@ -126,20 +124,24 @@ def calibrate(
     weights: MatchWeights,
     sample: Callable[[MatchWeights, int], Sequence[np.ndarray]],
     reference: Sequence[np.ndarray],
-    bars: Sequence[float],
+    repeats: Callable[[np.ndarray], Sequence[np.ndarray]],
     *,
     rounds: int = ROUNDS,
 ) -> MatchWeights:
     """Return the weights with which sampled pieces repeat as reference pieces int [n] do.
 
-    `sample(weights, round)` draws pieces of the reference's length. Local regressions through the
-    rounds predict where the repetition matches. Two rounds in a row within the 95 % interval of
-    the reference end the search.
+    `sample(weights, round)` draws pieces of the reference's length. `repeats` returns, for each of
+    some sizes, how many bars ago each part of a piece of that size was last played, 0 for never.
+    Local regressions through the rounds predict where the repetition matches. Two rounds in a row
+    within the 95 % interval of the reference end the search.
     """
-    spans = [span for span in SPANS if any(repeat_lags(ids, span).any() for ids in reference)]
-    if not spans:
+    lags = [repeats(ids) for ids in reference]
+    sizes = [
+        index for index, column in enumerate(zip(*lags, strict=True)) if any(map(np.any, column))
+    ]
+    if not sizes:
         return weights
-    lags = [[repeat_lags(ids, span) for span in spans] for ids in reference]
+    lags = [[arrays[size] for size in sizes] for arrays in lags]
     rng = np.random.default_rng(0)
     resamples = [
         summarize_lags([lags[i] for i in rng.integers(0, len(lags), len(lags))]) for _ in range(100)
@@ -147,12 +149,12 @@ def calibrate(
     low, high = np.nanpercentile(resamples, [2.5, 97.5], axis=0)
     target = (low + high) / 2
     importance = 1 / np.maximum(high - low, 0.05) ** 2  # more where the reference varies less
-    bars_per_id = float(np.mean(np.asarray(bars)[np.concatenate(reference)]))
-    log_lag = math.log2(1 + bars_per_id * math.exp(target[1].mean()))
+    log_lag = math.log2(1 + math.exp(target[1].mean()))
     trials, errors, n_inside, trial = [], [], 0, np.array([1.05, 0.0])
     for round_index in range(rounds):
         pieces = sample(rescale(weights, trial, log_lag), round_index)
-        summary = summarize_lags([[repeat_lags(ids, span) for span in spans] for ids in pieces])
+        drawn = map(repeats, pieces)
+        summary = summarize_lags([[arrays[size] for size in sizes] for arrays in drawn])
         trials.append(trial)
         errors.append(np.average(np.nan_to_num(summary - target), 1, importance))
         trial = np.clip(_next_trial(np.array(trials), np.array(errors)), [0.5, -1.0], [2, 1.0])
@@ -163,10 +165,10 @@ def calibrate(
 
 
 def summarize_lags(pieces: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Return float [2, spans] of pieces' lags, one array for each span of a piece.
+    """Return float [2, sizes] of pieces' lags in bars, one array for each size of a piece.
 
-    Row 0 is the log odds of the mean share of repeated spans; row 1 the log of the median lag in
-    ids, nan where nothing repeats.
+    Row 0 is the log odds of the mean share of repeated parts; row 1 the log of the median lag, nan
+    where nothing repeats.
     """
     columns = []
     for lags in zip(*pieces, strict=True):

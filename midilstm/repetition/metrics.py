@@ -1,10 +1,15 @@
-"""Measure how much of a piece repeats, from how far, and whether it loops; on ids alone."""
+"""Measure how much of a piece repeats, from how far, and whether it loops."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
 
 import numpy as np
+
+from midilstm.tokenizers.meter import parts
+from midilstm.tokenizers.order import Place, Rank, next_place
 
 LOOP_BARS = 2.0  # the longest period that counts as a loop; longer ones are musical form
 ENDING_BARS = 4.0  # how much of a loop a piece must end with to count as stuck in it
@@ -26,6 +31,29 @@ def repeat_lags(ids: np.ndarray, span: int) -> np.ndarray:
     same = np.diff(names[:count][order]) == 0
     lags[order[1:][same]] = np.diff(order)[same]
     return lags
+
+
+def instrument_bar_lags(tokens: Iterable[str]) -> np.ndarray:
+    """Return how many bars ago an instrument last played what it plays in a bar, int [N].
+
+    There is an element for each bar of each instrument, 0 for what is new. Bars are the same if
+    their positions and pitches are. The tokens are unmerged and have places (order.py).
+    """
+    place, bar = Place(), 0
+    contents: dict[tuple[int, Rank], set[tuple[int, int]]] = defaultdict(set)
+    for token in tokens:
+        kind, value = parts(token)
+        bar += kind == "Bar"
+        place = next_place(place, kind, value)
+        if kind.startswith("Pitch"):
+            contents[bar, place.rank].add((place.position, place.pitch))
+    latest: dict[tuple[Rank, frozenset[tuple[int, int]]], int] = {}
+    lags = []
+    for (bar, rank), content in contents.items():
+        key = rank, frozenset(content)
+        lags.append(bar - latest.get(key, bar))
+        latest[key] = bar
+    return np.array(lags, int)
 
 
 def repeated_mask(ids: np.ndarray, span: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from midilstm.repetition.fit import (
     mixture,
 )
 from midilstm.repetition.match_model import History, MatchModel, MatchWeights, add_match_bias
+from midilstm.repetition.metrics import repeat_lags
 
 SIZE = 12
 BARS = [0.0] + [0.25] * (SIZE - 1)  # four ids per bar; END takes no time
@@ -70,8 +71,11 @@ def test_calibration_finds_the_scale_with_which_pieces_repeat_as_the_reference()
         n_repeated = int(np.clip(1000 * weights.bias - 900, 0, 400))
         return [np.concatenate([new, new[:n_repeated], 400 + np.arange(400 - n_repeated)])]
 
+    def repeats(ids: np.ndarray) -> list[np.ndarray]:
+        return [0.25 * repeat_lags(ids, 8)]
+
     given = MatchWeights(1.0, 1, 0, 0, 0, 0, 0, 0)
     reference = sample(MatchWeights(1.0, 1.2, 0, 0, 0, 0, 0, 0), 7)
-    weights = calibrate(given, sample, reference, [0.25] * 800)
+    weights = calibrate(given, sample, reference, repeats)
     assert weights.bias == pytest.approx(1.2, abs=0.03)
-    assert calibrate(given, sample, [np.arange(400)], [0.25] * 800) == given  # without repeats
+    assert calibrate(given, sample, [np.arange(400)], repeats) == given  # without repeats
