@@ -45,6 +45,14 @@ class Vocabulary:
         """Return the dictionary token → id."""
         return {token: token_id for token_id, token in enumerate(self.tokens)}
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.tokens, self.encoding_name, self.merges, self.is_solo))
+
+    def __hash__(self) -> int:
+        """Return the hash, which is computed once: functions are cached by vocabulary."""
+        return self._hash
+
     def __len__(self) -> int:
         return len(self.tokens)
 
