@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 
 import numpy as np
 
-from midilstm.generation.opening import Opening
+from midilstm.generation.opening import Opening, Part
 from midilstm.generation.turns import NEVER, Turns
 from midilstm.tokenizers.base import Clock, TokenContent
 from midilstm.tokenizers.vocabulary import Vocabulary
@@ -26,13 +27,15 @@ class Lineup:
 
     Meters other than the opening's are excluded, and programs without a part if `is_closed`. The
     pitches of a part stay in its range, and an instrument that never plays two notes at once does
-    not begin to. One that plays in too few bars, if `is_closed`, becomes more likely.
+    not begin to; a program without a part keeps to its `usual` one. An instrument that plays in
+    too few bars, if `is_closed`, becomes more likely.
     """
 
     vocabulary: Vocabulary
     opening: Opening
     is_closed: bool
     clock: Clock
+    usual: Mapping[int, Part] = field(default_factory=dict)  # of programs without a part
     onset: tuple[int | None, float] | None = None  # program and quarter note of the last note
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
     turns: Turns = field(init=False)
@@ -59,7 +62,7 @@ class Lineup:
         contents = _contents(self.vocabulary)
         opened = chain.from_iterable(contents[token_id].meters for token_id in self.opening.ids)
         meters, parts = frozenset(opened), self.opening.parts
-        part = None if program is None else parts.get(program)
+        part = None if program is None else parts.get(program) or self.usual.get(program)
         pitches = np.array([content.pitches[0] if content.pitches else -1 for content in contents])
         is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
         if self.is_closed:

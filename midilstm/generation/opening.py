@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from midilstm.fileio import InputError, read_json, write_atomically
 from midilstm.midi import DRUMS
+from midilstm.midi.instruments import WINDS
 from midilstm.tokenizers.base import Encoding, TimedNote, split
 from midilstm.tokenizers.vocabulary import END_ID, KEYS, Vocabulary
 
@@ -119,6 +120,19 @@ def mean_shares(openings: Iterable[Opening]) -> dict[int, float]:
         for program, part in opening.parts.items():
             shares.setdefault(program, []).append(part.share_of_bars)
     return {program: float(np.mean(values)) for program, values in shares.items()}
+
+
+def usual_parts(openings: Iterable[Opening]) -> dict[int, Part]:
+    """Return by program the widest part of the pieces that have it, and those of other winds."""
+    parts = {program: Part(*pitches, is_polyphonic=False) for program, pitches in WINDS.items()}
+    seen: dict[int, list[Part]] = {}
+    for opening in openings:
+        for program, part in opening.parts.items():
+            seen.setdefault(program, []).append(part)
+    for program, played in seen.items():
+        lowest, highest = min(x.lowest for x in played), max(x.highest for x in played)
+        parts[program] = Part(lowest, highest, any(x.is_polyphonic for x in played))
+    return parts
 
 
 def write_openings(path: Path, openings: Iterable[Opening]) -> None:

@@ -19,7 +19,7 @@ from midilstm.generation.ending import Ending
 from midilstm.generation.length import PieceLength
 from midilstm.generation.lineup import Lineup
 from midilstm.generation.network import Network, RNNState
-from midilstm.generation.opening import Opening, choose_opening
+from midilstm.generation.opening import Opening, choose_opening, usual_parts
 from midilstm.generation.primer import encode_primer
 from midilstm.generation.token_sampling import gumbel_noise, sample_tokens
 from midilstm.repetition.match_model import MatchModel, MatchWeights, add_match_bias
@@ -98,6 +98,7 @@ class Sampler:
         self.primer = [vocabulary.tokens[token_id] for token_id in self.primer_ids]
         self.constraints = parse_constraints(vocabulary, config, self.primer, openings)
         self.openings = openings if config.opening and not self.primer_ids else ()
+        self.usual_parts = usual_parts(self.openings)
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
         self.length = PieceLength(config, vocabulary, primer)
@@ -221,7 +222,7 @@ class Sampler:
         # A vocabulary that train.py did not write may lack one of these tokens.
         piece.opening, piece.header = opening, header.tolist() if (header >= 0).all() else []
         clock = vocabulary.encoding.clock()
-        piece.lineup = Lineup(vocabulary, opening, is_closed=not groups, clock=clock)
+        piece.lineup = Lineup(vocabulary, opening, not groups, clock, self.usual_parts)
         if piece.constraints:
             piece.constraints.read_key(tokens)
             piece.constraints.choose_programs(opening.parts)

@@ -48,6 +48,13 @@ EVERYDAY: dict[str, tuple[int, ...]] = {
     "drum kit": (DRUMS,),
     "percussion": (DRUMS,),
 }
+# The lowest and highest MIDI pitch of winds, which play one note at once, as they sound.
+WINDS = {
+    **{56: (52, 84), 57: (40, 74), 58: (28, 60), 59: (52, 84), 60: (36, 77)},  # brass
+    **{64: (56, 88), 65: (49, 81), 66: (44, 76), 67: (36, 69)},  # saxophones
+    **{68: (58, 91), 69: (52, 81), 70: (34, 75), 71: (50, 91)},  # other reeds
+    **{72: (74, 108), 73: (60, 96), 74: (60, 98)},  # piccolo, flute, recorder
+}
 COUNTED = re.compile(r"(\d{1,3}) +(\D.*)")
 FIRST_EFFECT = 120  # effects such as Guitar Fret Noise are found by their whole names only
 

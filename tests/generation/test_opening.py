@@ -18,6 +18,7 @@ from midilstm.generation.opening import (
     choose_opening,
     collect_openings,
     read_openings,
+    usual_parts,
     write_openings,
 )
 from midilstm.generation.sampler import Sampler
@@ -194,6 +195,20 @@ def test_an_instrument_that_never_plays_chords_does_not_begin_to() -> None:
     bass = [*start, "Program_33", "Position_0", "Pitch_40", *note[1:]]
     assert not any(token.startswith("Pitch_") for token in allowed(bass))
     assert "Pitch_41" in allowed([*bass, "Position_12"])
+
+
+def test_an_instrument_that_the_opening_lacks_keeps_to_its_usual_range() -> None:
+    wide = Opening("wide.mid", OPENING.ids, {33: Part(28, 41, is_polyphonic=True)})
+    parts = usual_parts([OPENING, wide])
+    assert parts[33] == Part(28, 44, is_polyphonic=True)
+    assert parts[66] == Part(44, 76, is_polyphonic=False)  # no piece has a tenor saxophone
+    lineup = Lineup(VOCABULARY, OPENING, False, REMI.clock(), {73: Part(61, 62, False)})
+    for token in ["Bar_None", "TimeSig_3/4", "Program_73", "Position_0"]:
+        lineup.add_token(token)
+    log_probs = np.zeros(len(VOCABULARY), np.float32)
+    lineup.adjust_logits(log_probs)
+    possible = {VOCABULARY.tokens[i] for i in np.flatnonzero(log_probs > -1000)}
+    assert {x for x in possible if x.startswith("Pitch_")} == {"Pitch_61", "Pitch_62"}
 
 
 def test_openings_are_read_as_they_were_written(tmp_path: Path) -> None:
