@@ -21,6 +21,14 @@ def _contents(vocabulary: Vocabulary) -> list[TokenContent]:
     return [TokenContent(), *map(vocabulary.encoding.content, vocabulary.tokens[1:])]
 
 
+@cache
+def _ids_beside(vocabulary: Vocabulary, pitch: int) -> np.ndarray:
+    """Return the ids of notes a semitone from a pitch, int [n]."""
+    beside = {pitch - 1, pitch + 1}
+    contents = _contents(vocabulary)
+    return np.array([i for i, x in enumerate(contents) if beside & {*x.pitches[:1]}], int)
+
+
 @dataclass
 class Lineup:
     """The opening of one piece, and how it changes the log probabilities of the next id.
@@ -37,6 +45,7 @@ class Lineup:
     clock: Clock
     usual: Mapping[int, Part] = field(default_factory=dict)  # of programs without a part
     onset: tuple[int | None, float] | None = None  # program and quarter note of the last note
+    onsets: dict[float, set[int]] = field(default_factory=dict)  # quarter note → pitches
     rows: dict[tuple[int | None, bool], np.ndarray] = field(default_factory=dict)
     turns: Turns = field(init=False)
 
@@ -53,16 +62,26 @@ class Lineup:
         if key not in self.rows:
             self.rows[key] = self._penalties(program, is_sounding)
         log_probs -= self.rows[key]
+        part = self._part(program)
+        if part and not part.has_seconds:
+            for pitch in self.onsets.get(self.clock.quarter, ()):
+                log_probs[_ids_beside(self.vocabulary, pitch)] -= NEVER
         if self.is_closed:
             bar = int(self.clock.position()[0] + 1e-6)
             self.turns.prefer_absent(log_probs, self.shares, bar)
+
+    def _part(self, program: int | None) -> Part | None:
+        """Return what a program may play, None for anything."""
+        if program is None:
+            return None
+        return self.opening.parts.get(program) or self.usual.get(program)
 
     def _penalties(self, program: int | None, is_sounding: bool) -> np.ndarray:
         """Return the nats, float32 [V], of ids that the program may not play now."""
         contents = _contents(self.vocabulary)
         opened = chain.from_iterable(contents[token_id].meters for token_id in self.opening.ids)
         meters, parts = frozenset(opened), self.opening.parts
-        part = None if program is None else parts.get(program) or self.usual.get(program)
+        part = self._part(program)
         pitches = np.array([content.pitches[0] if content.pitches else -1 for content in contents])
         is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
         if self.is_closed:
@@ -79,3 +98,4 @@ class Lineup:
         self.turns.count(content, int(self.clock.position()[0] + 1e-6))
         if content.pitches:
             self.onset = self.turns.program, self.clock.quarter
+            self.onsets.setdefault(self.clock.quarter, set()).update(content.pitches)

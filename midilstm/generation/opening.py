@@ -32,6 +32,7 @@ class Part(NamedTuple):
     lowest: int  # MIDI pitch
     highest: int
     is_polyphonic: bool  # whether two of its notes ever begin together
+    has_seconds: bool = True  # whether one ever begins together with any a semitone from it
     share_of_bars: float = 0.5  # of the bars of the piece, those in which it plays
 
     def transposed(self, semitones: int) -> Part:
@@ -91,14 +92,21 @@ def collect_openings(pieces: Mapping[str, np.ndarray], vocabulary: Vocabulary) -
 def collect_parts(notes: Iterable[TimedNote]) -> dict[int, Part]:
     """Return the parts of the instruments that play more than a few notes."""
     onsets: dict[int, list[tuple[float, int]]] = {}
+    pitched: set[tuple[float, int]] = set()  # of all instruments but drums
     for note in notes:
         onsets.setdefault(note.program, []).append((note.start, note.pitch))
+        if note.program != DRUMS:
+            pitched.add((note.start, note.pitch))
     parts = {}
     for program, played in onsets.items():
         pitches = [pitch for _, pitch in played]
         is_polyphonic = len({start for start, _ in played}) < len(played)
         if len(played) >= MIN_NOTES:
-            parts[program] = Part(min(pitches), max(pitches), is_polyphonic)
+            has_seconds = program != DRUMS and any(
+                not pitched.isdisjoint([(start, pitch - 1), (start, pitch + 1)])
+                for start, pitch in played
+            )
+            parts[program] = Part(min(pitches), max(pitches), is_polyphonic, has_seconds)
     return parts
 
 
@@ -131,7 +139,10 @@ def usual_parts(openings: Iterable[Opening]) -> dict[int, Part]:
             seen.setdefault(program, []).append(part)
     for program, played in seen.items():
         lowest, highest = min(x.lowest for x in played), max(x.highest for x in played)
-        parts[program] = Part(lowest, highest, any(x.is_polyphonic for x in played))
+        parts[program] = Part(
+            *(lowest, highest, any(x.is_polyphonic for x in played)),
+            has_seconds=any(x.has_seconds for x in played),
+        )
     return parts
 
 
@@ -174,11 +185,11 @@ def _parse_opening(entry: object, vocabulary_size: int) -> Opening:
 def _parse_part(part: object) -> Part:
     """Return a part of the JSON; raise ValueError where it is not one."""
     match part:
-        case [int(lowest), int(highest), bool(is_polyphonic), int() | float() as share] if (
-            0 <= lowest <= highest < 128 and 0 <= share <= 1
+        case [int(low), int(high), bool(chords), bool(seconds), int() | float() as share] if (
+            0 <= low <= high < 128 and 0 <= share <= 1
         ):
-            return Part(lowest, highest, is_polyphonic, share)
-    raise ValueError("expected two pitches, true or false, and a share of bars")
+            return Part(low, high, chords, seconds, share)
+    raise ValueError("expected two pitches, true or false twice, and a share of bars")
 
 
 def choose_opening(

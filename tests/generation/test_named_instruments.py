@@ -101,7 +101,7 @@ def test_each_named_instrument_plays_in_its_share_of_bars(vocabulary: Vocabulary
             log_probs[:, rare] -= 12
             return log_probs
 
-    parts = {33: Part(0, 127, True, 0.8), 66: Part(0, 127, True, 0.3)}
+    parts = {33: Part(0, 127, True, True, 0.8), 66: Part(0, 127, True, True, 0.3)}
     openings = [Opening("a.mid", (1,), parts), Opening("b.mid", (1,), {33: parts[33]})]
     config = SamplingConfig(bars=40, instruments="sax, bass, piano", opening=False)
     vocabulary = replace(vocabulary, tokens=(*vocabulary.tokens, "Program_66"))

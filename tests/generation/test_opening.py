@@ -218,16 +218,31 @@ def test_openings_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_openings(path, len(VOCABULARY)) == (OPENING, OPENING)
 
 
+PART = [1, 2, True, False, 1]
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": [1, 2, True, 1]}]]),
-        *([["a", [0], {"0": [1, 2, True, 1]}]], [["a", [10**6], {"0": [1, 2, True, 1]}]]),
-        *([["a", [1.0], {"0": [1, 2, True, 1]}]], [["a", [True], {"0": [1, 2, True, 1]}]]),
-        *([["a", [1], {"200": [1, 2, True, 1]}]], [["a", [1], {"x": [1, 2, True, 1]}]]),
-        *([["a", [1], {"0": [3, 2, True, 1]}]], [["a", [1], {"0": [1, 2, 3, 1]}]]),
-        *([["a", [1], {"0": [1, 2, True, 2]}]], [["a", [1], {"0": [1, 2, True, 0.5, 0.5]}]]),
-        [["a", [1], {"0": [1, 2, True, 1]}]] * 1000,
+        *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": PART}]]),
+        *(
+            [["a", [0], {"0": PART}]],
+            [["a", [10**6], {"0": PART}]],
+        ),
+        *(
+            [["a", [1.0], {"0": PART}]],
+            [["a", [True], {"0": PART}]],
+        ),
+        *(
+            [["a", [1], {"200": PART}]],
+            [["a", [1], {"x": PART}]],
+        ),
+        *([["a", [1], {"0": [3, 2, True, False, 1]}]], [["a", [1], {"0": [1, 2, True, 3, 1]}]]),
+        *(
+            [["a", [1], {"0": [1, 2, True, False, 2]}]],
+            [["a", [1], {"0": [1, 2, True, False, 0.5, 0.5]}]],
+        ),
+        [["a", [1], {"0": PART}]] * 1000,
     ],
 )
 def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, body: object) -> None:
