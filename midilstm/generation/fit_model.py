@@ -23,7 +23,7 @@ from midilstm.generation.sampler import Sampler
 from midilstm.model_dir import MATCH_MODEL
 from midilstm.repetition.fit import MIN_LAG_BARS, ROUNDS, calibrate, collect_examples, fit_weights
 from midilstm.repetition.match_model import History, MatchWeights, bars_per_token
-from midilstm.repetition.metrics import instrument_bar_lags, repeat_lags
+from midilstm.repetition.metrics import bar_lags, repeat_lags
 from midilstm.tokenizers.base import split
 from midilstm.tokenizers.vocabulary import END_ID, Vocabulary
 
@@ -114,13 +114,14 @@ def fit_match_weights(
 def repeats_of(vocabulary: Vocabulary) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Return the function that finds how many bars ago parts of a piece int [n] were last played.
 
-    These are an instrument's bars, whatever their velocities and durations, or spans of ids.
+    These are bars of an instrument and whole bars, whatever their velocities and durations; or
+    spans of ids.
     """
     bars = np.array(bars_per_token(vocabulary))
 
     def find(ids: np.ndarray) -> list[np.ndarray]:
         if vocabulary.encoding.has_places:
-            return [instrument_bar_lags(split(vocabulary.tokens[i] for i in ids))]
+            return bar_lags(split(vocabulary.tokens[i] for i in ids))
         return [repeat_lags(ids, span) * bars[ids].mean() for span in SPANS]
 
     return find

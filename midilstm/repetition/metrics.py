@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from midilstm.tokenizers.meter import parts
-from midilstm.tokenizers.order import Place, Rank, next_place
+from midilstm.tokenizers.order import Place, next_place
 
 LOOP_BARS = 2.0  # the longest period that counts as a loop; longer ones are musical form
 ENDING_BARS = 4.0  # how much of a loop a piece must end with to count as stuck in it
@@ -33,27 +33,29 @@ def repeat_lags(ids: np.ndarray, span: int) -> np.ndarray:
     return lags
 
 
-def instrument_bar_lags(tokens: Iterable[str]) -> np.ndarray:
-    """Return how many bars ago an instrument last played what it plays in a bar, int [N].
+def bar_lags(tokens: Iterable[str]) -> list[np.ndarray]:
+    """Return how many bars ago each bar of an instrument was last played, and each whole bar.
 
-    There is an element for each bar of each instrument, 0 for what is new. Bars are the same if
-    their positions and pitches are. The tokens are unmerged and have places (order.py).
+    There are two int [N], with 0 for what is new. Bars are the same if their positions and pitches
+    are. The tokens are unmerged and have places (order.py).
     """
     place, bar = Place(), 0
-    contents: dict[tuple[int, Rank], set[tuple[int, int]]] = defaultdict(set)
+    contents: list[dict[tuple[int, ...], set[Place]]] = [defaultdict(set), defaultdict(set)]
     for token in tokens:
         kind, value = parts(token)
         bar += kind == "Bar"
         place = next_place(place, kind, value)
         if kind.startswith("Pitch"):
-            contents[bar, place.rank].add((place.position, place.pitch))
-    latest: dict[tuple[Rank, frozenset[tuple[int, int]]], int] = {}
-    lags = []
-    for (bar, rank), content in contents.items():
-        key = rank, frozenset(content)
-        lags.append(bar - latest.get(key, bar))
-        latest[key] = bar
-    return np.array(lags, int)
+            contents[0][bar, place.rank[-1]].add(place)
+            contents[1][bar,].add(place)
+    lags: list[list[int]] = [[], []]
+    for column, sets in zip(lags, contents, strict=True):
+        latest: dict[frozenset[Place], int] = {}
+        for (bar, *_), content in sets.items():
+            key = frozenset(content)
+            column.append(bar - latest.get(key, bar))
+            latest[key] = bar
+    return [np.array(column, int) for column in lags]
 
 
 def repeated_mask(ids: np.ndarray, span: int) -> np.ndarray:

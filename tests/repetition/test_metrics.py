@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from midilstm.repetition.metrics import (
+    bar_lags,
     in_loop,
-    instrument_bar_lags,
     longest_loop,
     longest_repeat,
     repeat_lags,
@@ -33,7 +33,7 @@ def test_lags_and_repeated_ids_equal_those_of_a_search(span: int) -> None:
     assert repeated_mask(IDS, span).tolist() == mask
 
 
-def test_an_instrument_repeats_a_bar_whatever_its_velocities_and_durations() -> None:
+def test_a_bar_is_repeated_whatever_its_velocities_and_durations() -> None:
     def bar(program: int, pitch: int, loud: int, length: str) -> list[str]:
         note = [f"Pitch_{pitch}", f"Velocity_{loud}", f"Duration_{length}"]
         return [f"Program_{program}", "Position_0", *note, "Position_12", *note]
@@ -41,8 +41,9 @@ def test_an_instrument_repeats_a_bar_whatever_its_velocities_and_durations() -> 
     first = ["Bar_None", "TimeSig_4/4", *bar(33, 40, 79, "1.0.12"), *bar(0, 60, 79, "1.0.12")]
     second = ["Bar_None", *bar(33, 41, 79, "1.0.12"), *bar(0, 60, 95, "2.0.12")]
     third = ["Bar_None", *bar(33, 40, 63, "1.0.12"), *bar(1, 60, 79, "1.0.12")]
-    assert instrument_bar_lags([*first, *second, *third]).tolist() == [0, 0, 0, 1, 2, 0]
-    assert instrument_bar_lags([]).tolist() == []
+    by_instrument, whole = bar_lags([*first, *second, *third, *first])
+    assert by_instrument.tolist() == [0, 0, 0, 1, 2, 0, 1, 2] and whole.tolist() == [0, 0, 0, 3]
+    assert [lags.tolist() for lags in bar_lags([])] == [[], []]
 
 
 def test_the_longest_repeat_is_the_longest_span_with_a_lag() -> None:
