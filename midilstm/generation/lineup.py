@@ -11,7 +11,9 @@ import numpy as np
 
 from midilstm.generation.opening import Opening, Part
 from midilstm.generation.turns import NEVER, Turns
+from midilstm.midi import DRUMS
 from midilstm.tokenizers.base import Clock, TokenContent
+from midilstm.tokenizers.meter import parts as kind_and_value
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 
@@ -19,6 +21,13 @@ from midilstm.tokenizers.vocabulary import Vocabulary
 def _contents(vocabulary: Vocabulary) -> list[TokenContent]:
     """Return what each id plays."""
     return [TokenContent(), *map(vocabulary.encoding.content, vocabulary.tokens[1:])]
+
+
+@cache
+def _drums(vocabulary: Vocabulary) -> list[set[int]]:
+    """Return the pitches of the drums of each id."""
+    tokens = [map(kind_and_value, token.split(" ")) for token in vocabulary.tokens]
+    return [{int(x) for kind, x in token if kind == "PitchDrum"} for token in tokens]
 
 
 @cache
@@ -86,6 +95,8 @@ class Lineup:
         is_excluded = np.array([not meters.issuperset(content.meters) for content in contents])
         if self.is_closed:
             is_excluded |= [not parts.keys() >= set(content.programs) for content in contents]
+        if drums := self._part(DRUMS):
+            is_excluded |= [not pitches.issubset(drums.kit) for pitches in _drums(self.vocabulary)]
         if part:
             outside = (pitches < part.lowest) | (pitches > part.highest)
             is_excluded |= (pitches >= 0) & (outside | (is_sounding and not part.is_polyphonic))

@@ -34,6 +34,7 @@ class Part(NamedTuple):
     is_polyphonic: bool  # whether two of its notes ever begin together
     has_seconds: bool = True  # whether one ever begins together with any a semitone from it
     share_of_bars: float = 0.5  # of the bars of the piece, those in which it plays
+    kit: tuple[int, ...] = ()  # pitches of drums
 
     def transposed(self, semitones: int) -> Part:
         """Return the part in another key."""
@@ -106,7 +107,9 @@ def collect_parts(notes: Iterable[TimedNote]) -> dict[int, Part]:
                 not pitched.isdisjoint([(start, pitch - 1), (start, pitch + 1)])
                 for start, pitch in played
             )
-            parts[program] = Part(min(pitches), max(pitches), is_polyphonic, has_seconds)
+            part = Part(min(pitches), max(pitches), is_polyphonic, has_seconds)
+            kit = tuple(sorted({*pitches})) if program == DRUMS else ()
+            parts[program] = part._replace(kit=kit)
     return parts
 
 
@@ -142,6 +145,7 @@ def usual_parts(openings: Iterable[Opening]) -> dict[int, Part]:
         parts[program] = Part(
             *(lowest, highest, any(x.is_polyphonic for x in played)),
             has_seconds=any(x.has_seconds for x in played),
+            kit=tuple(sorted({pitch for x in played for pitch in x.kit})),
         )
     return parts
 
@@ -185,11 +189,11 @@ def _parse_opening(entry: object, vocabulary_size: int) -> Opening:
 def _parse_part(part: object) -> Part:
     """Return a part of the JSON; raise ValueError where it is not one."""
     match part:
-        case [int(low), int(high), bool(chords), bool(seconds), int() | float() as share] if (
-            0 <= low <= high < 128 and 0 <= share <= 1
-        ):
-            return Part(low, high, chords, seconds, share)
-    raise ValueError("expected two pitches, true or false twice, and a share of bars")
+        case [int(low), int(high), bool(chords), bool(seconds), int() | float() as share, [*kit]]:
+            pitches = [x for x in kit if type(x) is int]
+            if 0 <= low <= high < 128 and 0 <= share <= 1 and pitches == kit:
+                return Part(low, high, chords, seconds, share, tuple(pitches))
+    raise ValueError("expected two pitches, true or false twice, a share of bars, and pitches")
 
 
 def choose_opening(

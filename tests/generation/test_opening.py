@@ -17,6 +17,7 @@ from midilstm.generation.opening import (
     Part,
     choose_opening,
     collect_openings,
+    collect_parts,
     read_openings,
     usual_parts,
     write_openings,
@@ -24,6 +25,7 @@ from midilstm.generation.opening import (
 from midilstm.generation.sampler import Sampler
 from midilstm.midi import DRUMS, Note, Score
 from midilstm.tokenizers import get
+from midilstm.tokenizers.base import TimedNote
 from midilstm.tokenizers.vocabulary import END, Vocabulary
 
 REMI = get("remi")
@@ -42,7 +44,7 @@ def band(bars: int = 12) -> list[str]:
 
 
 TOKENS = band()
-ALL_TOKENS = (END, *sorted({*TOKENS, "TimeSig_4/4"}))
+ALL_TOKENS = (END, *sorted({*TOKENS, "TimeSig_4/4", "PitchDrum_40"}))
 VOCABULARY = Vocabulary(ALL_TOKENS, "remi").transposition_closure()
 IDS = VOCABULARY.ids_of([*TOKENS, END])
 (OPENING,) = collect_openings({"waltz.mid": IDS}, VOCABULARY)
@@ -78,9 +80,9 @@ def test_an_opening_holds_the_first_eight_bars_and_the_parts_of_the_whole_piece(
     assert tokens.count("Bar_None") == 8 and tokens == TOKENS[: len(tokens)]
     assert TOKENS[len(tokens)] == "Bar_None"
     assert OPENING.parts == {
-        DRUMS: Part(36, 36, is_polyphonic=False, share_of_bars=1.0),
-        33: Part(40, 44, is_polyphonic=False, share_of_bars=1.0),
-        0: Part(60, 67, is_polyphonic=True, share_of_bars=0.25),
+        DRUMS: Part(36, 36, False, has_seconds=False, share_of_bars=1.0, kit=(36,)),
+        33: Part(40, 44, False, has_seconds=False, share_of_bars=1.0),
+        0: Part(60, 67, is_polyphonic=True, has_seconds=False, share_of_bars=0.25),
     }
 
 
@@ -169,7 +171,8 @@ def test_a_lineup_excludes_other_instruments_and_pitches_out_of_range() -> None:
     assert {token for token in bass if token.startswith("Pitch_")} == {
         f"Pitch_{pitch}" for pitch in range(40, 45)
     }
-    assert "PitchDrum_36" in allowed([*header, "Program_-1", "Position_0"])
+    drums = allowed([*header, "Program_-1", "Position_0"])
+    assert "PitchDrum_36" in drums and "PitchDrum_40" not in drums  # which the kit lacks
     assert "TimeSig_3/4" in allowed(["Bar_None"]) and "TimeSig_4/4" not in allowed(["Bar_None"])
 
 
@@ -197,10 +200,24 @@ def test_an_instrument_that_never_plays_chords_does_not_begin_to() -> None:
     assert "Pitch_41" in allowed([*bass, "Position_12"])
 
 
+def test_an_instrument_that_never_plays_seconds_does_not_begin_to() -> None:
+    loud = ["Velocity_79", "Duration_0.6.12"]
+    bar = ["Bar_None", "TimeSig_3/4", "Program_33", "Position_0", "Pitch_63", *loud, "Program_0"]
+    beside = {"Pitch_62", "Pitch_64"}  # of the bass's note
+    first = allowed([*bar, "Position_0"])
+    assert not beside & first and "Pitch_63" in first
+    assert beside <= allowed([*bar, "Position_12"])
+    assert "Pitch_65" not in allowed([*bar, "Position_12", "Pitch_64", *loud])  # a chord's own
+    notes = [TimedNote(beat, 1, pitch, 0) for beat in range(20) for pitch in (60, 64)]
+    assert not collect_parts(notes)[0].has_seconds
+    both = collect_parts([*notes, *(TimedNote(2 * beat, 1, 63, 33) for beat in range(20))])
+    assert both[0].has_seconds and both[33].has_seconds
+
+
 def test_an_instrument_that_the_opening_lacks_keeps_to_its_usual_range() -> None:
     wide = Opening("wide.mid", OPENING.ids, {33: Part(28, 41, is_polyphonic=True)})
     parts = usual_parts([OPENING, wide])
-    assert parts[33] == Part(28, 44, is_polyphonic=True)
+    assert parts[33] == Part(28, 44, is_polyphonic=True, has_seconds=True)
     assert parts[66] == Part(44, 76, is_polyphonic=False)  # no piece has a tenor saxophone
     lineup = Lineup(VOCABULARY, OPENING, False, REMI.clock(), {73: Part(61, 62, False)})
     for token in ["Bar_None", "TimeSig_3/4", "Program_73", "Position_0"]:
@@ -218,30 +235,20 @@ def test_openings_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_openings(path, len(VOCABULARY)) == (OPENING, OPENING)
 
 
-PART = [1, 2, True, False, 1]
+PART = [1, 2, True, False, 1, []]
 
 
 @pytest.mark.parametrize(
     "body",
     [
         *({}, 7, [7], [["a", [1], {}]], [["a", [], {"0": PART}]]),
-        *(
-            [["a", [0], {"0": PART}]],
-            [["a", [10**6], {"0": PART}]],
-        ),
-        *(
-            [["a", [1.0], {"0": PART}]],
-            [["a", [True], {"0": PART}]],
-        ),
-        *(
-            [["a", [1], {"200": PART}]],
-            [["a", [1], {"x": PART}]],
-        ),
-        *([["a", [1], {"0": [3, 2, True, False, 1]}]], [["a", [1], {"0": [1, 2, True, 3, 1]}]]),
-        *(
-            [["a", [1], {"0": [1, 2, True, False, 2]}]],
-            [["a", [1], {"0": [1, 2, True, False, 0.5, 0.5]}]],
-        ),
+        *([["a", [ids], {"0": PART}]] for ids in (0, 10**6, 1.0, True)),
+        *([["a", [1], {program: PART}]] for program in ("200", "x")),
+        [["a", [1], {"0": [3, 2, *PART[2:]]}]],
+        [["a", [1], {"0": [1, 2, True, 3, 1, []]}]],
+        [["a", [1], {"0": [1, 2, True, False, 2, []]}]],
+        [["a", [1], {"0": [1, 2, True, False, 1, [36, "x"]]}]],
+        [["a", [1], {"0": [*PART, []]}]],
         [["a", [1], {"0": PART}]] * 1000,
     ],
 )
