@@ -27,7 +27,7 @@ def trained(
     (folder / "data").mkdir()
     for seed in range(6):
         (folder / "data" / f"{seed}.mid").write_bytes(band(seed))
-    flags = [*data_flags(folder), *SMALL, f"--encoding={request.param}", "--bpe=20"]
+    flags = [*data_flags(folder), *SMALL, f"--encoding={request.param}", "--bpe=20", "--no-memory"]
     assert train.main([*flags, f"--log-dir={folder}", "--epochs=2"]) == 0
     assert Vocabulary.load(folder / "model" / "vocabulary.json").merges
     return request.param, folder

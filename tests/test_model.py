@@ -1,6 +1,7 @@
 """The network: its size, its states, and that one set of weights serves every shape."""
 
 import numpy as np
+import pytest
 
 import model
 from midilstm.config import ModelConfig
@@ -33,6 +34,7 @@ def test_any_shape_has_the_same_weights_and_states_carry_on_until_reset() -> Non
     np.testing.assert_array_equal(network(x[:, :4], training=False), first)
 
 
+@pytest.mark.slow
 def test_a_step_compiled_whole_learns_the_same() -> None:
     ids = np.random.default_rng(0).integers(0, 9, 39).astype(np.int32)
     losses = []

@@ -77,7 +77,13 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: Path) -> None:
     assert (fitted_on["checkpoint"], fitted_on["pieces"], fitted_on["tokens"]) == ("best", 5, 305)
 
 
-@pytest.mark.parametrize("moment", ["in a step", "before the log", "after the log"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["in a step", *(pytest.param(x, marks=SLOW) for x in ("before the log", "after the log"))],
+)
 def test_an_interrupted_run_saves_its_last_whole_epoch_and_goes_on_bit_for_bit(
     finished: Path, folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +175,7 @@ def test_fresh_archives_the_old_run_whatever_its_format(copied: Path) -> None:
     assert list(numbered_checkpoints(copied / MODEL)) == [1]
 
 
+@pytest.mark.slow
 def test_patience_stops_at_the_best_and_is_remembered(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +191,7 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert len(read_log(folder / LOGS)) == len(losses)
 
 
+@pytest.mark.slow
 def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert run("--epochs=1", "--validation=0") == 0
     assert read_log(folder / LOGS)[0]["val_loss"] == "nan"
@@ -193,6 +201,7 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert metrics(folder / MODEL / "epoch-0001.keras").get("val_loss") is None
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_models_weights(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,7 +219,10 @@ def test_a_run_starts_from_another_models_weights(
     assert run("--epochs=2", *flags) == 0
 
 
-@pytest.mark.parametrize("source", ["the loss", "the held-out loss", "the weights"])
+@pytest.mark.parametrize(
+    "source",
+    ["the weights", *(pytest.param(x, marks=SLOW) for x in ("the loss", "the held-out loss"))],
+)
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing_of_it(
     folder: Path, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +252,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing_of_it(
     assert all(np.isfinite(values).all() for x in arrays for values in x.values())
 
 
+@pytest.mark.slow
 def test_a_loss_worse_than_guessing_is_marked(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +276,7 @@ def test_a_full_disk_is_noticed_before_the_first_epoch(copied: Path) -> None:
     assert not list((copied / "new").glob("[!.]*"))
 
 
+@pytest.mark.slow
 def test_damaged_files_of_a_run_are_written_again(
     finished: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +296,7 @@ def test_damaged_files_of_a_run_are_written_again(
     assert read_log(copied / LOGS) == read_log(finished / LOGS)[2:]  # the first two are lost
 
 
+@pytest.mark.slow
 def test_runs_that_share_a_log_folder_in_turn_erase_and_mix_nothing(copied: Path) -> None:
     first, flags = read_log(copied / LOGS), ["--seed=1", "--model-dir=other-model"]
     assert run("--epochs=2", "--freq=1", *flags) == 0

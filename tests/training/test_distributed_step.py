@@ -44,7 +44,7 @@ def test_a_worker_drops_of_its_rows_what_one_machine_would(shape: tuple[int, ...
         assert distributed._drop(layer, first, rows) is rows
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_two_workers_step_as_one_does_on_the_rows_of_both(ema: float) -> None:
     def build(rows: int) -> keras.Model:
         weights.set_seed(0)

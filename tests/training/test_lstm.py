@@ -109,6 +109,7 @@ def test_values_and_gradients_equal_stock(
     check_values_and_gradients(shape, sequences=sequences, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 7, 3, 5)], ids=str)
 def test_values_and_gradients_equal_stock_when_compiled(shape: tuple[int, ...]) -> None:
     check_values_and_gradients(shape, compiled=True)
@@ -120,7 +121,7 @@ def test_saturated_gates_equal_stock() -> None:
     np.testing.assert_allclose(pair[1](inputs), pair[0](inputs), atol=1e-6)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_gives_the_stock_losses_and_the_same_weights_each_time(jit_compile: bool) -> None:
     # Without dropout: XLA draws other random numbers.
     expected = train(make_model(STOCK, layers=2, dropout=0), 20)

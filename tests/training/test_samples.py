@@ -8,6 +8,7 @@ from run_files import read_bits
 import train
 
 
+@pytest.mark.slow
 def test_pieces_are_drawn_at_each_numbered_checkpoint_and_the_weights_stay_the_same(
     music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

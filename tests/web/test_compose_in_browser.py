@@ -169,6 +169,7 @@ def test_files_that_are_no_midi_files_are_refused(page: Any, server: Server) -> 
     page.get_log("browser")  # of the answer 400
 
 
+@pytest.mark.slow
 def test_two_tabs_show_the_same_pieces(page: Any, server: Server) -> None:
     first = page.current_window_handle
     page.switch_to.new_window("tab")
@@ -183,6 +184,7 @@ def test_two_tabs_show_the_same_pieces(page: Any, server: Server) -> None:
     page.switch_to.window(first)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_being_trained_shows_its_curve_and_is_heard(
     page: Any, server: Server
 ) -> None:
@@ -200,6 +202,7 @@ def test_a_model_that_is_being_trained_shows_its_curve_and_is_heard(
     log.unlink()
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_reported_and_its_pieces_are_there_again(
     start: Callable[[], Server], browser: Any
 ) -> None:
@@ -215,6 +218,7 @@ def test_a_server_that_was_killed_is_reported_and_its_pieces_are_there_again(
     browser.get_log("browser")
 
 
+@pytest.mark.slow
 def test_the_name_of_a_file_is_shown_as_text(page: Any, server: Server) -> None:
     path = server.output / f"{HOSTILE}.mid"
     path.write_bytes(midi.to_bytes(random_band(np.random.default_rng(5))))

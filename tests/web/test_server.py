@@ -222,6 +222,7 @@ def test_the_log_of_a_model_is_found_by_what_its_checkpoints_hold(tmp_path: Path
     assert open_folder(tmp_path / "a", logs) is None
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_no_process_and_loses_nothing(start: Callable[[], Server]) -> None:
     first = start()
     (name,) = first.draw(chars="14")["names"]
