@@ -30,15 +30,15 @@ def make_piece() -> Callable[..., list[str]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep fixtures that several tests share away from the cache folder of the user."""
+    """Keep tests away from the cache folder of the user; they share one, and read music once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("session-cache")))
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty cache folder, which takes the place of the user's."""
+    """Return an empty cache folder for this test alone."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder

@@ -33,16 +33,22 @@ def random_band(
         [Note(tick - 240, 240, 60, 70, programs[len(programs) // 2])],
         dict[tuple[int, int], int](),
     )
-    for start in sorted(rng.integers(0, tick - 240, 25 * n_bars).tolist()):
+    for start in sorted(rng.integers(0, tick - 240, 16 * n_bars).tolist()):
         start = start // 120 * 120 + int(rng.choice([0, 0, 0, -3, 7])) * (start >= 120)
         key = int(rng.choice(programs)), int(rng.integers(48, 56))
         if start >= ends.get(key, 0):
             length = min(int(rng.choice([1, 60, 120, 240, 960])), tick - start)
             ends[key] = start + length + 1
             notes.append(Note(start, length, key[1], int(rng.integers(1, 128)), key[0]))
-    tempos = {0: 100.0, int(rng.integers(1, tick)): 83.5}
+    tempos = {0: 100.0, int(rng.integers(1, tick - 240)): 83.5}
     score = Score(quarter, tuple(sorted(notes)), tempos, signatures)
     return midi.read(midi.to_bytes(score))
+
+
+@cache
+def bands(programs: tuple[int, ...]) -> list[Score]:
+    """Return the random bands of a vocabulary."""
+    return [random_band(np.random.default_rng(seed), programs=programs) for seed in range(30)]
 
 
 @cache
@@ -51,8 +57,7 @@ def vocabulary(
 ) -> Vocabulary:
     """Return a vocabulary that knows most tokens of random bands; a solo one of one program."""
     plain = Vocabulary((END,), encoding_name, is_solo=len(programs) == 1)
-    bands = (random_band(np.random.default_rng(seed), programs=programs) for seed in range(30))
-    pieces = [plain.apply_merges(plain.encoding.encode(score)) for score in bands]
+    pieces = [plain.apply_merges(plain.encoding.encode(score)) for score in bands(programs)]
     merges = bpe.learn(pieces, n_merges, plain.encoding.is_mergeable)
     merged = (name for pair in merges for name in (*pair, " ".join(pair)))
     tokens = sorted({*chain(*pieces), *merged})

@@ -13,7 +13,7 @@ from midilstm.fileio import InputError
 from midilstm.tokenizers.bpe import learn
 from midilstm.tokenizers.vocabulary import END
 
-pytestmark = pytest.mark.usefixtures("parsed")
+pytestmark = pytest.mark.usefixtures("parsed", "user_cache")
 HASHES = {str(n): f"hash {n}" for n in range(20)}
 
 

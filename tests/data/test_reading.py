@@ -11,7 +11,7 @@ from midilstm.data import parsing, reading
 from midilstm.data.files import ParseError, list_folder
 from midilstm.data.parsing import ParsedPiece, ParseResult
 
-pytestmark = pytest.mark.usefixtures("parsed")
+pytestmark = pytest.mark.usefixtures("parsed", "user_cache")
 
 
 def parse_folder(folder: Path) -> dict[Path, ParseResult | Path]:
