@@ -51,7 +51,8 @@ METADATA = to_json(SamplingConfig(chars=9, seed=1)) | {
 SCORE = midi.Score(480, (midi.Note(0, 480, 60, 80, 0),), {0: 120.0}, {0: (3, 4)})
 FILLED = METADATA | {"source_score": score_to_json(SCORE)}
 FITTED_ON = FittedOn(checkpoint="best", weights_sha256="0", pieces=1, tokens=2, seed=0)
-OPENINGS = [["waltz.mid", [1, 99, 5], {"33": [40, 44, False, 0.9], "-1": [36, 36, True, 1]}]]
+PARTS = {"33": [40, 44, False, False, 0.9, []], "-1": [36, 36, True, False, 1, [36]]}
+OPENINGS = [["waltz.mid", [1, 99, 5], PARTS]]
 MATCH_MODEL = {"weights": WEIGHTS, "fitted_on": to_json(FITTED_ON)}
 COPY = copies.Copy("0" * 64, "a.mid", -2, 9, (1.0, 2.5), (copies.NoteSpan(0.0, 1.5, 60, 80, -1),))
 COPIES = json.loads(json.dumps({"copies": {"b.mid": vars(COPY)}}))

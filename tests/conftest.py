@@ -1,13 +1,16 @@
 """Music for all tests, made of random tokens."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from midilstm import tokenizers
+from midilstm.config import DataConfig
+from midilstm.data import parsing
+from midilstm.data.parsing import ParseResult, parse_bytes
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; tests interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,3 +53,17 @@ def music(tmp_path: Path, make_piece: Callable[..., list[str]]) -> Path:
     for seed in range(6):
         make_piece(tmp_path / "data" / f"piece{seed}.mid", seed=seed)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Parse in this process; return a list of the files that were parsed."""
+    sources: list[bytes] = []
+
+    def parse(new: Iterable[bytes], config: DataConfig) -> Iterator[ParseResult]:
+        for source in new:
+            sources.append(source)
+            yield parse_bytes(source, config.encoding, config.pedal)
+
+    monkeypatch.setattr(parsing, "parse", parse)
+    return sources

@@ -17,6 +17,7 @@ from midilstm.data import batches, report
 from midilstm.data.dataset import load_dataset
 from midilstm.fileio import InputError
 
+pytestmark = pytest.mark.usefixtures("parsed")
 BROKEN = b"MThd"
 
 
@@ -95,6 +96,7 @@ def test_the_report_and_training_state_the_same_vocabulary(
     assert report.summarize(dataset).endswith(f"vocabulary {vocabulary}")
 
 
+@pytest.mark.usefixtures("user_cache")
 def test_the_report_as_json(music: Path) -> None:
     (music / "broken.mid").write_bytes(BROKEN)
     (music / "song.mp3").touch()

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from run_files import read_arrays, read_bits, read_log
 
-import preprocess
 import train
 from midilstm.fileio import exclusive_lock
 from midilstm.model_dir import checkpoint_path, load_settings, metrics, numbered_checkpoints
@@ -77,22 +76,16 @@ def test_a_run_leaves_checkpoints_log_and_picture(finished: Path) -> None:
     assert (fitted_on["checkpoint"], fitted_on["pieces"], fitted_on["tokens"]) == ("best", 5, 305)
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "moment",
-    ["in a step", *(pytest.param(x, marks=SLOW) for x in ("before the log", "after the log"))],
-)
 def test_an_interrupted_run_saves_its_last_whole_epoch_and_goes_on_bit_for_bit(
-    finished: Path, folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, add = keras.Model.train_on_batch, TrainingLog.add
-    signals = [signal.SIGTERM]  # handled as Ctrl-C is
+    left = [*(moments := (("in a step", 1), ("before the log", 2), ("after the log", 4)))]
 
-    def interrupt_at(now: str, epoch: int) -> None:
-        if now == moment and epoch == 4 and signals:
-            signal.raise_signal(signals.pop())
+    def interrupt_at(*now: object) -> None:
+        if now in left[:1]:
+            left.pop(0)
+            signal.raise_signal(signal.SIGTERM)  # handled as Ctrl-C is
 
     def interrupted_step(*arguments: Any, **options: Any) -> Any:
         interrupt_at("in a step", len(read_log(folder / LOGS)))
@@ -105,14 +98,16 @@ def test_an_interrupted_run_saves_its_last_whole_epoch_and_goes_on_bit_for_bit(
 
     monkeypatch.setattr(keras.Model, "train_on_batch", interrupted_step)
     monkeypatch.setattr(TrainingLog, "add", interrupted_add)
-    assert run("--epochs=6", "--freq=3") == 130
     expected = read_log(finished / LOGS)
-    assert read_log(folder / LOGS) == expected[:4]
-    assert not (folder / MODEL / "match_model.json").exists()
-    for name in ("epoch-0004.keras", "best.keras"):
-        saved = metrics(folder / MODEL / name)
-        assert (saved["epoch"], f"{saved['val_loss']:.6f}") == (4, expected[3]["val_loss"])
-    assert run("--epochs=6", "--freq=3") == 0
+    for _, epoch in moments:
+        assert run("--epochs=6", "--freq=3") == 130
+        assert read_log(folder / LOGS) == expected[:epoch]
+        assert not (folder / MODEL / "match_model.json").exists()
+        for name in (f"epoch-000{epoch}.keras", "best.keras"):
+            saved = metrics(folder / MODEL / name)
+            row = expected[epoch - 1]
+            assert (saved["epoch"], f"{saved['val_loss']:.6f}") == (epoch, row["val_loss"])
+    assert run("--epochs=6", "--freq=3", "--no-memory") == 0
     assert read_bits(folder / MODEL / LAST) == read_bits(finished / MODEL / LAST)
     assert read_log(folder / LOGS) == expected
 
@@ -123,18 +118,16 @@ def test_a_finished_run_says_how_to_go_on(copied: Path, capsys: pytest.CaptureFi
     message = "Nothing left to train: model holds epoch 6 of 6. Go on with --epochs=12, or"
     assert message in capsys.readouterr().out
     assert not (copied / MODEL / "match_model.json").exists()
-    for missing, work in (("match_model", "Fitting the memory"), ("reference", "Measuring")):
+    for missing, work in (("match_model", {"Fitting"}), ("reference", {"Measuring"}), ("", set())):
         (copied / MODEL / f"{missing}.json").unlink(missing_ok=True)
         assert run("--epochs=6") == 0
-        assert f"\n{work}" in capsys.readouterr().out
-    assert run("--epochs=6") == 0
-    assert not {"Fitting", "Measuring"} & set(capsys.readouterr().out.split())
+        assert {"Fitting", "Measuring"} & set(capsys.readouterr().out.split()) == work
     (copied / MODEL / "epoch-0003.keras").replace(copied / MODEL / "best.keras")
     assert run("--epochs=6", "--no-memory") == 0
     line = capsys.readouterr().out.splitlines()[-2]
     assert line.startswith("Epoch 3 predicts held-out pieces best, and sample.py takes it. Epoch 6")
     assert line.endswith("latest: python sample.py --chars=100 --checkpoint=latest")
-    assert run("--epochs=7") == 0
+    assert run("--epochs=7", "--no-memory") == 0
     assert len(read_log(copied / LOGS)) == 7
 
 
@@ -167,7 +160,7 @@ def test_fresh_archives_the_old_run_whatever_its_format(copied: Path) -> None:
     del settings["format"]
     (copied / MODEL / "settings.json").write_text(json.dumps(settings))
     assert run() == 2
-    assert run("--epochs=1", "--seed=1", "--fresh") == 0
+    assert run("--epochs=1", "--seed=1", "--fresh", "--no-memory") == 0
     (archive,) = (copied / MODEL).glob("before-*")
     assert read_bits(archive / LAST) == old
     assert json.loads((archive / "settings.json").read_text())["data"]["seed"] == 0
@@ -175,14 +168,13 @@ def test_fresh_archives_the_old_run_whatever_its_format(copied: Path) -> None:
     assert list(numbered_checkpoints(copied / MODEL)) == [1]
 
 
-@pytest.mark.slow
 def test_patience_stops_at_the_best_and_is_remembered(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--epochs=40", "--learning-rate=0.3", "--patience=2", "--dropout=0", "--freq=1"]
+    flags = ["--learning-rate=0.6", "--patience=2", "--dropout=0", "--freq=1", "--no-memory"]
     assert run(*flags) == 0
     losses = [float(row["val_loss"]) for row in read_log(folder / LOGS)]
-    assert losses.index(min(losses)) == len(losses) - 3 < 37
+    assert losses.index(min(losses)) == len(losses) - 3 > 0
     best = folder / MODEL / "best.keras"
     assert metrics(best)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
     assert read_bits(best) == read_bits(checkpoint_path(folder / MODEL, len(losses) - 2))
@@ -191,7 +183,6 @@ def test_patience_stops_at_the_best_and_is_remembered(
     assert len(read_log(folder / LOGS)) == len(losses)
 
 
-@pytest.mark.slow
 def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert run("--epochs=1", "--validation=0") == 0
     assert read_log(folder / LOGS)[0]["val_loss"] == "nan"
@@ -201,28 +192,26 @@ def test_without_held_out_pieces_their_columns_are_nan(folder: Path) -> None:
     assert metrics(folder / MODEL / "epoch-0001.keras").get("val_loss") is None
 
 
-@pytest.mark.slow
 def test_a_run_starts_from_another_models_weights(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = (copied / MODEL).rename("base") / "best.keras"
     # With this learning rate an epoch hardly changes the weights.
     flags = ["--data-dir=other", "--start-from=base", "--freq=1", "--ema=0", "--learning-rate=1e-9"]
-    assert run("--epochs=1", *flags) == 0
+    assert run("--epochs=1", "--no-memory", *flags) == 0
     assert "Took the weights of base/best.keras: 44 of 44 tokens known" in capsys.readouterr().out
-    new, old = (keras.models.load_model(path) for path in ("model/best.keras", base))
-    for values, expected in zip(new.get_weights(), old.get_weights(), strict=True):
-        np.testing.assert_allclose(values, expected, atol=1e-6)
+    new, old = (read_arrays(path) for path in (Path("model/best.keras"), base))
+    names = [name for name in old if name.startswith("layers/") and old[name].dtype == np.float32]
+    assert len(names) == 6
+    for name in names:
+        np.testing.assert_allclose(new[name], old[name], atol=1e-6)
     start = load_settings(copied / MODEL).initial_checkpoint
     assert start and start.checkpoint == str(base)
     shutil.rmtree("base")  # a resumed run does not read it again
-    assert run("--epochs=2", *flags) == 0
+    assert run("--epochs=2", "--no-memory", *flags) == 0
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["the weights", *(pytest.param(x, marks=SLOW) for x in ("the loss", "the held-out loss"))],
-)
+@pytest.mark.parametrize("source", ["the loss", "the held-out loss", "the weights"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing_of_it(
     folder: Path, source: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,11 +241,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing_of_it(
     assert all(np.isfinite(values).all() for x in arrays for values in x.values())
 
 
-@pytest.mark.slow
 def test_a_loss_worse_than_guessing_is_marked(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("--epochs=3", "--learning-rate=10", "--ema=0", "--no-memory") == 0
+    assert run("--epochs=2", "--learning-rate=10", "--ema=0", "--no-memory") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     size = len(json.loads((folder / MODEL / "vocabulary.json").read_text())["tokens"])
     is_worse = [float(row["loss"]) > 2 * np.log(size) for row in read_log(folder / LOGS)]
@@ -266,7 +254,6 @@ def test_a_loss_worse_than_guessing_is_marked(
 
 def test_a_full_disk_is_noticed_before_the_first_epoch(copied: Path) -> None:
     flags = " ".join([*SMALL, "--jobs=1", "--model-dir=new"])  # of music that is in the cache
-    assert preprocess.main(["--jobs=1"]) == 0
     command = f"ulimit -f 0; {sys.executable} {train.__file__} {flags}"
     done = subprocess.run(["bash", "-c", command], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 2
@@ -276,7 +263,6 @@ def test_a_full_disk_is_noticed_before_the_first_epoch(copied: Path) -> None:
     assert not list((copied / "new").glob("[!.]*"))
 
 
-@pytest.mark.slow
 def test_damaged_files_of_a_run_are_written_again(
     finished: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,14 +282,13 @@ def test_damaged_files_of_a_run_are_written_again(
     assert read_log(copied / LOGS) == read_log(finished / LOGS)[2:]  # the first two are lost
 
 
-@pytest.mark.slow
 def test_runs_that_share_a_log_folder_in_turn_erase_and_mix_nothing(copied: Path) -> None:
-    first, flags = read_log(copied / LOGS), ["--seed=1", "--model-dir=other-model"]
+    first, flags = read_log(copied / LOGS), ["--seed=1", "--model-dir=other-model", "--no-memory"]
     assert run("--epochs=2", "--freq=1", *flags) == 0
     second = read_log(copied / LOGS)
-    assert run("--epochs=6") == 0
+    assert run("--epochs=6", "--no-memory") == 0
     assert read_log(copied / LOGS) == [first[2], first[5]]  # those that have a checkpoint
-    assert run("--epochs=2", *flags) == 0
+    assert run("--epochs=2", "--no-memory", *flags) == 0
     assert read_log(copied / LOGS) == second
     assert sorted(len(read_log(path)) for path in copied.glob("logs/before-*")) == [2, 2, 6]
 
