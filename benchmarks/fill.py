@@ -1,197 +1,196 @@
-"""Measure how well filled bars lead into what follows, and how well parts fit a bass that is kept.
+"""Measure how well filled bars lead into what follows, and how much of them is copied.
 
     python benchmarks/fill.py --model-dir=band --data-dir=data
 
-prints, for four bars removed from held-out pieces, the mean NLL of the two bars that follow, and
-the share of kept bass notes on beats that belong to the harmony of the other instruments.
+prints, for four bars removed from held-out pieces, the mean NLL of the two bars that follow; the
+share of instruments whose first note after them is reached by an interval that is usual in the
+piece; and the share of the bars of an instrument whose onsets and pitches also stand elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 # The project is run from its folder, not installed: its modules are one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.defaults import open_with_dataset
+from benchmarks.results import markdown_head, markdown_row
 from midilstm import tokenizers
 from midilstm.config import SamplingConfig
+from midilstm.evaluation.estimates import estimate_mean
+from midilstm.evaluation.likelihood import score_network
 from midilstm.generation.fill import Filler
 from midilstm.generation.loaded_model import LoadedModel, open_model
-from midilstm.generation.primer import nearest_tokens
 from midilstm.generation.sampler import Sampler
 from midilstm.generation.source_piece import open_source
-from midilstm.model_dir import load_settings
-from midilstm.repetition.match_model import MatchModel, add_match_bias
+from midilstm.midi import DRUMS
+from midilstm.repetition.match_model import MatchModel
 from midilstm.tokenizers.base import split
 from midilstm.tokenizers.meter import parts
-from midilstm.tokenizers.order import BASS
-from midilstm.tokenizers.vocabulary import END_ID
+from midilstm.tokenizers.order import by_instrument
 
 BEFORE, FILLED, AFTER = 8, 4, 2  # bars
-WINDOW = 8  # bars of a bass part
-
-
-class Bar(NamedTuple):
-    """A bar's tokens: those before the first program, and by program."""
-
-    header: list[str]
-    blocks: dict[int, list[str]]
+HIDDEN, SIZE = slice(BEFORE, BEFORE + FILLED), BEFORE + FILLED + AFTER
+WAYS = {"true": 0, "from the left alone": 1, "32 candidates": 32}
+SHARES = ("usual joins", "in the piece", "in training", "in training, any key")
+Bar = list[str]  # tokens
+Content = tuple[int, frozenset[tuple[int, int]]]  # a program, its positions and pitches in a bar
+# Nats per token of the bars after filled ones by each model, and lists for each of SHARES
+Row = tuple[list[float], list[list[bool]]]
 
 
 def split_bars(tokens: Iterable[str]) -> list[Bar]:
     """Return the bars of a piece's unmerged tokens, which begin with a bar."""
     bars: list[Bar] = []
-    for token in tokens:
-        kind, value = parts(token)
-        if kind == "Bar":
-            bars.append(Bar([], {}))
-            block = bars[-1].header
-        elif kind == "Program":
-            block = bars[-1].blocks.setdefault(int(value), [])
-        block.append(token)
+    for token in by_instrument(tokens):  # which names a solo's program in each bar
+        bars += [[]] if parts(token)[0] == "Bar" else []
+        bars[-1].append(token)
     return bars
 
 
-def tokens_of(bars: Sequence[Bar]) -> list[str]:
-    """Return the tokens of bars."""
-    return [x for bar in bars for part in (bar.header, *bar.blocks.values()) for x in part]
+def onsets_of(bars: Iterable[Bar]) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return each program of each bar, with its positions and pitches, ascending."""
+    onsets, position = list[tuple[int, list[tuple[int, int]]]](), 0
+    for kind, value in map(parts, chain(*bars)):
+        onsets += [(int(value), [])] if kind == "Program" else []
+        position = int(value) if kind == "Position" else position
+        if kind.startswith("Pitch"):
+            onsets[-1][1].append((position, int(value)))
+    return onsets
 
 
-def draw(
-    bars: Sequence[Bar], config: SamplingConfig, model: LoadedModel, seed: int, **options: float
-) -> list[Bar]:
-    """Return bars with what is drawn into them; only their instruments play."""
-    config = replace(config, bars=len(bars))
-    score = tokenizers.get("remi").decode(tokens_of(bars))
+def draw(bars: Sequence[Bar], model: LoadedModel, seed: int, candidates: int) -> list[Bar]:
+    """Return four bars that are drawn into others, whose instruments play."""
+    numbers = f"{BEFORE + 1}-{BEFORE + FILLED}"
+    config = SamplingConfig(fill=numbers, bars=len(bars), candidates=candidates)
+    score = tokenizers.get("remi").decode([*chain(*bars)])
     source = open_source(score, config, model.vocabulary)
-    programs = {program for bar in bars for program in bar.blocks}
-    kept = {program for program, _ in source.kept}
-    source = replace(source, drawn=frozenset(programs - kept))
+    source = replace(source, drawn=frozenset(program for program, _ in onsets_of(bars)))
     sampler = Sampler(model.network, model.vocabulary, config, model.match_weights)
-    return split_bars(split(Filler(sampler, source, seed, **options).draw().tokens))
+    tokens = Filler(sampler, source, seed).draw().tokens
+    return split_bars(split(tokens))[HIDDEN]
 
 
 def nll_after(before: Sequence[Bar], after: Sequence[Bar], model: LoadedModel) -> float:
     """Return the nats per token of bars given those before them."""
     vocabulary = model.vocabulary
-    first, second = (
-        vocabulary.ids_of(vocabulary.apply_merges(tokens_of(bars))).tolist()
-        for bars in (before, after)
+    given, both = (
+        vocabulary.encoding.abbreviate([*chain(*x)]) for x in (before, [*before, *after])
     )
-    state, match = model.network.initial_state(), None
-    if model.match_weights:
-        match = MatchModel.begin(vocabulary, model.match_weights)
-    ids, total = [END_ID, *first, *second], 0.0
-    for index, token_id in enumerate(ids[:-1]):
-        log_probs = state.step(np.array([token_id]))
-        if match:
-            match.update(np.array([token_id]))
-            add_match_bias(log_probs, match)
-        if index >= len(first):
-            total -= float(log_probs[0, ids[index + 1]])
-    return total / len(second)
+    merged = map(vocabulary.apply_merges, (given, both[len(given) :]))
+    first, second = map(vocabulary.ids_of, merged)
+    weights, ids = model.match_weights, np.append(first, second)
+    memory = MatchModel.begin(vocabulary, weights) if weights else None
+    assert ids.min() >= 0, "a model lacks tokens of the other's data"
+    ((nats, _),) = score_network(model.network, [ids], memory)[-1]
+    return float(nats[-len(second) :].mean())
 
 
-def fill_row(bars: Sequence[Bar], model: LoadedModel, seed: int) -> dict[str, float]:
-    """Return the NLL of the last bars given each way to fill the bars before them."""
-    config = SamplingConfig(fill=f"{BEFORE + 1}-{BEFORE + FILLED}")
-    ways: dict[str, Callable[[], list[Bar]]] = {
-        "true bars": lambda: list(bars),
-        "fill, 32 candidates": lambda: draw(bars, config, model, seed),
-        "fill, never resampled": lambda: draw(bars, config, model, seed, min_ess=0),
-        "from the left alone": lambda: draw(bars, replace(config, candidates=1), model, seed),
-    }
-    row = {}
-    for name, way in ways.items():
-        filled = [*bars[:BEFORE], *way()[BEFORE : BEFORE + FILLED]]
-        row[name] = nll_after(filled, bars[BEFORE + FILLED :], model)
-    return row
+def joins(piece: Sequence[Bar], filled: Sequence[Bar], after: Sequence[Bar]) -> list[bool]:
+    """Return for each pitched program whether it goes on by one of the piece's usual intervals.
+
+    These are the middle 95 % of the intervals between its highest pitches in the whole piece.
+    """
+    lines: list[dict[int, list[int]]] = [{}, {}, {}]
+    for line, bars in zip(lines, (piece, filled, after), strict=True):
+        for program, onsets in onsets_of(bars):
+            line.setdefault(program, []).extend(dict(onsets).values())
+    whole, old, new = lines
+    usual = []
+    for program in sorted(old.keys() & new.keys() - {DRUMS}):
+        low, high = np.quantile(np.diff(whole[program]), [0.025, 0.975])
+        usual.append(bool(low <= new[program][0] - old[program][-1] <= high))
+    return usual
 
 
-def bass_share(bass: Sequence[Bar], others: Sequence[Bar]) -> float | None:
-    """Return the share of bass notes on beats whose pitch class others play then, None without."""
-    encoding = tokenizers.get("remi")
-    lines, chords = (encoding.timed_notes(tokens_of(x)) for x in (bass, others))
-    inside = []
-    for note in lines:
-        if abs(note.start - round(note.start)) < 1e-6 and note.program in BASS:
-            sounding = {
-                x.pitch % 12
-                for x in chords
-                if x.start <= note.start < x.start + x.length and x.program >= 0
-            }
-            inside += [note.pitch % 12 in sounding] if sounding else []
-    return sum(inside) / len(inside) if inside else None
+def contents(bars: Iterable[Bar], *, relative: bool) -> list[Content]:
+    """Return what each program plays in each bar, `relative` to its lowest pitch."""
+    found = []
+    for program, onsets in onsets_of(bars):
+        lowest = min(pitch for _, pitch in onsets) if relative and program != DRUMS else 0
+        found.append((program, frozenset((x, pitch - lowest) for x, pitch in onsets)))
+    return found
 
 
-def keep_row(
-    bars: Sequence[Bar], other: Sequence[Bar], model: LoadedModel, seed: int
-) -> dict[str, float]:
-    """Return the shares of a bass with its own, a drawn, and another tune's accompaniment."""
-
-    def only(source: Sequence[Bar], is_bass: bool) -> list[Bar]:
-        return [
-            Bar(x.header, {p: block for p, block in x.blocks.items() if (p in BASS) == is_bass})
-            for x in source
-        ]
-
-    bass, others = only(bars, is_bass=True), only(bars, is_bass=False)
-    if not any(bar.blocks for bar in bass) or not any(bar.blocks for bar in others):
-        return {}
-    drawn = only(draw(bars, SamplingConfig(keep="bass"), model, seed), is_bass=False)
-    shares = {
-        "true": bass_share(bass, others),
-        "drawn": bass_share(bass, drawn),
-        "another tune's": bass_share(bass, only(other, is_bass=False)),
-    }
-    return {name: share for name, share in shares.items() if share is not None}
+def measure(
+    piece: Sequence[Bar],
+    start: int,
+    models: Sequence[LoadedModel],
+    training: Sequence[set[Content]],
+    seed: int,
+) -> dict[str, Row]:
+    """Return what is measured for each way to fill four bars; the first model draws them."""
+    bars, rows = piece[start : start + SIZE], {}
+    others = [*piece[: start + HIDDEN.start], *piece[start + HIDDEN.stop :]]
+    known = {*contents(others, relative=False)}, *training
+    for name, candidates in WAYS.items():
+        filled = draw(bars, models[0], seed, candidates) if candidates else bars[HIDDEN]
+        before, after = [*bars[:BEFORE], *filled], bars[HIDDEN.stop :]
+        exact, relative = (contents(filled, relative=x) for x in (False, True))
+        copies = zip((exact, exact, relative), known, strict=True)
+        flags = [joins(piece, filled, after), *([x in y for x in xs] for xs, y in copies)]
+        rows[name] = [nll_after(before, after, model) for model in models], flags
+    return rows
 
 
-def summary(rows: Sequence[dict[str, float]]) -> list[str]:
-    """Return the mean of each column, and the difference from the first, with 95 % intervals."""
-    names, rng = [*max(rows, key=len)], np.random.default_rng(0)
-    table = np.array([[row[name] for name in names] for row in rows if len(row) == len(names)])
-    means = table[rng.integers(len(table), size=(2000, len(table)))].mean(axis=1)
-    lines = []
-    for column, name in enumerate(names):
-        low, high = np.percentile(means[:, column] - means[:, 0], [2.5, 97.5])
-        mean = table[:, column].mean()
-        lines.append(f"{name:24} {mean:6.3f}   minus {names[0]}: {low:+.3f} to {high:+.3f}")
-    return [*lines, f"{len(table)} places"]
+def format_table(places: Sequence[dict[str, Row]], n_models: int) -> list[str]:
+    """Return a Markdown table with 95 % intervals over the places."""
+    columns = ["NLL", "minus true", "minus left alone"] * n_models
+    lines = markdown_head(["", *columns, *SHARES])
+    nlls = {name: np.array([place[name][0] for place in places]).T for name in WAYS}
+    for name in WAYS:
+        cells = [name]
+        for index, nll in enumerate(nlls[name]):
+            gaps = [estimate_mean(nll - nlls[other][index]) for other in [*WAYS][:2]]
+            cells += [f"{nll.mean():.3f}", *(x.format("+.3f") for x in gaps)]
+        for flags in zip(*(place[name][1] for place in places), strict=True):
+            share = estimate_mean([*map(sum, flags)], [*map(len, flags)])
+            cells.append(share.format(".2f"))
+        lines.append(markdown_row(cells))
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print both tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model-dir", type=Path, default=Path("model"))
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument(
+        "--judge", type=Path, nargs="*", default=[], help="other models of the data, for the NLL"
+    )
     parser.add_argument("--places", type=int, default=5, help="places per held-out piece")
-    arguments = parser.parse_args(argv)
-    model = open_model(arguments.model_dir, "best")
-    model = replace(model, openings=())
-    pieces = []
-    for name in load_settings(arguments.model_dir).dataset.held_out:
-        tokens = tokenizers.read(arguments.data_dir / name, "remi", pedal=model.pedal)
-        pieces.append(split_bars(nearest_tokens(tokens, model.vocabulary)))
-    rng, size = np.random.default_rng(0), BEFORE + FILLED + AFTER
+    args = parser.parse_args(argv)
+    model, dataset = open_with_dataset([str(args.model_dir), str(args.data_dir)])
+    models = [model, *(open_model(folder, "best") for folder in args.judge)]
+
+    def read(pieces: Mapping[str, np.ndarray]) -> list[list[Bar]]:
+        tokens = model.vocabulary.tokens
+        return [split_bars(split(tokens[i] for i in ids[:-1])) for ids in pieces.values()]
+
+    bars = [bar for piece in read(dataset.training) for bar in piece]
+    training = [{*contents(bars, relative=relative)} for relative in (False, True)]
+    rng = np.random.default_rng(0)
+    pieces = read(dataset.held_out)
+    starts = [rng.permutation(max(0, len(piece) - SIZE)) for piece in pieces]
     places = [
-        (index, int(start))
-        for index, bars in enumerate(pieces)
-        for start in rng.permutation(max(0, len(bars) - size))[: arguments.places]
+        (piece, int(order[index]))
+        for index in range(args.places)
+        for piece, order in zip(pieces, starts, strict=True)
+        if index < len(order)
     ]
-    fills, keeps = [], []
-    for seed, (index, start) in enumerate(tqdm(places, disable=None)):
-        bars, other = pieces[index], pieces[(index + 1) % len(pieces)]
-        fills.append(fill_row(bars[start : start + size], model, seed))
-        keeps.append(keep_row(bars[start:][:WINDOW], other[start % 8 :][:WINDOW], model, seed))
-    print(*summary(fills), "", *summary([row for row in keeps if "true" in row]), sep="\n")
+    rows = [
+        measure(piece, start, models, training, seed)
+        for seed, (piece, start) in enumerate(tqdm(places, disable=None))
+    ]
+    print(f"{len(rows)} places", *format_table(rows, len(models)), sep="\n")
 
 
 if __name__ == "__main__":
