@@ -130,6 +130,12 @@ def run_cli(work: Callable[[], None], *, quiet: bool = False) -> int:
     return 2
 
 
+def exit_with(status: int) -> NoReturn:
+    """End a script, which an interrupt cannot do any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
+
+
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or end at once during an import, which could ignore it."""
     while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
