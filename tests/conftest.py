@@ -67,3 +67,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(parsing, "parse", parse)
     return sources
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no training.png, which takes longer than an epoch of a tiny network."""
+    monkeypatch.setattr("midilstm.training.log.TrainingLog.draw", lambda _: None)

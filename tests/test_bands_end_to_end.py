@@ -13,6 +13,7 @@ import evaluate
 import sample
 import train
 from midilstm import tokenizers
+from midilstm.generation import fit_model
 from midilstm.tokenizers.vocabulary import Vocabulary
 
 SMALL = ["--embedding-size=8", "--units=16", "--layers=1", "--batch-size=2", "--seq-length=16"]
@@ -27,8 +28,11 @@ def trained(
     (folder / "data").mkdir()
     for seed in range(6):
         (folder / "data" / f"{seed}.mid").write_bytes(band(seed))
-    flags = [*data_flags(folder), *SMALL, f"--encoding={request.param}", "--bpe=20", "--no-memory"]
-    assert train.main([*flags, f"--log-dir={folder}", "--epochs=2"]) == 0
+    flags = [*data_flags(folder), *SMALL, f"--encoding={request.param}", "--bpe=20"]
+    flags += ["--no-memory"] * (request.param == "tsd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_model, "MAX_SAMPLED", 20_000)  # one round of sampling
+        assert train.main([*flags, f"--log-dir={folder}", "--epochs=1"]) == 0
     assert Vocabulary.load(folder / "model" / "vocabulary.json").merges
     return request.param, folder
 

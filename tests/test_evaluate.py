@@ -23,10 +23,10 @@ from midilstm.repetition.match_model import MatchWeights
 
 NETWORK = ["--embedding-size=16", "--units=48", "--layers=1", "--dropout=0"]
 TRAINING = [
-    *("--no-transpose", "--batch-size=1", "--seq-length=8", "--learning-rate=0.01"),
-    "--validation=0.25",
+    *("--no-transpose", "--batch-size=1", "--seq-length=8", "--learning-rate=0.02"),
+    *("--validation=0.25", "--no-memory"),
 ]
-EPOCHS, LENGTH = 45, 48
+EPOCHS, LENGTH = 25, 48
 WEIGHTS = MatchWeights(1.0, 2.0, -1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 Evaluate = Callable[..., dict[str, Any]]
 

@@ -22,6 +22,7 @@ from midilstm.model_dir import checkpoint_path, load_settings, metrics, numbered
 from midilstm.training.heldout import HeldOutEvaluator
 from midilstm.training.log import LogRow, TrainingLog
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 SMALL = ["--embedding-size=8", "--units=6", "--layers=1", "--batch-size=4", "--seq-length=8"]
 MODEL, LOGS, LAST = Path("model"), Path("logs"), "epoch-0006.keras"
 

@@ -30,6 +30,7 @@ def test_rows_survive_writing_and_reading(tmp_path: Path) -> None:
 HEADER, SECOND = ",".join(log.NAMES), "2,2.0,0.5,3.0,0.25,1.5"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("content", "n_read"),
     [
