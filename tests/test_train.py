@@ -82,7 +82,6 @@ def test_an_interrupted_run_saves_its_last_whole_epoch_and_goes_on_bit_for_bit(
 ) -> None:
     step, add = keras.Model.train_on_batch, TrainingLog.add
     left = [*(moments := (("in a step", 1), ("before the log", 2), ("after the log", 4)))]
-
     def interrupt_at(*now: object) -> None:
         if now in left[:1]:
             left.pop(0)
