@@ -135,9 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--candidates", type=int, default=32)
     args = parser.parse_args(argv)
     model, names = open_model(args.model_dir, "best"), load_settings(args.model_dir).dataset
-    found = [excerpts(args.data_dir / name, args.bars, 3) for name in names.held_out]
+    by_piece = [excerpts(args.data_dir / name, args.bars, 3) for name in names.held_out]
     # Neighbours are of different pieces.
-    pieces = [x for x in chain(*zip_longest(*found)) if x][: args.count]
+    pieces = [x for x in chain(*zip_longest(*by_piece)) if x][: args.count]
     config = SamplingConfig(keep="the melody", key=args.key, candidates=args.candidates)
     true = [in_quarters(piece.rest, piece.melody) for piece in pieces]
     drawn = [

@@ -113,11 +113,11 @@ def joins(piece: Sequence[Bar], filled: Sequence[Bar], after: Sequence[Bar]) -> 
 
 def contents(bars: Iterable[Bar], *, relative: bool) -> list[Content]:
     """Return what each program plays in each bar, `relative` to its lowest pitch."""
-    found = []
+    sets = []
     for program, onsets in onsets_of(bars):
         lowest = min(pitch for _, pitch in onsets) if relative and program != DRUMS else 0
-        found.append((program, frozenset((x, pitch - lowest) for x, pitch in onsets)))
-    return found
+        sets.append((program, frozenset((x, pitch - lowest) for x, pitch in onsets)))
+    return sets
 
 
 def measure(
