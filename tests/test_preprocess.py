@@ -117,6 +117,7 @@ def test_the_report_as_json(music: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("user_cache")
 def test_a_scheduler_that_does_not_answer_is_an_error(
     music: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
