@@ -40,7 +40,7 @@ def random_band(
             length = min(int(rng.choice([1, 60, 120, 240, 960])), tick - start)
             ends[key] = start + length + 1
             notes.append(Note(start, length, key[1], int(rng.integers(1, 128)), key[0]))
-    tempos = {0: 100.0, int(rng.integers(1, tick - 240)): 83.5}
+    tempos = {0: 100.0, int(rng.integers(1, tick)): 83.5}
     score = Score(quarter, tuple(sorted(notes)), tempos, signatures)
     return midi.read(midi.to_bytes(score))
 

@@ -97,6 +97,8 @@ class Filler:
         grammar, weights = sampler.grammar, sampler.match_weights
         history = History.begin(self.vocabulary, weights.min_lag_bars) if weights else None
         state = grammar and grammar.state_after([END_ID])  # that of a primer
+        if state and self.vocabulary.is_solo:  # so that fixed notes need not name the program
+            state = state._replace(program=min(drawn))
         queue = [*self.queue_at(0, 0)]
         self.particles = [Particle([END_ID], state, constraints, history, queue=queue)]
         self.places = self.mask.begin()[:, None]  # int64 [7, particles]

@@ -35,7 +35,8 @@ class FixedNotes:
     that are forced before event e, and after the one before it, are those of `codes`, ids of single
     tokens, up to `ends[e]`. Bars that are not drawn are one event.
     `begins` int [N + 1] are the first values of the places of the bars and of the end, `rooms` and
-    `grids` int [N + 1] the steps per bar and per quarter note.
+    `grids` int [N + 1] the steps per bar and per quarter note. `steps` int [N + 1] are where bars
+    begin, in twelfths of a quarter note.
     """
 
     def __init__(self, source: SourcePiece, vocabulary: Vocabulary) -> None:
@@ -57,7 +58,8 @@ class FixedNotes:
         lengths = np.array([*(4 * beats / unit for beats, unit in source.signatures), 4])
         self.rooms = np.round(lengths * self.grids).astype(int)
         steps = np.round(np.array(source.ticks) * POSITIONS / source.score.ticks_per_quarter)
-        self.begins = np.arange(len(steps)) if self.has_bars else steps.astype(int)
+        self.steps = steps.astype(int)
+        self.begins = np.arange(len(steps)) if self.has_bars else self.steps
         begin = [(0, ())] if source.is_drawn[0] and not self.has_bars else []
         events = [*begin, *self._events(), (key_of(int(self.begins[-1])), ())]
         self.keys = np.array([*(key for key, _ in events[1:]), -1])
@@ -99,7 +101,7 @@ class FixedNotes:
         headers = [["Bar_None", *([name] if name in meters else [])] for name in names]
         for tick, bpm in {0: DEFAULT_BPM, **self.source.score.tempos}.items():
             bar, offset = self._place(tick)
-            position, tempo = self._nearest(f"Position_{offset}"), self._nearest(f"Tempo_{bpm}")
+            position, tempo = self._position(bar, offset), self._nearest(f"Tempo_{bpm}")
             if position and tempo and tick < self.source.ticks[-1]:
                 tempos[bar, position] = tempo
         for (bar, position), tempo in tempos.items():
@@ -124,14 +126,20 @@ class FixedNotes:
             step = int(self.begins[bar]) + offset
             step -= step % int(self.shifts[0])  # multiples of the shortest shift can be reached
             return key_of(step, rank, 0, pitch), bar, tokens
-        position = int(parts(self._nearest(f"Position_{offset}") or "_-1")[1])
-        is_inside = 0 <= position < POSITIONS * meter.to_miditok_meter(self.meters[bar])[0]
-        return (key_of(bar, rank, position + 1, pitch), bar, tokens) if is_inside else None
+        if not (position := self._position(bar, offset)):
+            return None
+        return key_of(bar, rank, int(parts(position)[1]) + 1, pitch), bar, tokens
 
     def _place(self, tick: int) -> tuple[int, int]:
         """Return the bar of a tick, and the step in it."""
         bar, quarter = self.source.bar_of(tick), self.source.score.ticks_per_quarter
         return bar, max(0, round((tick - self.source.ticks[bar]) * self.grids[bar] / quarter))
+
+    def _position(self, bar: int, offset: int) -> str | None:
+        """Return the token of a step in a bar, None where the nearest one is not in that bar."""
+        position = self._nearest(f"Position_{offset}")
+        room = POSITIONS * meter.to_miditok_meter(self.meters[bar])[0]
+        return position if position and int(parts(position)[1]) < room else None
 
     def _block(self, notes: Iterable[FixedNote], now: int | None = None) -> list[str]:
         """Return the tokens of notes, in `remi` of one bar, else with the shifts from a step."""

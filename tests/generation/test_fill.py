@@ -135,6 +135,17 @@ def test_the_network_reads_fixed_bars_as_it_does_in_training(encoding: str) -> N
         assert piece.tokens[: len(before) - 1] == before[:-1]
 
 
+@pytest.mark.parametrize("ticks_early", [1, 9, 21])
+def test_a_tempo_may_change_just_before_a_bar_line(ticks_early: int) -> None:
+    for seed in range(3):
+        score = random_band(np.random.default_rng([seed, 1]))
+        for end in (int(midi.bar_ticks(score)[3]), score.end):
+            late = replace(score, tempos={0: 100.0, end - ticks_early: 80.0})
+            config = SamplingConfig(fill="3,6", candidates=1, memory=0)
+            source, piece = write_into(late, vocabulary(200), config)
+            assert midi.read(source.to_midi(piece.notes, config)).tempos == late.tempos
+
+
 def test_a_part_of_an_instrument_is_kept_and_the_same_instrument_drawn_around_it() -> None:
     score = random_band(np.random.default_rng(4))
     tracks = [x._replace(program=0, track=x.pitch % 2) for x in score.notes if x.program in (0, 33)]

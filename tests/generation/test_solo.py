@@ -145,6 +145,18 @@ def test_bars_are_filled_by_the_instrument(program: int, n_merges: int, fill: st
     assert n_drawn
 
 
+@MODELS
+def test_fixed_notes_may_come_first_in_the_piece(program: int, n_merges: int) -> None:
+    known, score = vocabulary(n_merges, (program,)), solo(1, program)
+    source = open_source(score, SamplingConfig(fill="1,3", candidates=2), known)
+    network = random_network(1, len(known))
+    bars = np.array([token.startswith("Bar") for token in known.tokens])
+    network = replace(network, head_bias=np.where(bars, 99, network.head_bias).astype(np.float32))
+    config = SamplingConfig(candidates=2, bars=len(source.is_drawn))
+    piece = Filler(Sampler(network, known, config), source, 0).draw()
+    assert not [note for note in piece.notes if source.bar_of(note.start) == 0]
+
+
 def _range(word: str) -> range:
     first, _, last = word.partition("-")
     return range(int(first), int(last or first) + 1)
