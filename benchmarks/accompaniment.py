@@ -151,6 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, rests in ways.items()
     }
     rows["drawn less drawn to another"] = rows["drawn"] - rows["drawn to another"]
+    true_rows, other = rows["true"], rows["drawn to another"]
+    direction = np.sign(np.nanmean(true_rows, axis=0) - np.nanmean(other, axis=0))
+    rows["nearer to true by"] = direction * (2 * rows["drawn"] - true_rows - other)
     print(f"{len(pieces)} melodies", *markdown_head(["", *HEAD]), sep="\n")
     for name, row in rows.items():
         cells = [estimate_mean(x[np.isfinite(x)]).format(".2f") for x in row.T]

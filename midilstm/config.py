@@ -187,7 +187,10 @@ class SamplingConfig(Config):
         None, "the only instruments, such as 'piano, 2 sax, bass' (none = any)", high=400
     )
     control_strength: float = drawing(
-        1.0, "how strongly key, chords and instruments are followed (0 = off)", low=0, high=4
+        1.0,
+        "how strongly key, chords, instruments and a kept melody are followed (0 = off)",
+        low=0,
+        high=4,
     )
     opening: bool = drawing(
         True,

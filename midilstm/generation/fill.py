@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from midilstm.fileio import InputError
+from midilstm.generation.consonance import Consonance
 from midilstm.generation.constraints import PieceState
 from midilstm.generation.ending import Ending
 from midilstm.generation.fixed_mask import CURSOR, EVENT, PITCH, VALUE, FixedMask
@@ -94,6 +95,12 @@ class Filler:
         constraints, drawn = self._constrain(seed)
         self.mask = FixedMask(self.fixed, self.vocabulary, drawn)
         self.queue_at = cache(self._queue_at)
+        self.consonance: Consonance | None = None
+        if source.kept and not sampler.config.chords and sampler.interval_weights.pieces:
+            strength = sampler.config.control_strength
+            self.consonance = Consonance(
+                self.fixed, self.vocabulary, sampler.interval_weights, strength
+            )
         grammar, weights = sampler.grammar, sampler.match_weights
         history = History.begin(self.vocabulary, weights.min_lag_bars) if weights else None
         state = grammar and grammar.state_after([END_ID])  # that of a primer
@@ -195,6 +202,8 @@ class Filler:
         """
         logits = log_probs.copy()
         self.sampler.restrict(logits, particles, may_end=True)
+        if self.consonance:
+            self.consonance.adjust_logits(logits, places)
         natural, logits = self.mask.apply(places, log_probs, logits)
         if np.isneginf(logits.max(axis=1)).any():
             raise InputError("the model's vocabulary.json lacks tokens that fixed notes need")

@@ -112,9 +112,10 @@ def read_metadata(path: Path) -> RecordedPiece:
 def check_reproducible(config: SamplingConfig, model: LoadedModel, recorded: RecordedPiece) -> None:
     """Warn of other weights; raise InputError for other openings of a piece that needs them."""
     begins = config.opening and not (config.primer or recorded.primer or recorded.source)
+    needs_openings = begins or config.instruments or config.keep or config.fill_instruments
     if recorded.weights_sha256 != model.network.digest:
         warn(f"{model.checkpoint_path} has other weights than {config.reproduce} was drawn with")
-    elif (begins or config.instruments) and recorded.openings_sha256 != _openings_digest(model):
+    elif needs_openings and recorded.openings_sha256 != _openings_digest(model):
         raise InputError(
             f"{config.reproduce} was drawn with another {config.model_dir / OPENINGS}, which has "
             "been removed or changed since, so that the piece cannot be drawn again"

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from midilstm.config import SamplingConfig
 from midilstm.fileio import warn
+from midilstm.generation.consonance import IntervalWeights
 from midilstm.generation.constraints import PieceState, parse_constraints
 from midilstm.generation.ending import Ending
 from midilstm.generation.length import PieceLength
@@ -99,6 +100,7 @@ class Sampler:
         self.constraints = parse_constraints(vocabulary, config, self.primer, openings)
         self.openings = openings if config.opening and not self.primer_ids else ()
         self.usual_parts = usual_parts(self.openings)
+        self.interval_weights = IntervalWeights(self.openings, vocabulary)
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
         self.length = PieceLength(config, vocabulary, primer)

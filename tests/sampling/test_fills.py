@@ -10,6 +10,7 @@ from model_files import write_band_model
 from sample_runs import midi_bytes, refusal, run
 
 from midilstm import midi
+from midilstm.generation.opening import Opening, Part, write_openings
 from midilstm.midi import Note, Score
 
 
@@ -33,6 +34,17 @@ def test_a_piece_that_was_written_into_is_reproduced_without_its_primer(band_mod
         (again,) = run(band_model, f"--reproduce={piece['path']}", "--output-dir=again")
         assert midi_bytes(again) == midi_bytes(piece)
         assert set(again) == set(piece)
+
+
+def test_a_piece_around_a_kept_part_needs_the_same_openings(
+    band_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(band_model.partition("=")[2]) / "openings.json"
+    write_openings(path, [Opening("a.mid", (1, 2, 3), {0: Part(40, 80, is_polyphonic=True)})])
+    (piece,) = run(band_model, "--primer=song.mid", "--keep=flute", "--bars=1", "--candidates=1")
+    path.unlink()
+    refused = refusal(capsys, band_model, f"--reproduce={piece['path']}")
+    assert "has been removed or changed since" in refused
 
 
 @pytest.mark.parametrize(
