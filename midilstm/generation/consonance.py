@@ -14,9 +14,10 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from midilstm.generation.fixed_mask import BAR, POSITION
+from midilstm.generation.fixed_mask import BAR, POSITION, PROGRAM
 from midilstm.generation.fixed_notes import FixedNotes
 from midilstm.generation.opening import Opening
+from midilstm.generation.turns import NEVER
 from midilstm.midi import DRUMS
 from midilstm.tokenizers.base import split
 from midilstm.tokenizers.meter import POSITIONS, parts
@@ -118,43 +119,50 @@ class IntervalWeights:
             pieces.append(to_array(self.vocabulary.encoding.timed_notes(names)))
         return [notes for notes in pieces if len(notes)]
 
-    def choose_melody(self, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the melody of kept notes int [N, 4], low where these are, and its weights."""
+    def side_of(self, notes: np.ndarray) -> int:
+        """Return 1 for notes int [N, 4] that are high among those of the openings, else -1."""
         mean = np.concatenate(self.pieces)[:, 2].mean()
-        sign = 1 if kept[:, 2].sum() >= mean * len(kept) else -1
-        return split_melody(kept, sign)[0], self.fit(sign)
+        return 1 if notes[:, 2].sum() >= mean * len(notes) else -1
 
 
 class Consonance:
-    """Makes pitches that suit the kept notes of a piece more likely, and others less, in `remi`."""
+    """Makes pitches that suit the kept melody of a piece in `remi` more likely, others less."""
 
     def __init__(
         self, fixed: FixedNotes, vocabulary: Vocabulary, weights: IntervalWeights, strength: float
     ) -> None:
         """Find the nats of each step and pitch class, at a strength that 1 is usual for."""
         self.fixed, source = fixed, fixed.source
-        quarter = source.score.ticks_per_quarter
-        melody, intervals = weights.choose_melody(
-            to_array(
-                (note.start / quarter, note.length / quarter, note.pitch, note.program)
-                for note in source.fixed_notes[0]
-                if (note.program, note.track) in source.kept
-            )
+        quarter, n_steps = source.score.ticks_per_quarter, fixed.steps[-1] + 1
+        kept = to_array(
+            (note.start / quarter, note.length / quarter, note.pitch, note.program)
+            for note in source.fixed_notes[0]
+            if (note.program, note.track) in source.kept
         )
-        features = melody_features(melody, fixed.steps[-1] + 1)
-        by_class = intervals[:, (PITCH_CLASSES[:, None] - PITCH_CLASSES) % 12]
-        self.table = STRENGTH * strength * np.tensordot(features, by_class, 2)
+        self.sign = weights.side_of(kept)
+        melody, _ = split_melody(kept, self.sign)
+        player = source.read_as.get(int(melody[0, 3])) if len(melody) else None
+        self.player = 0 if player is None else fixed.programs.index(player) + 1
+        self.limits = np.full(n_steps, self.sign * 128)
+        for start, end, pitch, _ in melody.tolist():
+            self.limits[start:end] = pitch
+        by_class = weights.fit(self.sign)[:, (PITCH_CLASSES[:, None] - PITCH_CLASSES) % 12]
+        self.table = np.tensordot(melody_features(melody, n_steps), by_class, 2)
+        self.table *= STRENGTH * strength
         notes = []
         for token_id, token in enumerate(vocabulary.tokens[1:], 1):
-            shift, position = 0, -1
+            shift, position, rank = 0, -1, 0
             for kind, value in map(parts, token.split(" ")):
                 shift += kind == "Bar"
-                if kind == "Position":
+                if kind == "Program":
+                    rank = fixed.programs.index(int(value)) + 1
+                elif kind == "Position":
                     position = int(value)
                 elif kind == "Pitch":
-                    notes.append((token_id, shift, position, int(value) % 12))
-        # Of each note of an id: bars until it, its position or -1 for the same, its class.
-        token_ids, self.shifts, self.positions, self.classes = np.array(notes, int).T
+                    notes.append((token_id, shift, position, int(value), rank))
+        # Of each note of an id: bars until it, its position or -1 for the same, its pitch, and
+        # the rank of its program, or 0 for the same.
+        token_ids, self.shifts, self.positions, self.pitches, self.ranks = np.array(notes, int).T
         self.first_notes = np.flatnonzero(np.diff(token_ids, prepend=0))
         self.ids = token_ids[self.first_notes]  # that begin notes
 
@@ -163,13 +171,19 @@ class Consonance:
 
         All ids that begin notes are together as likely as before.
         """
-        nats = self.table[self._steps(places), self.classes]
+        nats = self.table[self._steps(places), self.pitches % 12]
         before = logits[:, self.ids]
         rows = np.flatnonzero(before.max(axis=1) > -np.inf)
         before = before[rows]
         after = before + np.add.reduceat(nats[rows], self.first_notes, axis=1)
         lost = np.subtract(*(np.logaddexp.reduce(x, axis=1) for x in (before, after)))
         logits[rows[:, None], self.ids] = after + lost[:, None]
+
+    def exclude_crossing(self, log_probs: np.ndarray, places: np.ndarray) -> None:
+        """Exclude ids with a note that would cross a melody of the same instrument, in place."""
+        is_beyond = self.sign * (self.pitches - self.limits[self._steps(places)]) > 0
+        is_beyond &= np.where(self.ranks, self.ranks, places[PROGRAM][:, None]) == self.player
+        log_probs[:, self.ids] -= NEVER * np.logical_or.reduceat(is_beyond, self.first_notes, 1)
 
     def _steps(self, places: np.ndarray) -> np.ndarray:
         """Return the step at which each note of an id would begin, int [B, notes]."""

@@ -96,8 +96,8 @@ class Filler:
         self.mask = FixedMask(self.fixed, self.vocabulary, drawn)
         self.queue_at = cache(self._queue_at)
         self.consonance: Consonance | None = None
-        if source.kept and not sampler.config.chords and sampler.interval_weights.pieces:
-            strength = sampler.config.control_strength
+        if source.kept and sampler.interval_weights.pieces:
+            strength = 0 if sampler.config.chords else sampler.config.control_strength
             self.consonance = Consonance(
                 self.fixed, self.vocabulary, sampler.interval_weights, strength
             )
@@ -200,6 +200,8 @@ class Filler:
         The weight is multiplied by the probability of what the fixed notes leave possible, and by
         how much more likely the id is drawn because it leads to the next of them.
         """
+        if self.consonance:
+            self.consonance.exclude_crossing(log_probs, places)
         logits = log_probs.copy()
         self.sampler.restrict(logits, particles, may_end=True)
         if self.consonance:

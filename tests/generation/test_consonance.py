@@ -151,6 +151,29 @@ def test_each_note_of_an_id_is_weighed_where_it_would_begin() -> None:
     assert n_notes > 100
 
 
+@pytest.mark.parametrize(("pitch", "sign"), [(52, 1), (51, -1)])
+@pytest.mark.parametrize("n_merges", [0, 60])
+def test_an_instrument_does_not_cross_the_melody_that_it_plays(
+    n_merges: int, pitch: int, sign: int
+) -> None:
+    known, network = vocabulary(n_merges), random_network(1, len(vocabulary(n_merges)))
+    notes = tuple(Note(480 * beat, 240, pitch, 63, PIANO) for beat in range(32))
+    score = Score(480, notes, {0: 100.0}, {0: (4, 4)})
+    n_crossing = []
+    for openings in (openings_of(known), []):
+        for chords in (None, "C | G"):
+            config = SamplingConfig(
+                keep="all", instruments="piano", bars=8, chords=chords, candidates=2
+            )
+            source = open_source(score, config, known)
+            sampler = Sampler(network, known, config, None, (), openings)
+            drawn = Filler(sampler, source, 0).draw().notes
+            beside = [note.pitch for note in drawn if note.start % 480 < 240]
+            assert len(beside) > 10
+            n_crossing.append(sum(sign * (x - pitch) > 0 for x in beside))
+    assert n_crossing[:2] == [0, 0] and min(n_crossing[2:]) > 0
+
+
 def test_a_melody_of_drums_alone_changes_nothing() -> None:
     known = vocabulary(0)
     source = open_source(random_band(np.random.default_rng(1)), SamplingConfig(keep="drums"), known)
