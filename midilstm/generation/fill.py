@@ -97,6 +97,7 @@ class Filler:
         self.queue_at = cache(self._queue_at)
         self.consonance: Consonance | None = None
         if source.kept and sampler.interval_weights.pieces:
+            # Chords that are given decide alone.
             strength = 0 if sampler.config.chords else sampler.config.control_strength
             self.consonance = Consonance(
                 self.fixed, self.vocabulary, sampler.interval_weights, strength

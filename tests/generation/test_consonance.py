@@ -151,10 +151,9 @@ def test_each_note_of_an_id_is_weighed_where_it_would_begin() -> None:
     assert n_notes > 100
 
 
-@pytest.mark.parametrize(("pitch", "sign"), [(52, 1), (51, -1)])
-@pytest.mark.parametrize("n_merges", [0, 60])
+@pytest.mark.parametrize(("pitch", "sign", "n_merges"), [(52, 1, 60), (51, -1, 0)])
 def test_an_instrument_does_not_cross_the_melody_that_it_plays(
-    n_merges: int, pitch: int, sign: int
+    pitch: int, sign: int, n_merges: int
 ) -> None:
     known, network = vocabulary(n_merges), random_network(1, len(vocabulary(n_merges)))
     notes = tuple(Note(480 * beat, 240, pitch, 63, PIANO) for beat in range(32))
