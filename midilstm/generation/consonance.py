@@ -1,6 +1,6 @@
-"""Prefer pitches that suit a melody which is kept, as in the training pieces.
+"""Prefer pitches that suit a kept melody, as the training pieces do.
 
-A network that has read a hundred pieces hardly relates its chords to a melody that it did not
+A network that was trained on a hundred pieces hardly relates its chords to a melody that it did not
 write. In the openings of these pieces the highest notes of the highest instrument stand for such a
 melody, or for a kept bass the lowest of the lowest. A multinomial logistic regression predicts the
 pitch classes of the other instruments, or of one that plays alone, from the intervals between them
@@ -23,15 +23,14 @@ from midilstm.tokenizers.base import split
 from midilstm.tokenizers.meter import POSITIONS, parts
 from midilstm.tokenizers.vocabulary import Vocabulary
 
-# Features: pitch classes of the melody that sound now; that begin later, with weights that fall by
-# the factor e per quarter note; and their shares in the whole melody, times SCALE.
+# A step is a twelfth of a quarter note. Features: the melody's pitch classes that sound now; those
+# that begin later, with weights that fall by the factor e per quarter note; and the shares in the
+# whole melody, times SCALE.
 NOW, LATER, WHOLE = range(3)
 DECAY, SCALE = float(np.exp(-1 / POSITIONS)), 5.0
 PRIOR_PRECISION = 1.0
 MAX_EXAMPLES, ROUNDS = 5000, 50
-# Times the nats of the regression: with as many as it finds, the network's opinion counts for more
-# than it is worth (benchmarks/control.md).
-STRENGTH = 2.0
+STRENGTH = 2.0  # the weight of the regression's nats beside the network's (benchmarks/control.md)
 PITCH_CLASSES = np.arange(12)
 
 
@@ -131,7 +130,7 @@ class Consonance:
     def __init__(
         self, fixed: FixedNotes, vocabulary: Vocabulary, weights: IntervalWeights, strength: float
     ) -> None:
-        """Find the nats of each step and pitch class, at a strength that 1 is usual for."""
+        """Compute what to add at each step for each pitch class; a strength of 1 is usual."""
         self.fixed, source = fixed, fixed.source
         quarter, n_steps = source.score.ticks_per_quarter, fixed.steps[-1] + 1
         kept = to_array(
