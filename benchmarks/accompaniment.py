@@ -48,7 +48,7 @@ class Excerpt(NamedTuple):
     rest: list[Note]
 
 
-def excerpts(path: Path, n_bars: int, count: int) -> Iterator[Excerpt]:
+def excerpts(path: Path, n_bars: int, count: int, *, is_lowest: bool) -> Iterator[Excerpt]:
     """Yield a whole piece, or excerpts of so many bars, where two pitched parts play."""
     score = midi.read(path)
     ticks = [*midi.bar_ticks(score), score.end]
@@ -62,10 +62,11 @@ def excerpts(path: Path, n_bars: int, count: int) -> Iterator[Excerpt]:
             if note.program != DRUMS:
                 pitches.setdefault((note.program, note.track), []).append(note.pitch)
         if len(pitches) > 1:
-            highest = max(pitches, key=lambda part: fmean(pitches[part]))
+            choose = min if is_lowest else max
+            melody = choose(pitches, key=lambda part: fmean(pitches[part]))
             parts: tuple[list[Note], list[Note]] = [], []
             for note in cut.notes:
-                is_rest = (note.program, note.track) != highest
+                is_rest = (note.program, note.track) != melody
                 parts[is_rest].append(note._replace(track=REST if is_rest else MELODY))
             names = {MELODY: "the melody"}
             yield Excerpt(replace(cut, notes=tuple(parts[0]), track_names=names), parts[1])
@@ -131,11 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--data-dir", type=Path, default=Path("data"))
     add("--count", type=int, default=30, help="pieces or excerpts")
     add("--bars", type=int, default=0, help="bars of an excerpt, of which a piece has three")
+    add("--lowest", action="store_true", help="keep the part with the lowest pitches instead")
     add("--key", help="as in sample.py")
     add("--candidates", type=int, default=32)
     args = parser.parse_args(argv)
     model, names = open_model(args.model_dir, "best"), load_settings(args.model_dir).dataset
-    by_piece = [excerpts(args.data_dir / name, args.bars, 3) for name in names.held_out]
+    by_piece = [
+        excerpts(args.data_dir / name, args.bars, 3, is_lowest=args.lowest)
+        for name in names.held_out
+    ]
     # Neighbours are of different pieces.
     pieces = [x for x in chain(*zip_longest(*by_piece)) if x][: args.count]
     config = SamplingConfig(keep="the melody", key=args.key, candidates=args.candidates)
