@@ -77,9 +77,9 @@ def fit_intervals(pieces: Iterable[np.ndarray], sign: int) -> np.ndarray:
     """Return weights float [3, 12]: of each feature, by the semitones from a note up to the melody.
 
     The log probability of a pitch class is the sum of its features' weights. It is maximised with
-    Böhning's bound of the Hessian (1992). `pieces` are int [N, 4].
+    Böhning's bound of the Hessian (1992). `pieces` are int [N, 4], one at least.
     """
-    features, classes = [np.zeros((0, 3, 12))], [np.zeros(0, int)]
+    features, classes = [], []
     for notes in pieces:
         melody, rest = split_melody(notes, sign)
         features.append(melody_features(melody, notes[:, 1].max())[rest[:, 0]])

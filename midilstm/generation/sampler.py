@@ -100,7 +100,7 @@ class Sampler:
         self.constraints = parse_constraints(vocabulary, config, self.primer, openings)
         self.openings = openings if config.opening and not self.primer_ids else ()
         self.usual_parts = usual_parts(self.openings)
-        self.interval_weights = IntervalWeights(self.openings, vocabulary)
+        self.interval_weights = IntervalWeights(openings, vocabulary)
         self.grammar = vocabulary.grammar() if config.strict_grammar else None
         self.grammar_state = self.grammar and self.grammar.state_after(self.primer_ids)
         self.length = PieceLength(config, vocabulary, primer)

@@ -108,6 +108,7 @@ def test_what_is_drawn_to_a_melody_suits_it_as_the_openings_do(n_merges: int) ->
         config = SamplingConfig(
             keep="flute", instruments="piano", bars=8, candidates=1, control_strength=strength
         )
+        config = replace(config, opening=False)  # of a new piece: this one has a primer
         source = open_source(score, config, known)
         sampler = Sampler(network, known, config, None, (), openings_of(known))
         drawn = Filler(sampler, source, 0).draw().notes
